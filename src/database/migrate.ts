@@ -1,0 +1,136 @@
+// `npm run migrate`: brings a database to the newest schema.
+import { readdir, readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import * as graphileMigrate from 'graphile-migrate';
+import { clearAllPools } from 'graphile-migrate/dist/pg.js';
+import postgres from 'postgres';
+import { explainConnectionError } from './connection.ts';
+import { roleNames } from './roles.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+const owner = 'prpm_owner';
+
+/** The settings that graphile-migrate's own commands read too, with its folder made absolute. */
+export async function migrationSettings(): Promise<{ migrationsFolder: string; blankMigrationContent: string }> {
+  const settings = JSON.parse(await readFile(join(root, '.gmrc'), 'utf8'));
+  return { ...settings, migrationsFolder: resolve(root, settings.migrationsFolder) };
+}
+
+export type MigrateOptions = {
+  /** Apply db/current too, as development and tests do. Default false. */
+  current?: boolean;
+};
+
+export type Migrated = {
+  /** File names of the committed migrations that this call applied, in order. */
+  applied: string[];
+  /** How many committed migrations there are. */
+  committed: number;
+  /** What became of db/current. */
+  current: 'empty' | 'applied' | 'left out';
+};
+
+/**
+ * Applies the committed migrations that a database lacks. `url` is that of prpm_owner, or of a superuser, who then acts
+ * as prpm_owner. Two at once wait for each other. Throws a plain Error, its message meant for a person, when a role is
+ * missing, the user may not migrate, or SQL fails; connection errors come as postgres.js throws them.
+ */
+export async function migrate(url: string, options: MigrateOptions = {}): Promise<Migrated> {
+  const settings = await migrationSettings();
+  const sql = postgres(url, { max: 1, onnotice: () => {}, connect_timeout: 10 });
+  const application = `prpm-migrate-${process.pid}-${Date.now()}`;
+  try {
+    await refuseWithoutRoles(sql);
+    await sql`select pg_advisory_lock(hashtext('prpm-playground migrate'))`;
+    const before = await appliedMigrations(sql);
+    const complaints: string[] = [];
+    const logger = new graphileMigrate.Logger(() => (level, line) => {
+      if (level === 'error') complaints.push(line);
+    });
+    const hasCurrent = await isCurrentWritten(settings.migrationsFolder);
+    const run = hasCurrent && options.current ? graphileMigrate.current : graphileMigrate.migrate;
+    const connection = new URL(url);
+    connection.searchParams.set('application_name', application);
+    try {
+      await run({ ...settings, connectionString: connection.href, pgSettings: { role: owner }, logger });
+    } catch (error) {
+      throw new Error(complaints.join('\n') || message(error), { cause: error });
+    }
+    const after = await appliedMigrations(sql);
+    return {
+      applied: after.filter((name) => !before.includes(name)),
+      committed: after.length,
+      current: hasCurrent ? (options.current ? 'applied' : 'left out') : 'empty',
+    };
+  } finally {
+    await closeConnections(sql, application);
+    await sql.end();
+  }
+}
+
+/**
+ * graphile-migrate keeps its connections for a moment, and ends the whole process if the server closes one meanwhile; an
+ * open one also stands in the way of copying the database. Hence this waits until they are gone.
+ */
+async function closeConnections(sql: postgres.Sql, application: string): Promise<void> {
+  clearAllPools();
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const open = await sql`select from pg_stat_activity where application_name = ${application}`;
+    if (open.length === 0) return;
+    await sleep(10);
+  }
+}
+
+async function refuseWithoutRoles(sql: postgres.Sql): Promise<void> {
+  const found = await sql<{ rolname: string }[]>`select rolname from pg_roles where rolname in ${sql(roleNames)}`;
+  const missing = roleNames.filter((name) => !found.some(({ rolname }) => rolname === name));
+  if (missing.length > 0) {
+    throw new Error(
+      `This server lacks the role${missing.length > 1 ? 's' : ''} ${missing.join(', ')}. ` +
+        'Make them once, as a superuser: SUPERUSER_DATABASE_URL=… npm run db:roles',
+    );
+  }
+  const [user] = await sql<{ name: string; may: boolean }[]>`
+    select current_user as name, pg_has_role(current_user, ${owner}, 'member') as may`;
+  if (!user?.may) throw new Error(`"${user?.name}" may not migrate. Set MIGRATE_DATABASE_URL to the URL of ${owner}.`);
+}
+
+async function appliedMigrations(sql: postgres.Sql): Promise<string[]> {
+  const [table] = await sql`select to_regclass('graphile_migrate.migrations') is not null as "exists"`;
+  if (!table?.exists) return [];
+  const rows = await sql<{ filename: string }[]>`select filename from graphile_migrate.migrations order by filename`;
+  return rows.map(({ filename }) => filename);
+}
+
+/** Whether db/current holds anything but comments and blank lines. `--! include` is SQL in this sense. */
+async function isCurrentWritten(migrationsFolder: string): Promise<boolean> {
+  const folder = join(migrationsFolder, 'current');
+  const names = await readdir(folder).catch(() => []);
+  for (const name of names.filter((file) => /^\d.*\.sql$/.test(file))) {
+    const text = await readFile(join(folder, name), 'utf8');
+    if (text.split('\n').some((line) => line.trim() !== '' && !/^\s*--(?!! ?include)/.test(line))) return true;
+  }
+  return false;
+}
+
+const message = (error: unknown) => (error instanceof Error ? error.message : String(error));
+
+async function main(environment: NodeJS.ProcessEnv, args: string[]): Promise<void> {
+  const url = environment.MIGRATE_DATABASE_URL || environment.DATABASE_URL;
+  if (!url) throw new Error('Set MIGRATE_DATABASE_URL (or DATABASE_URL) to the URL of prpm_owner.');
+  const { host, pathname } = new URL(url);
+  const { applied, committed, current } = await migrate(url, { current: args.includes('--current') });
+  for (const name of applied) console.log(`applied ${name}`);
+  if (current === 'applied') console.log('applied db/current');
+  if (current === 'left out') console.log('left out db/current, which is not committed yet (--current applies it too)');
+  const news = applied.length === 0 ? 'nothing was missing' : `${applied.length} of them new`;
+  console.log(`Database "${pathname.slice(1)}" at ${host} is up to date: ${committed} migrations, ${news}.`);
+}
+
+if (import.meta.main) {
+  await main(process.env, process.argv.slice(2)).catch((error: unknown) => {
+    console.error(explainConnectionError(error, process.env.MIGRATE_DATABASE_URL || process.env.DATABASE_URL || ''));
+    process.exitCode = 1;
+  });
+}

@@ -1,0 +1,44 @@
+import { randomBytes } from 'node:crypto';
+import postgres from 'postgres';
+import { inject } from 'vitest';
+import { createDatabase as createOwnedDatabase, roleUrl, withDatabase } from '../../src/database/roles.ts';
+
+export type TestDatabase = {
+  name: string;
+  ownerUrl: string;
+  appUrl: string;
+  opsUrl: string;
+  superuserUrl: string;
+  /** Clients as prpm_owner, prpm_app and prpm_ops. int8 and numeric arrive as strings. */
+  owner: postgres.Sql;
+  app: postgres.Sql;
+  ops: postgres.Sql;
+  /** Ends the clients and removes the database, whoever else is still connected. */
+  drop(): Promise<void>;
+};
+
+/** A migrated database of one's own, for a test file; `afterAll(() => database.drop())` belongs to it. */
+export async function createDatabase(): Promise<TestDatabase> {
+  const superuser = inject('superuserUrl');
+  const passwords = inject('passwords');
+  const name = `test_${randomBytes(6).toString('hex')}`;
+  await createOwnedDatabase(superuser, name, 'prpm_template');
+
+  const ownerUrl = roleUrl(superuser, 'prpm_owner', passwords.prpm_owner, name);
+  const appUrl = roleUrl(superuser, 'prpm_app', passwords.prpm_app, name);
+  const opsUrl = roleUrl(superuser, 'prpm_ops', passwords.prpm_ops, name);
+  const [owner, app, ops] = [client(ownerUrl), client(appUrl), client(opsUrl)];
+  return {
+    ...{ name, ownerUrl, appUrl, opsUrl, superuserUrl: withDatabase(superuser, name), owner, app, ops },
+    drop: async () => {
+      await Promise.all([owner.end({ timeout: 1 }), app.end({ timeout: 1 }), ops.end({ timeout: 1 })]);
+      const sql = postgres(superuser, { max: 1 });
+      await sql`drop database if exists ${sql(name)} with (force)`;
+      await sql.end();
+    },
+  };
+}
+
+function client(url: string): postgres.Sql {
+  return postgres(url, { max: 4, onnotice: () => {} });
+}

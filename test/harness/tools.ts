@@ -1,0 +1,32 @@
+// What a machine may lack, and which tests need it.
+import { spawnSync } from 'node:child_process';
+import { appendFileSync } from 'node:fs';
+import { findClientProgram, hasServerLibrary } from '../../sandbox/postgres/cluster.ts';
+
+export const psql = findClientProgram('psql');
+export const pgDump = findClientProgram('pg_dump');
+export const pgBench = findClientProgram('pgbench');
+export const chromium = ['chromium', 'chromium-browser', 'google-chrome'].find(
+  (name) => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0,
+);
+
+export const has = {
+  psql: psql !== undefined,
+  pg_dump: pgDump !== undefined,
+  pgbench: pgBench !== undefined,
+  pg_cron: hasServerLibrary('pg_cron'),
+  plpgsql_check: hasServerLibrary('plpgsql_check'),
+  Chromium: chromium !== undefined,
+};
+export type Tool = keyof typeof has;
+
+/**
+ * For `describe.skipIf(needs('psql'))` and `it.skipIf(needs('psql', 'pg_cron'))`: true when one of them is absent. What is
+ * missed goes to the list that the test run prints at its end.
+ */
+export function needs(...tools: Tool[]): boolean {
+  const absent = tools.filter((tool) => !has[tool]);
+  const list = process.env.PRPM_ABSENT_TOOLS_FILE;
+  if (list) for (const tool of absent) appendFileSync(list, `${tool}\n`);
+  return absent.length > 0;
+}
