@@ -1,0 +1,173 @@
+-- Functions and views, one a file, room by room. SQL-language functions and views need what they call to stand above them.
+
+-- accounts, catalog: what others call
+--! include catalog/now.sql
+--! include catalog/uuid_or_null.sql
+--! include catalog/check_page.sql
+--! include catalog/encode_cursor.sql
+--! include catalog/decode_cursor.sql
+--! include catalog/charge_for.sql
+--! include catalog/affordable_tokens.sql
+--! include catalog/cost_of.sql
+--! include catalog/first_run_id.sql
+--! include jobs/note_action.sql
+
+-- credits
+--! include credits/spend_rank.sql
+--! include credits/held_in_lots.sql
+--! include credits/owes_credits.sql
+--! include credits/move_credits.sql
+--! include credits/refresh_lots.sql
+--! include credits/grant_lot.sql
+--! include credits/roll_over.sql
+--! include credits/tidy_lots.sql
+--! include credits/grant_period.sql
+--! include credits/end_subscription.sql
+--! include credits/apply_refund.sql
+--! include credits/grant_purchase.sql
+--! include credits/spend_lots.sql
+--! include credits/grant_credits.sql
+--! include credits/revoke_credits.sql
+--! include credits/expire_lots.sql
+
+-- accounts
+--! include accounts/hash_identity.sql
+--! include accounts/claim_email.sql
+--! include accounts/create_user.sql
+--! include accounts/find_user.sql
+--! include accounts/find_organization.sql
+--! include accounts/find_identity.sql
+--! include accounts/keep_identity.sql
+--! include accounts/sign_in.sql
+--! include accounts/authenticate_token.sql
+--! include accounts/check_token.sql
+--! include accounts/make_token.sql
+--! include accounts/create_token.sql
+--! include accounts/list_tokens.sql
+--! include accounts/revoke_token.sql
+--! include accounts/leave_organization.sql
+--! include accounts/ops_create_token.sql
+--! include accounts/ops_create_user.sql
+--! include accounts/set_user.sql
+--! include accounts/close_user.sql
+--! include accounts/create_organization.sql
+--! include accounts/verify_organization.sql
+--! include accounts/add_member.sql
+--! include accounts/remove_member.sql
+
+-- catalog
+--! include catalog/may_see_package.sql
+--! include catalog/may_publish.sql
+--! include catalog/find_package.sql
+--! include catalog/version_order.sql
+--! include catalog/describe_versions.sql
+--! include catalog/describe_suggested_inputs.sql
+--! include catalog/list_models.sql
+--! include catalog/read_package.sql
+--! include catalog/read_version.sql
+--! include catalog/match_package.sql
+--! include catalog/search_packages.sql
+--! include catalog/check_package.sql
+--! include catalog/put_suggested_inputs.sql
+--! include catalog/claim_package.sql
+--! include catalog/publish_version.sql
+--! include catalog/check_price.sql
+--! include catalog/publish_prices.sql
+--! include catalog/first_models.sql
+--! include catalog/first_prices.sql
+
+-- accounts, catalog: what watches operators; below the first rows, which are nobody's change
+--! include accounts/record_change.sql
+--! include accounts/watch_throttle.sql
+--! include catalog/guard_price.sql
+
+-- limits
+--! include limits/tier_at.sql
+--! include limits/tier_now.sql
+--! include limits/throttled_at.sql
+--! include limits/roll_windows.sql
+--! include limits/find_limits.sql
+--! include limits/cheapest_useful_cost.sql
+--! include limits/describe_refusal.sql
+--! include limits/count_refusal.sql
+--! include limits/cap_by_cost_per_credit.sql
+--! include limits/fit_run.sql
+--! include limits/limited_part.sql
+--! include limits/nearly_used_up.sql
+--! include limits/judge_throttle.sql
+--! include limits/throttle_user.sql
+--! include limits/release_throttle.sql
+--! include limits/waive_limits.sql
+--! include limits/count_in_window.sql
+--! include limits/admit_read.sql
+--! include limits/reset_monthly_api_costs.sql
+--! include limits/watch_budgets.sql
+
+-- runs
+--! include runs/refuse_by_standing.sql
+--! include runs/refuse_by_model.sql
+--! include runs/refuse_by_package.sql
+--! include runs/refuse_by_size.sql
+--! include runs/continue_session.sql
+--! include runs/note_refusal.sql
+--! include runs/keep_key.sql
+--! include runs/keep_texts.sql
+--! include runs/cover_overrun.sql
+--! include runs/write_receipt.sql
+--! include runs/usual_output.sql
+--! include runs/begin_run.sql
+--! include runs/settle_run.sql
+--! include runs/release_run.sql
+--! include runs/checkpoint_run.sql
+--! include runs/reopen_run.sql
+--! include runs/settle_again.sql
+--! include runs/expire_user_holds.sql
+--! include runs/expire_holds.sql
+--! include runs/estimate_run.sql
+--! include runs/read_run.sql
+--! include runs/stop_run.sql
+--! include runs/choose_cached_prompts.sql
+--! include runs/forget_keys.sql
+
+-- sessions
+--! include sessions/describe_sessions.sql
+--! include sessions/list_sessions.sql
+--! include sessions/read_session.sql
+--! include credits/read_credits.sql
+--! include credits/list_credit_history.sql
+
+-- analytics
+--! include analytics/user_cost_figures.sql
+--! include analytics/user_cost_analytics.sql
+--! include analytics/package_model_usage.sql
+--! include analytics/refresh_view.sql
+--! include analytics/refresh_user_cost_analytics.sql
+
+-- operator's views and explainers
+--! include limits/users_at_risk.sql
+--! include limits/tier_differences.sql
+--! include limits/throttled_now.sql
+--! include limits/refusals.sql
+--! include runs/open_holds.sql
+--! include runs/runs_live.sql
+--! include runs/estimate_errors.sql
+--! include catalog/unpriced_models.sql
+--! include credits/explain_balance.sql
+--! include runs/explain_charge.sql
+--! include catalog/explain_price.sql
+--! include limits/explain_throttle.sql
+--! include credits/audit_transfers.sql
+--! include credits/audit_lots.sql
+--! include credits/audit_purchases.sql
+--! include runs/audit_runs.sql
+--! include runs/audit_users.sql
+--! include runs/audit_references.sql
+--! include runs/audit_books.sql
+--! include jobs/help.sql
+--! include jobs/checks.sql
+
+-- jobs
+--! include jobs/slot_of.sql
+--! include jobs/run_job.sql
+--! include jobs/due_jobs.sql
+--! include jobs/api_run_job.sql
