@@ -1,4 +1,5 @@
 import postgres from 'postgres';
+import { camelCase, camelName } from '../names.ts';
 
 export type Sql = postgres.Sql<{ int8: number; timestamptz: string }>;
 
@@ -36,6 +37,15 @@ export async function openDatabase({ url, pool, production }: DatabaseOptions): 
   return { sql, reads, close };
 }
 
+const JSON_TYPES: ReadonlySet<number> = new Set([114, 3802]);
+
+const CAMEL_CASE = {
+  column: { from: camelName },
+  value: {
+    from: (value: unknown, column: { type: number }) => (JSON_TYPES.has(column.type) ? camelCase(value) : value),
+  },
+};
+
 function connect(url: string, max: number, statementTimeoutMs: number): Sql {
   return postgres(url, {
     max,
@@ -43,7 +53,7 @@ function connect(url: string, max: number, statementTimeoutMs: number): Sql {
     idle_timeout: 0,
     max_lifetime: null,
     onnotice: () => {},
-    transform: postgres.camel,
+    transform: CAMEL_CASE,
     types: {
       int8: { to: 20, from: [20], parse: wholeNumber, serialize: String },
       timestamptz: { to: 1184, from: [1184], parse: isoTime, serialize: String },

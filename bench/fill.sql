@@ -1,0 +1,73 @@
+-- What the benches fill a database with: users with three lots each, a package with a prompt of 4 kB, and past runs.
+insert into public.packages (id, name, author_id, latest_version)
+values ('00000000-0000-4000-8000-00000000aaaa', 'bench', '00000000-0000-4000-8000-000000000001', '1.0.0')
+on conflict do nothing;
+insert into public.package_versions (package_id, version, prompt, tokens_o200k, tokens_cl100k, tokens_approximate, published_by)
+values ('00000000-0000-4000-8000-00000000aaaa', '1.0.0', repeat('prompt ', 585), 900, 900, 1000, '00000000-0000-4000-8000-000000000001')
+on conflict do nothing;
+
+create function bench_user(n bigint) returns uuid language sql immutable
+return ('00000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid;
+
+-- A run's id as a server makes it: milliseconds first, then chance.
+create function bench_run(n bigint) returns uuid language sql volatile
+return (lpad(to_hex((extract(epoch from clock_timestamp()) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex(n), 19, '0'))::uuid;
+
+create function bench_fill_users(n bigint) returns void language plpgsql as $$
+declare
+  now timestamptz := core.now();
+  i bigint;
+begin
+  for i in 1 .. n loop
+    perform core.create_user(bench_user(i), 'user' || i, null, 'bench/' || i);
+    perform core.grant_lot(bench_user(i), 'monthly', 100000, 'monthly', 'subscription', 'sub/1', now, now + interval '20 days',
+      0.06, now, now + interval '20 days');
+    insert into public.purchases (user_id, id, pack, credits, price, created_at)
+    values (bench_user(i), bench_user(i), 'large', 600, 20.00, now);
+    perform core.grant_purchase(bench_user(i), bench_user(i), 20.00, now);
+  end loop;
+  update public.users set tier_override = 'unlimited';
+end
+$$;
+
+-- Runs of the past as the books would hold them: one a session, one credit each from the monthly lot, texts of a line.
+create function bench_fill_runs(n bigint, users bigint) returns void language plpgsql as $$
+declare
+  price uuid := (select id from public.model_prices where model = 'sonnet' and valid @> now());
+  per_user bigint := n / users;
+  cost numeric;
+begin
+  select core.cost_of(1100, 0, 0, 300, p.input, p.cached_read, p.cache_write, p.output) into cost
+  from public.model_prices p where p.id = price;
+  create temporary table past on commit drop as
+    select bench_user(u) as user_id,
+      (lpad(to_hex((extract(epoch from now() - interval '1 hour' * (per_user - i + 1)) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex(u), 19, '0'))::uuid as id,
+      now() - interval '1 hour' * (per_user - i + 1) as at, i
+    from generate_series(1, per_user) i, generate_series(1, users) u;
+  insert into public.runs (user_id, id, session_id, status, model, provider_model, package_id, package_version, baseline, tier_name,
+    price_id, credit_multiplier, prompt_multiplier, tokens_per_credit, estimated_input, question_tokens, estimate_is_exact, output_cap,
+    hold_included, hold_purchased, hold_cost, hold_expires_at, input_tokens, cached_tokens, cache_write_tokens, output_tokens, estimated,
+    cost, limited_cost, credits, shortfall, credits_by_kind, first_token_ms, duration_ms, started_at, finished_at)
+  select user_id, id, id, 'completed', 'sonnet', 'past', '00000000-0000-4000-8000-00000000aaaa', '1.0.0', false, 'unlimited',
+    price, 1, 1, 5000, 1131, 120, false, 4096, 2, 0, 0.07, at, 1100, 0, 0, 300, false, cost, cost, 1, 0, '{"monthly": 1}', 400, 2000, at, at
+  from past;
+  insert into public.sessions (user_id, id, package_id, last_run_id, created_at, last_run_at)
+  select user_id, id, '00000000-0000-4000-8000-00000000aaaa', id, at, at from past;
+  insert into public.run_texts (user_id, session_id, run_id, question, answer) select user_id, id, id, 'a question', 'an answer' from past;
+  insert into public.credit_transactions (user_id, id, type, debit, credit, amount, balance_after, lot_id, run_id, created_at)
+  select past.user_id, u.transaction_count + past.i, 'spend', 'lot', 'spent', 1, u.included_credits + u.purchased_credits - past.i,
+    u.spend_lot, past.id, past.at
+  from past join public.users u on u.id = past.user_id;
+  update public.credit_lots l set remaining = l.remaining - per_user
+  from public.users u where u.id = l.user_id and u.spend_lot = l.id;
+  update public.users u set
+    transaction_count = u.transaction_count + per_user, included_credits = u.included_credits - per_user,
+    total_requests = per_user, lifetime_api_cost = per_user * cost,
+    current_month_requests = (select count(*) from past where past.user_id = u.id and past.at >= u.month_ends_at - interval '1 month'),
+    current_month_api_cost = (select count(*) from past where past.user_id = u.id and past.at >= u.month_ends_at - interval '1 month') * cost,
+    current_month_limited_cost = (select count(*) from past where past.user_id = u.id and past.at >= u.month_ends_at - interval '1 month') * cost,
+    current_day_api_cost = (select count(*) from past where past.user_id = u.id and past.at >= u.day_ends_at - interval '1 day') * cost,
+    current_day_limited_cost = (select count(*) from past where past.user_id = u.id and past.at >= u.day_ends_at - interval '1 day') * cost,
+    last_request_at = now() - interval '1 hour';
+end
+$$;

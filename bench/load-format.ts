@@ -1,0 +1,26 @@
+// What a load is told, and what it answers.
+import { z } from 'zod';
+
+export const loadSchema = z.object({
+  url: z.string(),
+  connections: z.number(),
+  /** Ends after so many seconds, or after so many requests. */
+  seconds: z.number().default(600),
+  requests: z.number().default(Number.POSITIVE_INFINITY),
+  /** Connection n takes the n-th, and begins anew behind the last. */
+  bodies: z.array(z.string()).min(1),
+  headers: z.array(z.record(z.string(), z.string())).min(1),
+  /** Text in a stream that marks its first token; null: not a stream. */
+  firstEvent: z.string().nullable().default(null),
+});
+export type Load = z.input<typeof loadSchema>;
+
+export const resultSchema = z.object({
+  perSecond: z.number(),
+  p50: z.number(),
+  p99: z.number(),
+  firstP50: z.number(),
+  firstP99: z.number(),
+  failed: z.number(),
+  firstFailure: z.string().nullable(),
+});

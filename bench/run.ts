@@ -1,0 +1,25 @@
+// `npm run bench [-- NAME …] [--quick]`: prints one line per figure, `name value unit`. Own PostgreSQL, removed after.
+import { parseArgs } from 'node:util';
+import { measureGrowth } from './growth.ts';
+import { measureHttp } from './http.ts';
+import { measurePairs } from './pairs.ts';
+
+const benches = { pairs: measurePairs, growth: measureGrowth, http: measureHttp };
+
+export type Report = (name: string, value: number, unit: string) => void;
+export type Length = { seconds: number; rounds: number; quick: boolean };
+
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: 'boolean', default: false } } });
+const unknown = positionals.filter((name) => !(name in benches));
+if (unknown.length > 0) {
+  console.error(`There is no bench ${unknown.join(', ')}. There are: ${Object.keys(benches).join(', ')}.`);
+  process.exit(2);
+}
+
+const length: Length = values.quick ? { seconds: 4, rounds: 2, quick: true } : { seconds: 20, rounds: 5, quick: false };
+const report: Report = (name, value, unit) => {
+  console.log(`${name} ${Number(value.toPrecision(4))} ${unit}`);
+};
+for (const [name, measure] of Object.entries(benches)) {
+  if (positionals.length === 0 || positionals.includes(name)) await measure(report, length);
+}

@@ -1,0 +1,98 @@
+// The demo's directory: who uses it, what it remembers between starts, and the file `env` for other terminals.
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import { randomPassword, roleNames } from '../../src/database/roles.ts';
+import { removeCluster } from '../postgres/cluster.ts';
+import { tryLock } from '../process-lock.mjs';
+
+const seededSchema = z.object({
+  /** In the order in which the screen shows them. */
+  people: z.array(
+    z.object({ username: z.string(), email: z.string(), about: z.string(), id: z.string(), token: z.string() }),
+  ),
+  /** Who tries the guide's commands, and who administers. */
+  testUser: z.string(),
+  admin: z.string(),
+  packageId: z.string(),
+});
+export type Seeded = z.output<typeof seededSchema>;
+
+const memorySchema = z.object({
+  /** Where its data is: `private`, or server and database. */
+  database: z.string(),
+  passwords: z.record(z.enum(roleNames), z.string()),
+  webhookSecret: z.string(),
+  /** Null until the seed is complete. */
+  seeded: seededSchema.nullable(),
+});
+export type Memory = z.output<typeof memorySchema>;
+
+const files = ['state.json', 'env', 'log'];
+
+export type Home = ReturnType<typeof openHome>;
+
+/** The files of a demo's directory, which must be locked. Tokens and passwords are in them, so others may not read them. */
+export function openHome(directory: string) {
+  const path = (name: string) => join(directory, name);
+
+  function write(name: string, text: string): void {
+    writeFileSync(path(`${name}.new`), text, { mode: 0o600 });
+    renameSync(path(`${name}.new`), path(name));
+  }
+
+  return {
+    directory,
+    postgres: path('postgres'),
+    log: path('log'),
+
+    recall(): Memory | undefined {
+      return existsSync(path('state.json'))
+        ? memorySchema.parse(JSON.parse(readFileSync(path('state.json'), 'utf8')))
+        : undefined;
+    },
+
+    remember(memory: Memory): void {
+      write('state.json', `${JSON.stringify(memory, null, 2)}\n`);
+    },
+
+    /** For `. DIR/env`: there while the demo is ready, complete from its first moment. */
+    publish(variables: Record<string, string>): void {
+      const lines = Object.entries(variables).map(
+        ([name, value]) => `export ${name}='${value.replaceAll("'", "'\\''")}'\n`,
+      );
+      write('env', lines.join(''));
+    },
+
+    withdraw(): void {
+      rmSync(path('env'), { force: true });
+    },
+
+    clear(): void {
+      removeCluster(path('postgres'));
+      for (const name of files) rmSync(path(name), { force: true });
+    },
+  };
+}
+
+/** Takes the directory for this process. Waits a moment for a demo there that is about to end; throws if it does not. */
+export async function lockHome(directory: string, shown: string): Promise<() => void> {
+  mkdirSync(directory, { recursive: true });
+  chmodSync(directory, 0o755); // the account that PostgreSQL runs as has to get through
+  for (let attempt = 0; ; attempt++) {
+    const { release, holder } = tryLock(join(directory, 'lock'));
+    if (release !== undefined) return release;
+    if (attempt === 15) {
+      throw new Error(
+        `A demo is running in ${shown} already (process ${holder}). Stop it first, or give this one a directory of its own: npm run demo -- --dir DIR`,
+      );
+    }
+    await sleep(200);
+  }
+}
+
+export function newMemory(database: string): Memory {
+  const passwords = Object.fromEntries(roleNames.map((name) => [name, randomPassword()]));
+  return memorySchema.parse({ database, passwords, webhookSecret: `whsec_${randomPassword()}`, seeded: null });
+}

@@ -1,0 +1,165 @@
+// `npm run demo`: a whole playground on this machine, with a database, providers, people and some weeks of history.
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import pino from 'pino';
+import { type Environment, readEnvironment } from '../../src/config/environment.ts';
+import { explainConnectionError } from '../../src/database/connection.ts';
+import { startServer } from '../../src/server.ts';
+import { startStandIns } from '../providers/standins.ts';
+import { endWithNpm } from './ancestors.ts';
+import { externalUrl, prepareDatabase, reachServer, startPrivateServer, type Urls } from './database.ts';
+import { type Home, lockHome, type Memory, newMemory, openHome, type Seeded } from './home.ts';
+import { type Options, readOptions, usage } from './options.ts';
+import { screen } from './screen.ts';
+import { seed } from './seed.ts';
+
+const host = '127.0.0.1';
+/** A person who presses Ctrl-C does not wait long for answers that nobody reads any more. */
+const drainMs = 2_000;
+
+const ending = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => ending.abort());
+endWithNpm(() => ending.abort());
+
+try {
+  const options = readOptions(process.argv.slice(2), process.env);
+  if (options.help) console.log(usage);
+  else await run(options);
+} catch (error) {
+  if (!ending.signal.aborted) {
+    console.error(explainConnectionError(error, process.env.DATABASE_URL ?? ''));
+    process.exitCode = 1;
+  }
+}
+process.exit();
+
+async function run(options: Options): Promise<void> {
+  await using opened = new AsyncDisposableStack();
+  const step = <T>(result: T): T => {
+    ending.signal.throwIfAborted();
+    return result;
+  };
+  const { directory, shownDirectory } = options;
+  const own = options.real ? ownProviders() : undefined;
+  opened.defer(await lockHome(directory, shownDirectory));
+  const home = openHome(directory);
+  home.withdraw();
+  opened.defer(home.withdraw);
+
+  const external = externalUrl(process.env);
+  if (options.reset) home.clear();
+  const known = home.recall();
+  const server = step(external ? await reachServer(external) : await startPrivateServer(home.postgres));
+  opened.defer(server.stop);
+  if (known && known.database !== server.id) {
+    throw new Error(
+      `${shownDirectory} holds a demo whose data is in another database (${known.database}, not ${server.id}). ` +
+        '--reset starts it over; --dir DIR leaves it alone.',
+    );
+  }
+  const memory = known ?? newMemory(server.id);
+  home.remember(memory);
+  const urls = step(await prepareDatabase(server, memory, options.reset || known !== undefined));
+  if (memory.seeded === null) {
+    console.log('Filling the database with people, packages and some weeks of history. This happens once.');
+    memory.seeded = step(await seed(urls));
+    home.remember(memory);
+  }
+
+  const providers = own ?? (await standIns(opened));
+  const port = step(await choosePort(options.port));
+  const playground = await startServer({
+    environment: environment(urls, memory, port.chosen, providers),
+    log: pino(
+      { base: null, timestamp: pino.stdTimeFunctions.isoTime, serializers: { error: pino.stdSerializers.err } },
+      pino.destination({ dest: home.log, mode: 0o600 }),
+    ),
+  });
+  opened.defer(playground.close);
+  publish(home, playground.url, urls, memory, memory.seeded);
+
+  const seconds = performance.now() / 1000;
+  const notes = [...port.notes, ...notesOn(process.env, external)];
+  const shown = { url: playground.url, directory: shownDirectory, database: server.shown, providers: providers.shown };
+  console.log(screen({ ...shown, notes, seeded: memory.seeded, seconds }));
+  if (!ending.signal.aborted) await once(ending.signal, 'abort');
+  console.log('Stopping.');
+}
+
+type Providers = { shown: string; variables: NodeJS.ProcessEnv };
+
+/** What a server reads from its environment; nothing of this process's own goes into it. */
+function environment(urls: Urls, memory: Memory, port: number, providers: Providers): Environment {
+  return readEnvironment({
+    APP_DATABASE_URL: urls.app,
+    HOST: host,
+    PORT: String(port),
+    DRAIN_MS: String(drainMs),
+    STRIPE_PLAYGROUND_WEBHOOK_SECRET: memory.webhookSecret,
+    ...providers.variables,
+  });
+}
+
+async function standIns(opened: AsyncDisposableStack): Promise<Providers> {
+  const { url, anthropicBaseURL, openaiBaseURL, stop } = await startStandIns();
+  opened.defer(stop);
+  return {
+    shown: `stand-ins at ${url}: answers are made up, no key is used (--real calls the providers)`,
+    variables: {
+      ANTHROPIC_API_KEY: 'sandbox-demo',
+      ANTHROPIC_BASE_URL: anthropicBaseURL,
+      OPENAI_API_KEY: 'sandbox-demo',
+      OPENAI_BASE_URL: openaiBaseURL,
+    },
+  };
+}
+
+function ownProviders(): Providers {
+  const { ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL, OPENAI_API_KEY, OPENAI_BASE_URL } = process.env;
+  const variables = { ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL, OPENAI_API_KEY, OPENAI_BASE_URL };
+  // Placeholders count as missing.
+  const read = readEnvironment({ APP_DATABASE_URL: 'postgres://unused', ...variables });
+  const names = [...(read.ANTHROPIC_API_KEY ? ['Anthropic'] : []), ...(read.OPENAI_API_KEY ? ['OpenAI'] : [])];
+  if (names.length === 0) throw new Error('--real needs ANTHROPIC_API_KEY or OPENAI_API_KEY in the environment.');
+  return { shown: `${names.join(' and ')}, with your keys: runs cost real money`, variables };
+}
+
+/** The guide's commands need these, and nothing else. */
+function publish(home: Home, url: string, urls: Urls, { webhookSecret }: Memory, seeded: Seeded): void {
+  const person = (username: string) => {
+    const found = seeded.people.find((one) => one.username === username);
+    if (found === undefined) throw new Error(`${home.directory} knows no ${username}; --reset starts it over.`);
+    return found;
+  };
+  const [tester, admin] = [person(seeded.testUser), person(seeded.admin)];
+  home.publish({
+    BASE_URL: url,
+    DATABASE_URL: urls.operator,
+    MIGRATE_DATABASE_URL: urls.owner,
+    TEST_USER_TOKEN: tester.token,
+    TEST_USER_ID: tester.id,
+    TOKEN: tester.token,
+    ADMIN_TOKEN: admin.token,
+    PACKAGE_ID: seeded.packageId,
+    STRIPE_PLAYGROUND_WEBHOOK_SECRET: webhookSecret,
+  });
+}
+
+async function choosePort(wanted: number): Promise<{ chosen: number; notes: string[] }> {
+  if (wanted === 0 || (await isFree(wanted))) return { chosen: wanted, notes: [] };
+  return { chosen: 0, notes: [`port ${wanted} is taken, so this is a free one`] };
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((settle) => {
+    const probe = createServer();
+    probe.once('error', () => settle(false));
+    probe.listen(port, host, () => probe.close(() => settle(true)));
+  });
+}
+
+function notesOn({ DATABASE_URL }: NodeJS.ProcessEnv, external: string | undefined): string[] {
+  return DATABASE_URL && external === undefined
+    ? ['DATABASE_URL names one of our own roles, which cannot set up a server: it counts as unset']
+    : [];
+}

@@ -1,0 +1,84 @@
+import { z } from 'zod';
+import type { Sql } from '../database/client.ts';
+import { parseRow, parseRows } from '../database/rows.ts';
+
+/** What a token may be used for. A JWT has all of them. Spec 2.2. */
+export const scopeSchema = z.enum(['run', 'read', 'billing', 'publish', 'admin']);
+export type Scope = z.output<typeof scopeSchema>;
+
+const person = {
+  userId: z.string(),
+  username: z.string(),
+  email: z.string().nullable(),
+  isAdmin: z.boolean(),
+};
+
+const authenticatedSchema = z.discriminatedUnion('outcome', [
+  z.object({ outcome: z.literal('ok'), ...person, scopes: z.array(scopeSchema), tokenId: z.string() }),
+  z.object({ outcome: z.enum(['unknown', 'expired', 'revoked', 'closed']) }),
+]);
+
+/** Whose API token this is, by its SHA-256. */
+export async function authenticateToken(sql: Sql, tokenHash: Buffer): Promise<z.output<typeof authenticatedSchema>> {
+  const rows = await sql`
+    select outcome, user_id, username, email, is_admin, scopes, token_id from api.authenticate_token(${tokenHash})`;
+  return parseRow(authenticatedSchema, rows);
+}
+
+const signedInSchema = z.discriminatedUnion('outcome', [
+  z.object({ outcome: z.literal('ok'), ...person, created: z.boolean(), emailTaken: z.boolean() }),
+  z.object({ outcome: z.literal('closed') }),
+]);
+
+/** What an issuer says of a person; `newUserId` is used at first sight. */
+export type Identity = {
+  issuer: string;
+  subject: string;
+  email: string | null;
+  emailVerified: boolean;
+  username: string | null;
+  newUserId: string;
+};
+
+/** The user that an issuer's subject is; made at first sight. */
+export async function signIn(sql: Sql, identity: Identity): Promise<z.output<typeof signedInSchema>> {
+  const rows = await sql`
+    select outcome, user_id, username, email, is_admin, created, email_taken
+    from api.sign_in(
+      ${identity.issuer}, ${identity.subject}, ${identity.email}, ${identity.emailVerified}, ${identity.username},
+      ${identity.newUserId}
+    )`;
+  return parseRow(signedInSchema, rows);
+}
+
+/** A token without its secret. */
+export const tokenSchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  scopes: z.array(scopeSchema),
+  expiresAt: z.string().nullable(),
+  lastUsedAt: z.string().nullable(),
+  revokedAt: z.string().nullable(),
+  createdAt: z.string(),
+});
+
+export type NewToken = { id: string; tokenHash: Buffer; name: string; scopes: Scope[]; expiresAt: string | null };
+
+export async function createToken(sql: Sql, userId: string, token: NewToken): Promise<void> {
+  await sql`
+    select from api.create_token(
+      user_id => ${userId}, token_hash => ${token.tokenHash}, id => ${token.id}, name => ${token.name},
+      scopes => ${token.scopes}, expires_at => ${token.expiresAt}
+    )`;
+}
+
+export async function listTokens(sql: Sql, userId: string): Promise<z.output<typeof tokenSchema>[]> {
+  const rows = await sql`
+    select id, name, scopes, expires_at, last_used_at, revoked_at, created_at from api.list_tokens(${userId})`;
+  return parseRows(tokenSchema, rows);
+}
+
+/** False where this user has no such token. */
+export async function revokeToken(sql: Sql, userId: string, id: string): Promise<boolean> {
+  return (await sql`select id from api.revoke_token(${userId}, ${id})`).length > 0;
+}

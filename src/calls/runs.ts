@@ -1,0 +1,248 @@
+import { z } from 'zod';
+import type { Sql } from '../database/client.ts';
+import { findRow, parseRow } from '../database/rows.ts';
+
+/** Why a run was not let in; `status` is HTTP's. Figures in `unit`. Spec 3.2, 11.3. */
+const refusalSchema = z.object({
+  code: z.string(),
+  status: z.number(),
+  message: z.string(),
+  limit: z.number().optional(),
+  used: z.number().optional(),
+  held: z.number().optional(),
+  unit: z.string().optional(),
+  retryAt: z.string().optional(),
+  retryAfter: z.number().optional(),
+  requiredCredits: z.number().optional(),
+  availableCredits: z.number().optional(),
+  purchaseUrl: z.string().optional(),
+  details: z.record(z.string(), z.unknown()).optional(),
+});
+export type Refusal = z.output<typeof refusalSchema>;
+
+const runStatus = z.enum(['running', 'completed', 'stopped', 'failed', 'released', 'expired']);
+
+const rate = {
+  rateLimit: z.number().nullable(),
+  rateRemaining: z.number().nullable(),
+  rateReset: z.number().nullable(),
+};
+
+const message = z.object({ role: z.enum(['user', 'assistant']), content: z.string() });
+
+const startedSchema = z.object({
+  outcome: z.literal('started'),
+  begunRunId: z.string(),
+  begunSessionId: z.string(),
+  provider: z.string(),
+  providerModel: z.string(),
+  modelAlias: z.string(),
+  packageId: z.string(),
+  packageName: z.string(),
+  version: z.string(),
+  systemPrompt: z.string().nullable(),
+  history: z.array(message).nullable(),
+  outputCap: z.number(),
+  cachePrompt: z.boolean(),
+  firstTokenTimeoutMs: z.number(),
+  runTimeoutMs: z.number(),
+  checkpointMs: z.number(),
+  abandonAfterMs: z.number(),
+  holdCredits: z.number(),
+  availableCredits: z.number(),
+  ...rate,
+});
+export type StartedRun = z.output<typeof startedSchema>;
+
+const begunSchema = z.discriminatedUnion('outcome', [
+  startedSchema,
+  z.object({ outcome: z.literal('known'), begunRunId: z.string(), begunSessionId: z.string(), runStatus }),
+  z.object({ outcome: z.literal('refused'), refusal: refusalSchema, ...rate }),
+]);
+export type BegunRun = z.output<typeof begunSchema>;
+
+/** What a run asks for. `packageId` is an id or a name; `inputTokens` is the caller's own text. */
+export type RunRequest = {
+  packageId: string;
+  packageVersion: string | null;
+  sessionId: string | null;
+  model: string | null;
+  useNoPrompt: boolean;
+  inputTokens: number;
+  countedWith: string;
+  maxOutputTokens: number | null;
+};
+
+/** Lets a run in, or says why not. */
+export async function beginRun(
+  sql: Sql,
+  userId: string,
+  runId: string,
+  request: RunRequest,
+  idempotency: { key: string; hash: Buffer } | null,
+): Promise<BegunRun> {
+  const rows = await sql`
+    select outcome, begun_run_id, begun_session_id, run_status, refusal, provider, provider_model, model_alias, package_id,
+      package_name, version, system_prompt, history, output_cap, cache_prompt, first_token_timeout_ms, run_timeout_ms,
+      checkpoint_ms, abandon_after_ms, hold_credits, available_credits, rate_limit, rate_remaining, rate_reset
+    from api.begin_run(
+      ${userId}, ${runId}, ${request.packageId}, ${request.packageVersion}, ${request.sessionId}, ${request.model},
+      ${request.useNoPrompt}, ${request.inputTokens}, ${request.countedWith}, ${request.maxOutputTokens}, ${null},
+      ${idempotency?.key ?? null}, ${idempotency?.hash ?? null}
+    )`;
+  return parseRow(begunSchema, rows);
+}
+
+const costWindow = z.object({ limit: z.string().nullable(), used: z.string(), resetsAt: z.string() });
+
+/** Of a run: what it used, what it was charged (credits, by kind), what is left. Costs and cost windows are US dollars as text. */
+export const receiptSchema = z.object({
+  runId: z.string(),
+  sessionId: z.string(),
+  status: runStatus,
+  model: z.string(),
+  providerModel: z.string(),
+  packageId: z.string(),
+  packageVersion: z.string(),
+  baseline: z.boolean(),
+  creditsSpent: z.number(),
+  creditsByKind: z.record(z.string(), z.number()),
+  shortfall: z.number(),
+  creditsRemaining: z.number(),
+  tokensUsed: z.number().nullable(),
+  tokens: z.object({
+    input: z.number().nullable(),
+    cached: z.number().nullable(),
+    cacheWrite: z.number().nullable(),
+    output: z.number().nullable(),
+  }),
+  estimated: z.boolean(),
+  cost: z.string(),
+  error: z.string().nullable(),
+  errorReason: z.string().nullable(),
+  firstTokenMs: z.number().nullable(),
+  durationMs: z.number().nullable(),
+  startedAt: z.string(),
+  finishedAt: z.string().nullable(),
+  paidByPurchasedOnly: z.boolean(),
+  limits: z.object({
+    tier: z.string().nullable(),
+    hourly: z.object({ limit: z.number().nullable(), used: z.number(), resetsAt: z.string() }),
+    daily: costWindow,
+    monthly: costWindow,
+  }),
+});
+export type Receipt = z.output<typeof receiptSchema>;
+const receiptRow = z.object({ receipt: receiptSchema });
+
+/** Tokens of a call; `input` null where the provider's report was lost. */
+export type Usage = { input: number | null; cached: number; cacheWrite: number; output: number };
+
+const checkpointSchema = z.object({ status: z.string().nullable(), stopRequested: z.boolean().nullable() });
+
+/** Stores what a run has produced so far. A status other than `running` means that it is to stop. */
+export async function checkpointRun(
+  sql: Sql,
+  run: { userId: string; runId: string; question: string; answer: string; usage: Usage },
+): Promise<z.output<typeof checkpointSchema>> {
+  const rows = await sql`
+    select status, stop_requested
+    from api.checkpoint_run(
+      ${run.userId}, ${run.runId}, ${run.question}, ${run.answer},
+      ${run.usage.output}, ${run.usage.input}, ${run.usage.cached}, ${run.usage.cacheWrite}
+    )`;
+  return parseRow(checkpointSchema, rows);
+}
+
+export type Settlement = {
+  userId: string;
+  runId: string;
+  called: boolean;
+  usage: Usage;
+  question: string;
+  error: string | null;
+  errorReason: string | null;
+  durationMs: number;
+};
+
+/** Books what really happened. Called again it answers the same receipt. */
+export async function settleRun(
+  sql: Sql,
+  run: Settlement & {
+    ending: 'completed' | 'length' | 'stopped' | 'failed';
+    estimated: boolean;
+    answer: string;
+    firstTokenMs: number | null;
+  },
+): Promise<Receipt> {
+  const rows = await sql`
+    select receipt
+    from api.settle_run(
+      ${run.userId}, ${run.runId}, ${run.ending}, ${run.called},
+      ${run.usage.input}, ${run.usage.cached}, ${run.usage.cacheWrite}, ${run.usage.output}, ${run.estimated},
+      ${run.question}, ${run.answer}, ${run.error}, ${run.errorReason}, ${run.firstTokenMs}, ${run.durationMs}
+    )`;
+  return parseRow(receiptRow, rows).receipt;
+}
+
+/** Ends a run that delivered nothing: nothing is charged. */
+export async function releaseRun(sql: Sql, run: Settlement): Promise<Receipt> {
+  const rows = await sql`
+    select receipt
+    from api.release_run(
+      ${run.userId}, ${run.runId}, ${run.called},
+      ${run.usage.input}, ${run.usage.cached}, ${run.usage.cacheWrite}, ${run.usage.output},
+      ${run.question}, ${run.error}, ${run.errorReason}, ${run.durationMs}
+    )`;
+  return parseRow(receiptRow, rows).receipt;
+}
+
+const storedRunSchema = z.object({
+  receipt: receiptSchema,
+  question: z.string().nullable(),
+  answer: z.string().nullable(),
+});
+export type StoredRun = z.output<typeof storedRunSchema>;
+
+/** A run of this user with its texts, as stored; undefined where there is none. */
+export async function readRun(sql: Sql, userId: string, runId: string): Promise<StoredRun | undefined> {
+  return findRow(storedRunSchema, await sql`select receipt, question, answer from api.read_run(${userId}, ${runId})`);
+}
+
+/** Asks a run to stop, wherever it runs. Its status, or undefined where there is none. */
+export async function stopRun(sql: Sql, userId: string, runId: string): Promise<string | undefined> {
+  return findRow(z.object({ status: z.string() }), await sql`select status from api.stop_run(${userId}, ${runId})`)
+    ?.status;
+}
+
+/** Credits and tokens least, likely and most, and the refusal that the run would meet; null where that came first. */
+export const estimateSchema = z.object({
+  creditsLeast: z.number().nullable(),
+  creditsLikely: z.number().nullable(),
+  creditsMost: z.number().nullable(),
+  tokensInput: z.number().nullable(),
+  tokensLikely: z.number().nullable(),
+  tokensMost: z.number().nullable(),
+  outputCap: z.number().nullable(),
+  canAfford: z.boolean(),
+  balance: z.number(),
+  model: z.string().nullable(),
+  providerModel: z.string().nullable(),
+  packageVersion: z.string().nullable(),
+  refusal: refusalSchema.nullable(),
+});
+
+export async function estimateRun(
+  sql: Sql,
+  userId: string,
+  runId: string,
+  request: RunRequest,
+): Promise<z.output<typeof estimateSchema>> {
+  const rows = await sql`
+    select estimate
+    from api.estimate_run(
+      ${userId}, ${runId}, ${request.packageId}, ${request.packageVersion}, ${request.sessionId}, ${request.model},
+      ${request.useNoPrompt}, ${request.inputTokens}, ${request.countedWith}, ${request.maxOutputTokens}, ${null}
+    ) as estimate`;
+  return parseRow(z.object({ estimate: estimateSchema }), rows).estimate;
+}

@@ -1,0 +1,141 @@
+import { z } from 'zod';
+
+/** The guide prints keys such as `sk-ant-xxxxxxxxxxxxx`: one letter repeated stands for a key that nobody has put in yet. */
+const PLACEHOLDER = /(^|[_-])([a-z])\2{7,}$/;
+
+const missing = (value: unknown) =>
+  typeof value === 'string' && (value.trim() === '' || PLACEHOLDER.test(value.trim())) ? undefined : value;
+
+const optional = <T extends z.ZodType>(schema: T) => z.preprocess(missing, schema.optional());
+const withDefault = <T extends z.ZodType<unknown, string>>(value: string, schema: T) =>
+  z.preprocess((given) => missing(given) ?? value, schema);
+
+const key = (prefix: RegExp, example: string) =>
+  optional(z.string().trim().regex(prefix, `does not look like such a key; it begins like ${example}`));
+const httpUrl = z.url({
+  protocol: /^https?$/,
+  error: 'is not a URL that begins with http:// or https://; write it out in full',
+});
+const databaseUrl = z.url({
+  protocol: /^postgres(ql)?$/,
+  error: 'is not a URL that begins with postgres://; write postgres://ROLE:PASSWORD@HOST:PORT/DATABASE',
+});
+const wholeNumber = (least: number, most: number) =>
+  z
+    .string()
+    .regex(/^\d{1,9}$/, `is not a whole number; choose one from ${least} to ${most}`)
+    .transform(Number)
+    .refine((n) => n >= least && n <= most, `is out of range; choose a number from ${least} to ${most}`);
+const list = (one: (item: string) => boolean, complaint: string) =>
+  z
+    .string()
+    .transform((text) => text.split(',').flatMap((item) => item.trim() || []))
+    .refine((items) => items.every(one), complaint);
+
+const originOnly = (text: string) =>
+  URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) && new URL(text).origin === text;
+const addressOrNetwork = (text: string) => /^[0-9a-f.:]+(\/\d{1,3})?$/i.test(text);
+
+/** Everything that the server reads from its environment. The comments of .env.example are these descriptions. Spec 11.5. */
+export const environmentSchema = z.object({
+  APP_DATABASE_URL: databaseUrl.describe('Database of the server, as role prpm_app. Required.'),
+  DATABASE_URL: optional(databaseUrl).describe(
+    'Database for operators and psql, as role prpm_ops. The server itself does not use it.',
+  ),
+  MIGRATE_DATABASE_URL: optional(databaseUrl).describe(
+    'Database for npm run migrate, as role prpm_owner. Default: DATABASE_URL.',
+  ),
+  DATABASE_POOL: withDefault('4', wholeNumber(1, 50)).describe('Connections for runs. Two to five are fastest.'),
+
+  HOST: withDefault('0.0.0.0', z.string()).describe('Address to listen on.'),
+  PORT: withDefault('3000', wholeNumber(0, 65_535)).describe('Port to listen on; 0 takes a free one.'),
+  NODE_ENV: withDefault(
+    'development',
+    z.enum(['development', 'test', 'production'], 'is none of development, test, production; choose one of them'),
+  ).describe('In production the server runs as prpm_app or not at all.'),
+  LOG_LEVEL: withDefault(
+    'info',
+    z.enum(
+      ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
+      'is none of fatal, error, warn, info, debug, trace, silent; choose one of them',
+    ),
+  ).describe('How much is logged: fatal, error, warn, info, debug, trace or silent.'),
+  DRAIN_MS: withDefault('20000', wholeNumber(0, 600_000)).describe(
+    'Milliseconds that running runs get to end when the server stops.',
+  ),
+  TRUSTED_PROXIES: withDefault(
+    '',
+    list(
+      addressOrNetwork,
+      'has an entry that is no IP address or network; separate entries such as 10.0.0.0/8 by commas',
+    ),
+  ).describe('Addresses or networks of proxies whose X-Forwarded-For is believed, separated by commas.'),
+  ALLOWED_RETURN_ORIGINS: withDefault(
+    '',
+    list(
+      originOnly,
+      'has an entry that is no origin; separate entries such as https://example.com, without a path, by commas',
+    ),
+  ).describe('Origins that a checkout may return to, separated by commas.'),
+
+  AUTH_ISSUER: optional(httpUrl).describe('OpenID Connect issuer whose tokens sign people in. Needs AUTH_AUDIENCE.'),
+  AUTH_AUDIENCE: optional(z.string()).describe('Audience that those tokens must name.'),
+
+  ANTHROPIC_API_KEY: optional(z.string().trim()).describe(
+    'Key for Anthropic. Without it its models answer provider_not_configured.',
+  ),
+  ANTHROPIC_BASE_URL: optional(httpUrl).describe('Where Anthropic is reached, without /v1. Default: its own address.'),
+  OPENAI_API_KEY: optional(z.string().trim()).describe(
+    'Key for OpenAI. Without it its models answer provider_not_configured.',
+  ),
+  OPENAI_BASE_URL: optional(httpUrl).describe('Where OpenAI is reached, with /v1. Default: its own address.'),
+
+  STRIPE_SECRET_KEY: key(/^[sr]k_/, 'sk_live_').describe('Secret key of the Stripe account.'),
+  STRIPE_PRPM_PLUS_PRICE_ID: key(/^price_/, 'price_').describe('Price of PRPM+ for individuals, $6 a month.'),
+  STRIPE_PRPM_PLUS_ORG_MEMBER_PRICE_ID: key(/^price_/, 'price_').describe(
+    'Price of PRPM+ for members of a verified organization, $3 a month.',
+  ),
+  STRIPE_PLAYGROUND_WEBHOOK_SECRET: key(/^whsec_/, 'whsec_').describe(
+    'Signing secret of the webhook; several, separated by commas, while rotating.',
+  ),
+  STRIPE_SMALL_PACK_PRICE_ID: key(/^price_/, 'price_').describe(
+    'Price of the small pack, $5 for 100 credits. Optional.',
+  ),
+  STRIPE_MEDIUM_PACK_PRICE_ID: key(/^price_/, 'price_').describe(
+    'Price of the medium pack, $10 for 250 credits. Optional.',
+  ),
+  STRIPE_LARGE_PACK_PRICE_ID: key(/^price_/, 'price_').describe(
+    'Price of the large pack, $20 for 600 credits. Optional.',
+  ),
+
+  CRON_SECRET: optional(z.string().min(16, 'is too short; use 16 characters or more')).describe(
+    'Where set, the cron routes ask for it as a bearer token.',
+  ),
+});
+
+export type Environment = z.output<typeof environmentSchema>;
+
+/** The environment as the server uses it. Throws an Error that names each wrong variable, what is wrong and what to do. */
+export function readEnvironment(variables: Record<string, string | undefined>): Environment {
+  const parsed = environmentSchema.safeParse(variables);
+  if (!parsed.success) {
+    const lines = parsed.error.issues.map((issue) => {
+      const name = issue.path.join('.');
+      const absent = missing(variables[name]) === undefined;
+      return absent ? `${name} is missing. ${describe(name)}` : `${name} ${issue.message}. ${describe(name)}`;
+    });
+    throw new Error(lines.join('\n'));
+  }
+  const environment = parsed.data;
+  if ((environment.AUTH_ISSUER === undefined) !== (environment.AUTH_AUDIENCE === undefined)) {
+    const [given, absent] = environment.AUTH_ISSUER
+      ? ['AUTH_ISSUER', 'AUTH_AUDIENCE']
+      : ['AUTH_AUDIENCE', 'AUTH_ISSUER'];
+    throw new Error(`${absent} is missing, but ${given} is set. Set both, or neither. ${describe(absent)}`);
+  }
+  return environment;
+}
+
+function describe(name: string): string {
+  return Object.entries(environmentSchema.shape).find(([variable]) => variable === name)?.[1].description ?? '';
+}

@@ -1,0 +1,438 @@
+import { hash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { uuidv7 } from 'uuidv7';
+import {
+  type BegunRun,
+  beginRun,
+  estimateRun,
+  type Receipt,
+  type Refusal,
+  type RunRequest,
+  readRun,
+  releaseRun,
+  type Settlement,
+  type StartedRun,
+  type StoredRun,
+  settleRun,
+  stopRun,
+  type Usage,
+} from '../calls/runs.ts';
+import { readSession, type SessionWithExchanges } from '../calls/sessions.ts';
+import type { Database } from '../database/client.ts';
+import { isDatabaseDown } from '../errors/database.ts';
+import { Failure } from '../errors/failure.ts';
+import { isErrorCode, registry } from '../errors/registry.ts';
+import type { Providers } from '../providers/create.ts';
+import type { ProviderCall, ProviderResult } from '../providers/provider.ts';
+import type { Log } from '../telemetry/log.ts';
+import { countTokens } from '../tokens/count.ts';
+import { keepCheckpoints } from './checkpoints.ts';
+import { closingEvents, failureOf, type NumberedEvent, type RunEnd, START } from './events.ts';
+import { LiveRun } from './live-run.ts';
+import { createModels } from './models.ts';
+import { persist } from './persist.ts';
+
+/** How long a run that ended before anybody followed it is kept. Others are read from the database from then on. */
+const KEEP_MS = 10_000;
+/** How long a JSON caller with a known key waits for its run. Spec 5.3. */
+const WAIT_MS = 30_000;
+/** How long a lost connection to the database may last before a settlement is left to the hold's expiry. */
+const SETTLE_MS = 60_000;
+/** How often the run of another instance is looked at, and for how long. */
+const LOOK_MS = 500;
+const LOOK_FOR_MS = 300_000;
+/** How long runs that a shutdown ended get to be settled. */
+const LAST_SETTLE_MS = 5_000;
+
+/** A run as a caller asks for it. Without `packageId` it goes on in the session with that session's package and model. */
+export type Ask = {
+  packageId: string | null;
+  packageVersion: string | null;
+  sessionId: string | null;
+  model: string | null;
+  useNoPrompt: boolean;
+  maxOutputTokens: number | null;
+  input: string;
+  temperature: number | null;
+  idempotencyKey: string | null;
+};
+
+/** Where answers say what is left: headers, mostly. */
+export type Facts = {
+  rate?: { policy: 'runs' | 'reads'; limit: number; remaining: number; reset: number };
+  creditsRemaining?: number;
+};
+
+/** A run that was let in or is known: here, or only in the database. */
+export type Begun = { runId: string; sessionId: string; isNew: boolean; live: LiveRun | null };
+
+export type Engine = ReturnType<typeof createEngine>;
+
+/**
+ * Carries runs out: asks the database to let them in, calls the provider, tells followers, settles. Knows no rule about
+ * money; what happened goes to the database as it was.
+ */
+export function createEngine({ database, providers, log }: { database: Database; providers: Providers; log: Log }) {
+  const { sql, reads } = database;
+  const models = createModels(sql);
+  const live = new Map<string, LiveRun>();
+  const active = new Set<Promise<void>>();
+  const closing = new AbortController();
+  let draining = false;
+
+  async function tokenizerOf(userId: string, model: string | null) {
+    const known = await models(userId);
+    const found = known.find((one) => (model === null ? one.isDefault : one.alias === model));
+    return found?.tokenizer ?? 'approximate';
+  }
+
+  async function complete(userId: string, ask: Ask): Promise<RunRequest & { tokenizer: Tokenizer }> {
+    let { packageId, model } = ask;
+    if (packageId === null && ask.sessionId !== null) {
+      const session = await readSession(reads, userId, ask.sessionId);
+      if (session === undefined) throw new Failure('session_not_found', 'There is no such session of yours.');
+      packageId = session.packageId;
+      model ??= session.model;
+    }
+    if (packageId === null)
+      throw new Failure('validation_error', 'package_id is required.', { errors: [PACKAGE_MISSING] });
+    const tokenizer = await tokenizerOf(userId, model);
+    const inputTokens = await countTokens(ask.input, tokenizer);
+    const { packageVersion, sessionId, useNoPrompt, maxOutputTokens } = ask;
+    return {
+      ...{ packageId, packageVersion, sessionId, model, useNoPrompt, maxOutputTokens },
+      ...{ inputTokens, countedWith: tokenizer, tokenizer },
+    };
+  }
+
+  /** Lets a run in and starts it. A refusal is thrown as a Failure. */
+  async function begin(userId: string, ask: Ask, facts: Facts): Promise<Begun> {
+    if (draining) throw new Failure('shutting_down', undefined, { retryAfter: 2 });
+    const request = await complete(userId, ask);
+    const runId = uuidv7();
+    const idempotency = ask.idempotencyKey === null ? null : { key: ask.idempotencyKey, hash: hashOf(ask) };
+    let begun: BegunRun;
+    try {
+      begun = await beginRun(sql, userId, runId, request, idempotency);
+    } catch (error) {
+      // It may have been let in all the same; then its hold is given back as soon as the database is there again.
+      if (isDatabaseDown(error)) track(giveBack(userId, runId));
+      throw error;
+    }
+    if (begun.outcome !== 'known') noteRate(facts, begun);
+    if (begun.outcome === 'refused') throw refusalFailure(begun.refusal, facts);
+    if (begun.outcome === 'known') {
+      const { begunRunId, begunSessionId } = begun;
+      return { runId: begunRunId, sessionId: begunSessionId, isNew: false, live: findLive(userId, begunRunId) };
+    }
+    facts.creditsRemaining = begun.availableCredits;
+    const run = new LiveRun({ userId, question: ask.input, begun, tokenizer: request.tokenizer });
+    live.set(runId, run);
+    track(carryOut(run, providerCall(userId, ask, begun), request.tokenizer));
+    return { runId, sessionId: begun.begunSessionId, isNew: true, live: run };
+  }
+
+  async function giveBack(userId: string, runId: string): Promise<void> {
+    const settlement = {
+      ...{ userId, runId, called: false, usage: NO_USAGE, question: '', durationMs: 0 },
+      ...{ error: 'database_unavailable', errorReason: 'The database was away when the run began.' },
+    };
+    await persist(() => releaseRun(sql, settlement), SETTLE_MS, closing.signal).catch(() => undefined);
+  }
+
+  async function carryOut(run: LiveRun, call: ProviderCall, tokenizer: Tokenizer): Promise<void> {
+    const checkpoints = keepCheckpoints(run, sql, (text) => countTokens(text, tokenizer), log);
+    let result: ProviderResult;
+    try {
+      result = await providers.call(call, {
+        signal: run.signal,
+        onText: (delta) => run.push(delta),
+        onUsage: (usage) => {
+          checkpoints.usage = usage;
+        },
+      });
+    } catch (error) {
+      log.error({ error, runId: run.runId }, 'provider call failed in an unexpected way');
+      result = unexpected(run, checkpoints.usage);
+    }
+    await checkpoints.stop();
+    if (result.failure?.credentialsRejected) {
+      log.error({ provider: call.provider, runId: run.runId }, 'the provider refuses our key');
+    }
+    run.finish(await settle(run, result, tokenizer));
+    if (run.wasFollowed) live.delete(run.runId);
+    else setTimeout(() => live.delete(run.runId), KEEP_MS).unref();
+  }
+
+  async function settle(run: LiveRun, result: ProviderResult, tokenizer: Tokenizer): Promise<RunEnd> {
+    const answer = result.text;
+    const cutOff = result.ending === 'stopped' && run.stopReason === 'shutdown';
+    const ending = cutOff ? 'failed' : result.ending === 'complete' ? 'completed' : result.ending;
+    const usage: Usage =
+      result.usage !== null && result.usageComplete
+        ? result.usage
+        : { ...(result.usage ?? NO_USAGE), output: await countTokens(answer, tokenizer) };
+    const settlement: Settlement = {
+      userId: run.userId,
+      runId: run.runId,
+      called: result.called,
+      usage,
+      question: run.question,
+      error: cutOff ? 'shutting_down' : (result.failure?.code ?? null),
+      errorReason: cutOff ? 'The server had to stop before the answer was complete.' : (result.failure?.reason ?? null),
+      durationMs: Math.round(result.durationMs),
+    };
+    const book = () =>
+      ending === 'failed' && answer === ''
+        ? releaseRun(sql, settlement)
+        : settleRun(sql, {
+            ...settlement,
+            ...{ ending, answer, estimated: !result.usageComplete },
+            firstTokenMs: result.firstTokenMs === null ? null : Math.round(result.firstTokenMs),
+          });
+    try {
+      const receipt = await persist(book, SETTLE_MS, closing.signal);
+      return { receipt, answer, failure: failureOf(receipt, result.failure?.retryAfterSeconds) };
+    } catch (error) {
+      log.error({ error, runId: run.runId }, 'a run could not be settled; its hold will expire');
+      const code = isDatabaseDown(error) ? 'database_unavailable' : 'internal_error';
+      return {
+        receipt: null,
+        answer,
+        failure: new Failure(code, undefined, { runId: run.runId, retryAfter: 5 }, { cause: error }),
+      };
+    }
+  }
+
+  function track(work: Promise<void>): void {
+    const tracked = work
+      .catch((error: unknown) => log.error({ error }, 'a run ended in an unexpected way'))
+      .finally(() => active.delete(tracked));
+    active.add(tracked);
+  }
+
+  function findLive(userId: string, runId: string): LiveRun | null {
+    const run = live.get(runId);
+    return run?.userId === userId ? run : null;
+  }
+
+  async function stored(userId: string, runId: string): Promise<StoredRun> {
+    const run = await readRun(reads, userId, runId);
+    if (run === undefined) throw new Failure('run_not_found', 'There is no such run of yours.');
+    return run;
+  }
+
+  /** The end of a run that is not here: at once where it is over, else when it is. */
+  async function awaitStored(userId: string, runId: string, signal: AbortSignal | undefined): Promise<RunEnd | null> {
+    for (const deadline = Date.now() + WAIT_MS; ; ) {
+      const run = await stored(userId, runId);
+      if (run.receipt.status !== 'running') return endOf(run);
+      if (Date.now() >= deadline || signal?.aborted) return null;
+      await sleep(LOOK_MS, undefined, signal && { signal }).catch(() => undefined);
+    }
+  }
+
+  return {
+    begin,
+
+    /** Waits for the end of a run. One that only a key made known is waited for at most 30 s. */
+    async result(userId: string, begun: Begun, signal: AbortSignal | undefined): Promise<RunEnd> {
+      const end = begun.live
+        ? await begun.live.wait(signal, begun.isNew ? undefined : WAIT_MS)
+        : await awaitStored(userId, begun.runId, signal);
+      if (end !== null) return end;
+      throw new Failure('run_in_progress', undefined, { retryAfter: 5, runId: begun.runId });
+    },
+
+    /** Follows a run from the event after `after`. Throws before the first event where there is no such run. */
+    async follow(
+      userId: string,
+      runId: string,
+      { after, signal, isAdmin }: { after: number; signal: AbortSignal | undefined; isAdmin: boolean },
+    ): Promise<AsyncIterable<NumberedEvent>> {
+      const run = findLive(userId, runId);
+      if (run !== null) return run.follow(after, signal, isAdmin);
+      const first = await stored(userId, runId);
+      return followStored(first, () => stored(userId, runId), after, signal, isAdmin);
+    },
+
+    isLive: (userId: string, runId: string) => findLive(userId, runId) !== null,
+
+    /** A run and its texts, as of now where it runs here. */
+    async read(userId: string, runId: string): Promise<StoredRun> {
+      const run = findLive(userId, runId);
+      if (run?.end?.receipt) return { receipt: run.end.receipt, question: run.question, answer: run.end.answer };
+      const found = await stored(userId, runId);
+      return run === null ? found : { ...found, question: run.question, answer: run.text() };
+    },
+
+    /** Asks a run to stop, waits a moment for its end, and tells what is known then. */
+    async stop(userId: string, runId: string): Promise<StoredRun> {
+      const status = await stopRun(sql, userId, runId);
+      if (status === undefined) throw new Failure('run_not_found', 'There is no such run of yours.');
+      const run = findLive(userId, runId);
+      run?.stop('asked');
+      await run?.wait(undefined, LAST_SETTLE_MS);
+      return this.read(userId, runId);
+    },
+
+    async estimate(userId: string, ask: Ask) {
+      return estimateRun(sql, userId, uuidv7(), await complete(userId, ask));
+    },
+
+    models,
+
+    /** The conversation that an answer ends, oldest first. */
+    async conversation(userId: string, begun: Begun, end: RunEnd): Promise<Message[]> {
+      if (begun.live !== null) return conversationOf(begun.live, end);
+      const sessionId = end.receipt?.sessionId;
+      const session = sessionId === undefined ? undefined : await readSession(reads, userId, sessionId);
+      return session === undefined ? [] : conversationUpTo(session, begun.runId);
+    },
+
+    /** Lets nothing in any more, waits for what runs, then ends the rest and settles it with what it has. */
+    async drain(limitMs: number): Promise<void> {
+      draining = true;
+      await within(limitMs, Promise.all(active));
+      for (const run of live.values()) run.stop('shutdown');
+      await within(LAST_SETTLE_MS, Promise.all(active));
+      closing.abort();
+      await within(LAST_SETTLE_MS, Promise.all(active));
+    },
+
+    get draining() {
+      return draining;
+    },
+  };
+}
+
+type Tokenizer = Parameters<typeof countTokens>[1];
+
+export type Message = { role: 'user' | 'assistant'; content: string; timestamp?: string; tokens?: number };
+
+const NO_USAGE: Usage = { input: null, cached: 0, cacheWrite: 0, output: 0 };
+const PACKAGE_MISSING = {
+  field: 'package_id',
+  message: 'is required, unless session_id names a session to go on with',
+};
+
+function providerCall(userId: string, ask: Ask, begun: StartedRun): ProviderCall {
+  return {
+    provider: begun.provider,
+    model: begun.providerModel,
+    system: begun.systemPrompt,
+    messages: [...(begun.history ?? []), { role: 'user', content: ask.input }],
+    maxOutputTokens: begun.outputCap,
+    temperature: ask.temperature,
+    cachePrompt: begun.cachePrompt,
+    firstTokenTimeoutMs: begun.firstTokenTimeoutMs,
+    timeoutMs: begun.runTimeoutMs,
+    userKey: hash('sha256', `prpm-playground user ${userId}`, 'base64url').slice(0, 32),
+  };
+}
+
+/** The same for the same request, however its fields were named or ordered. Spec 5.3. */
+function hashOf(ask: Ask): Buffer {
+  const { idempotencyKey: _, ...request } = ask;
+  return hash('sha256', JSON.stringify(request, Object.keys(request).sort()), 'buffer');
+}
+
+type Rate = { rateLimit: number | null; rateRemaining: number | null; rateReset: number | null };
+
+function noteRate(facts: Facts, { rateLimit, rateRemaining, rateReset }: Rate): void {
+  if (rateLimit === null || rateRemaining === null || rateReset === null) return;
+  facts.rate = { policy: 'runs', limit: rateLimit, remaining: rateRemaining, reset: rateReset };
+}
+
+function refusalFailure(refusal: Refusal, facts: Facts): Failure {
+  const { code, status, message, retryAfter, details, ...figures } = refusal;
+  if (refusal.availableCredits !== undefined) facts.creditsRemaining = refusal.availableCredits;
+  const extras = { retryAfter, refusal: figures, ...(details !== undefined && { details }) };
+  if (isErrorCode(code)) return new Failure(code, message, extras, { status });
+  return new Failure('forbidden', message, extras, { status });
+}
+
+function unexpected(run: LiveRun, usage: ProviderResult['usage']): ProviderResult {
+  return {
+    ...{
+      text: run.text(),
+      usage,
+      usageComplete: false,
+      ending: 'failed',
+      called: true,
+      firstTokenMs: null,
+      durationMs: 0,
+    },
+    failure: {
+      code: 'provider_error',
+      reason: registry.internal_error[1],
+      retryAfterSeconds: null,
+      credentialsRejected: false,
+    },
+  };
+}
+
+function endOf({ receipt, answer }: StoredRun): RunEnd {
+  return { receipt, answer: answer ?? '', failure: failureOf(receipt) };
+}
+
+/** Follows a run by what is stored of it: whole where it is over, else from checkpoint to checkpoint. Spec 5.2. */
+async function* followStored(
+  first: StoredRun,
+  again: () => Promise<StoredRun>,
+  after: number,
+  signal: AbortSignal | undefined,
+  isAdmin: boolean,
+): AsyncGenerator<NumberedEvent> {
+  if (after < START) yield { id: START, event: { type: 'run.created', data: createdFrom(first.receipt) } };
+  let sent = Math.max(0, after - START);
+  const deadline = Date.now() + LOOK_FOR_MS;
+  for (let run = first; !signal?.aborted; run = await again()) {
+    const text = (run.answer ?? '').slice(sent);
+    if (text !== '') {
+      sent += text.length;
+      yield { id: START + sent, event: { type: 'output.delta', data: { text } } };
+    }
+    if (run.receipt.status !== 'running' || Date.now() > deadline) {
+      const end =
+        run.receipt.status === 'running' ? { ...endOf(run), failure: new Failure('run_in_progress') } : endOf(run);
+      yield* closingEvents(end, after, isAdmin);
+      return;
+    }
+    await sleep(LOOK_MS, undefined, signal && { signal }).catch(() => undefined);
+  }
+}
+
+function createdFrom(receipt: Receipt) {
+  const { runId, sessionId, model, providerModel, packageId, packageVersion } = receipt;
+  return {
+    ...{ runId, sessionId, model, providerModel, packageId, packageVersion },
+    ...{ outputCap: null, holdCredits: null, availableCredits: null },
+  };
+}
+
+function conversationOf(run: LiveRun, { receipt, answer }: RunEnd): Message[] {
+  const asked: Message = { role: 'user', content: run.question };
+  const answered: Message = { role: 'assistant', content: answer };
+  if (receipt !== null) {
+    asked.timestamp = receipt.startedAt;
+    if (receipt.finishedAt !== null) answered.timestamp = receipt.finishedAt;
+    if (receipt.tokens.output !== null) answered.tokens = receipt.tokens.output;
+  }
+  return [...(run.begun.history ?? []), asked, answered];
+}
+
+/** Run ids are ordered by time, so what came later than this run sorts behind it. */
+function conversationUpTo(session: SessionWithExchanges, runId: string): Message[] {
+  const until = session.exchanges.filter((one) => one.runId <= runId);
+  return until.flatMap(({ question, answer, startedAt, finishedAt }) => [
+    { role: 'user' as const, content: question, timestamp: startedAt },
+    { role: 'assistant' as const, content: answer, ...(finishedAt !== null && { timestamp: finishedAt }) },
+  ]);
+}
+
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  const over = new AbortController();
+  await Promise.race([work, sleep(ms, undefined, { signal: over.signal }).catch(() => undefined)]);
+  over.abort();
+}

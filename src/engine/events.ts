@@ -1,0 +1,89 @@
+import { z } from 'zod';
+import { type Receipt, receiptSchema } from '../calls/runs.ts';
+import { Failure } from '../errors/failure.ts';
+import { type ErrorCode, isErrorCode, registry } from '../errors/registry.ts';
+
+/** A receipt as its owner sees it; `cost` in US dollars, for admins only. */
+export const shownReceiptSchema = receiptSchema.extend({ cost: z.string().optional() });
+export type ShownReceipt = z.output<typeof shownReceiptSchema>;
+
+export function showReceipt(receipt: Receipt, isAdmin: boolean): ShownReceipt {
+  if (isAdmin) return receipt;
+  const { cost: _, ...shown } = receipt;
+  return shown;
+}
+
+const createdSchema = z.object({
+  runId: z.string(),
+  sessionId: z.string(),
+  model: z.string(),
+  providerModel: z.string(),
+  packageId: z.string(),
+  packageVersion: z.string(),
+  /** Tokens, credits; null where the run is another instance's. */
+  outputCap: z.number().nullable(),
+  holdCredits: z.number().nullable(),
+  availableCredits: z.number().nullable(),
+});
+
+const failedSchema = z.object({
+  error: z.string(),
+  message: z.string(),
+  status: z.number(),
+  receipt: shownReceiptSchema.nullable(),
+});
+
+/**
+ * What a follower of a run is told, in this order; the last three are last. Ids grow: that of a delta is one more than
+ * the characters sent so far, so an id says where to go on even when the run is another instance's or long over.
+ */
+export const runEventSchema = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('run.created'), data: createdSchema }),
+  z.object({ type: z.literal('output.delta'), data: z.object({ text: z.string() }) }),
+  z.object({
+    type: z.literal('usage'),
+    data: z.object({
+      tokens: receiptSchema.shape.tokens,
+      tokensUsed: z.number().nullable(),
+      estimated: z.boolean(),
+    }),
+  }),
+  z.object({ type: z.literal('run.completed'), data: shownReceiptSchema }),
+  z.object({ type: z.literal('run.stopped'), data: shownReceiptSchema }),
+  z.object({ type: z.literal('run.failed'), data: failedSchema }),
+]);
+export type RunEvent = z.output<typeof runEventSchema>;
+export type NumberedEvent = { id: number; event: RunEvent };
+
+/** How a run ended. `receipt` is null where it could not be settled, and then `failure` is set. */
+export type RunEnd = { receipt: Receipt | null; answer: string; failure: Failure | null };
+
+/** What ended a stored run, in words of the registry; null where it completed or was stopped. Spec 5.3, 5.4. */
+export function failureOf(receipt: Receipt, retryAfter?: number | null): Failure | null {
+  if (receipt.status === 'completed' || receipt.status === 'stopped') return null;
+  // Stopped before the provider was asked: nothing was charged, and nothing failed.
+  if (receipt.status === 'released' && receipt.error === null) return null;
+  const code: ErrorCode = receipt.error !== null && isErrorCode(receipt.error) ? receipt.error : 'internal_error';
+  const seconds = retryAfter ?? (registry[code][0] === 503 ? 5 : undefined);
+  return new Failure(code, receipt.errorReason ?? undefined, { retryAfter: seconds, runId: receipt.runId });
+}
+
+export const START = 1;
+
+/** The events that stand at the end of every stream. `after` is the last id that the follower has seen. */
+export function* closingEvents(end: RunEnd, after: number, isAdmin: boolean): Generator<NumberedEvent> {
+  const last = START + end.answer.length;
+  const { receipt, failure } = end;
+  if (receipt !== null && after <= last) {
+    const { tokens, tokensUsed, estimated } = receipt;
+    yield { id: last + 1, event: { type: 'usage', data: { tokens, tokensUsed, estimated } } };
+  }
+  const shown = receipt && showReceipt(receipt, isAdmin);
+  if (failure !== null || shown === null) {
+    const { code, message, status } = failure ?? new Failure('internal_error');
+    yield { id: last + 2, event: { type: 'run.failed', data: { error: code, message, status, receipt: shown } } };
+  } else {
+    const type = shown.status === 'completed' ? 'run.completed' : 'run.stopped';
+    yield { id: last + 2, event: { type, data: shown } };
+  }
+}

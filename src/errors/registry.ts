@@ -1,0 +1,91 @@
+/**
+ * Every code that an answer can carry in `error`, with its HTTP status, its title, and what the caller can do.
+ * docs/errors.md is this table. Spec 5.4, 11.3.
+ */
+export const registry = {
+  // What was sent
+  malformed_json: [400, 'Malformed JSON', 'Send a JSON object, in UTF-8.'],
+  validation_error: [400, 'Invalid request', 'See errors[]: each entry names a field and its limit.'],
+  request_too_long: [413, 'Body too large', 'Send at most 256 kB.'],
+  route_not_found: [404, 'No such route', 'See /api/v1/openapi.json.'],
+  method_not_allowed: [405, 'Method not allowed', 'Use a method that the Allow header names.'],
+  not_found: [404, 'Not found', 'Check the id; what belongs to somebody else is not found either.'],
+  run_not_found: [404, 'Run not found', 'Check the id; a run of somebody else is not found either.'],
+  session_not_found: [404, 'Session not found', 'Check the id; a session of somebody else is not found either.'],
+  package_not_found: [
+    404,
+    'Package not found',
+    'Check the name; a private package is seen by its author and organization only.',
+  ],
+  version_not_found: [404, 'Version not found', 'Leave package_version out to use the newest.'],
+  model_not_found: [404, 'Model not found', 'See GET /api/v1/playground/models.'],
+  conflict: [409, 'Conflict', 'Read the message: what is there already stands in the way.'],
+  forbidden: [403, 'Not allowed', 'Ask somebody who may.'],
+
+  // Who sent it
+  authentication_required: [401, 'Authentication required', 'Send Authorization: Bearer with an API token or a JWT.'],
+  invalid_token: [401, 'Invalid token', 'Make a new token, or sign in again.'],
+  token_expired: [401, 'Token expired', 'Make a new token, or sign in again.'],
+  token_revoked: [401, 'Token revoked', 'Make a new token.'],
+  insufficient_scope: [403, 'Insufficient scope', 'Use a token with the scope that the message names.'],
+  account_closed: [403, 'Account closed', 'Ask the operator.'],
+  verified_author_required: [403, 'Verified author required', 'Have your account verified.'],
+  issuer_unavailable: [503, 'Sign-in unavailable', 'Try again in a moment, or use an API token.'],
+
+  // Limits
+  rate_limited: [429, 'Too many requests', 'Wait as Retry-After says.'],
+  hourly_request_limit: [429, 'Hourly run limit reached', 'Wait as Retry-After says, or take a higher tier.'],
+  daily_cost_limit: [
+    429,
+    'Daily cost limit reached',
+    'Wait as Retry-After says, use a shorter request or a cheaper model, or buy credits.',
+  ],
+  monthly_cost_limit: [
+    429,
+    'Monthly cost limit reached',
+    'Wait as Retry-After says, use a shorter request or a cheaper model, or buy credits.',
+  ],
+  tier_budget: [429, "Tier's budget used up", 'Wait as Retry-After says, take a higher tier, or buy credits.'],
+  held_by_other_runs: [429, 'Held by other runs', 'Try again when your other runs have ended.'],
+  throttled: [403, 'Throttled', 'Ask the operator.'],
+  request_too_large: [413, 'Request too large', 'Cut the input by as much as the message says.'],
+  insufficient_credits: [402, 'Insufficient credits', 'Buy credits at purchase_url, or use a cheaper model.'],
+  purchased_credit_cost: [409, 'Too costly for purchased credits', 'Use a shorter request or a cheaper model.'],
+
+  // Runs
+  model_disabled: [409, 'Model disabled', 'Use another model.'],
+  model_not_priced: [503, 'Model has no price', 'Use another model, or try again later.'],
+  tier_not_configured: [503, 'Tier not configured', 'Ask the operator.'],
+  runs_disabled: [503, 'Runs are switched off', 'Try again later.'],
+  session_package: [409, 'Session of another package', 'Begin a new session for this package.'],
+  session_busy: [409, 'Session busy', 'Wait for its run to end, or begin a new session.'],
+  idempotency_conflict: [409, 'Idempotency key reused', 'Use a new key for a new request.'],
+  run_in_progress: [
+    409,
+    'Run in progress',
+    'Follow it at /api/v1/playground/runs/{run_id}/stream, or ask again later.',
+  ],
+  run_expired: [
+    503,
+    'Run interrupted',
+    'Its server was gone. Run it again with a new idempotency key; GET the run to see what had been delivered.',
+  ],
+  provider_timeout: [504, 'Provider timed out', 'Try again, or use another model.'],
+  provider_unavailable: [503, 'Provider unavailable', 'Try again as Retry-After says, or use another model.'],
+  provider_error: [502, 'Provider refused the request', 'Read the message; change the request or the model.'],
+  provider_not_configured: [503, 'Provider not configured', 'Use another model, or ask the operator.'],
+
+  // The server
+  billing_not_configured: [503, 'Billing not configured', 'Ask the operator.'],
+  admin_not_configured: [503, 'Admin API not configured', 'Ask the operator; the same figures are in psql.'],
+  cron_not_configured: [503, 'Cron routes not configured', 'Ask the operator; the jobs run in the database.'],
+  database_unavailable: [503, 'Database unavailable', 'Try again in a moment.'],
+  shutting_down: [503, 'Shutting down', 'Try again in a moment; another instance will answer.'],
+  internal_error: [500, 'Internal error', 'Try again; if it stays, tell the operator the request_id.'],
+} as const satisfies Record<string, readonly [status: number, title: string, advice: string]>;
+
+export type ErrorCode = keyof typeof registry;
+
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(registry, code);
+}

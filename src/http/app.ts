@@ -1,0 +1,251 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { HttpBindings } from '@hono/node-server';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
+import type { TrackedEnvelope } from '@trpc/server';
+import { fetchRequestHandler } from '@trpc/server/adapters/fetch';
+import { type Context, Hono } from 'hono';
+import type { Facts } from '../engine/engine.ts';
+import type { RunEvent } from '../engine/events.ts';
+import { databaseFailure } from '../errors/database.ts';
+import { Failure } from '../errors/failure.ts';
+import { problemOf } from '../errors/problem.ts';
+import { failureFrom } from '../errors/trpc.ts';
+import { snakeCase } from '../names.ts';
+import { appRouter } from '../trpc/_app.ts';
+import type { Services, Context as TrpcContext } from '../trpc/trpc.ts';
+import { parseObject, readBody } from './body.ts';
+import { camelKeys } from './input.ts';
+import { openApi } from './openapi.ts';
+import { type ProcedureRoute, type Route, routes } from './routes.ts';
+import { sendEvents } from './sse.ts';
+
+type Bindings = { Bindings: HttpBindings };
+
+const VERSION = '0.1.0';
+const API = '/api/v1';
+const { start: startRun, stream: followRun } = appRouter.runs;
+
+/** The HTTP interface: /trpc, /api/v1, /healthz, /readyz. */
+export function createApp(services: Services): Hono<Bindings> {
+  const app = new Hono<Bindings>();
+  const methods = new Map<string, string[]>();
+
+  for (const route of routes) {
+    const path = `${API}${route.path}`;
+    methods.set(path, [...(methods.get(path) ?? []), route.method]);
+    app.on(route.method, path, (c) => answer(services, route, c));
+  }
+
+  const plain = (path: string, body: () => Promise<Record<string, unknown>>) => {
+    methods.set(path, ['GET']);
+    app.get(path, async (c) => {
+      const call = beginCall(c);
+      try {
+        return reply(services, call, 200, JSON.stringify(await body()));
+      } catch (error) {
+        return replyProblem(services, call, failureFrom(error));
+      }
+    });
+  };
+  let document: Record<string, unknown> | undefined;
+  plain('/healthz', async () => ({ status: 'ok' }));
+  plain('/readyz', () => readiness(services));
+  plain(`${API}/health`, () => readiness(services));
+  plain(`${API}/openapi.json`, async () => {
+    document ??= openApi(VERSION);
+    return document;
+  });
+
+  for (const [path, allowed] of methods) {
+    app.all(path, (c) => replyProblem(services, beginCall(c), notAllowed(c.req.raw.method, allowed)));
+  }
+  app.all('/trpc/*', (c) => answerTrpc(services, c));
+  app.notFound((c) => replyProblem(services, beginCall(c), new Failure('route_not_found')));
+  app.onError((error, c) => {
+    const call = beginCall(c);
+    services.log.error({ error, requestId: call.requestId }, 'request failed');
+    return replyProblem(services, call, failureFrom(error));
+  });
+  return app;
+}
+
+/** One request: what its answer and its line in the log need. */
+type Call = {
+  requestId: string;
+  method: string;
+  path: string;
+  started: number;
+  facts: Facts;
+  incoming: IncomingMessage;
+};
+
+function beginCall(c: Context<Bindings>): Call {
+  const { incoming } = c.env;
+  const sent = incoming.headers['x-request-id'];
+  const requestId = typeof sent === 'string' && /^[\w-]{8,64}$/.test(sent) ? sent : randomUUID();
+  return {
+    requestId,
+    method: incoming.method ?? '',
+    path: c.req.path,
+    started: performance.now(),
+    facts: {},
+    incoming,
+  };
+}
+
+async function answer(services: Services, route: Route, c: Context<Bindings>): Promise<Response> {
+  const call = beginCall(c);
+  const { incoming, outgoing } = c.env;
+  try {
+    const body = await readBody(incoming);
+    if ('unavailable' in route) throw new Failure(route.unavailable);
+    if (call.method === 'HEAD' && route.streams !== undefined) throw notAllowed('HEAD', ['GET']);
+
+    const sent = camelKeys({ ...queryOf(c, route), ...parseObject(body) });
+    for (const [param, field] of Object.entries(route.params ?? {})) sent[field] = c.req.param(param);
+    const key = incoming.headers['idempotency-key'];
+    if (route.streams === 'asked' && key !== undefined) sent.idempotencyKey = key;
+
+    const signal = hangUp(outgoing);
+    const context: TrpcContext = {
+      ...{ services, authorization: incoming.headers.authorization, requestId: call.requestId, path: call.path },
+      facts: call.facts,
+    };
+    const invoke = (name: string, procedure: ProcedureRoute['procedure'], input: unknown): Promise<unknown> =>
+      procedure({
+        ...{ ctx: context, path: name, type: procedure._def.type, signal, batchIndex: 0 },
+        getRawInput: () => Promise.resolve(input),
+      });
+
+    if (route.streams === 'always' || (route.streams === 'asked' && wantsStream(incoming, sent.stream))) {
+      let follow: unknown = { ...sent, lastEventId: incoming.headers['last-event-id'] };
+      if (route.streams === 'asked') follow = await invoke('runs.start', startRun, sent);
+      const events = await invoke('runs.stream', followRun, follow);
+      await sendEvents(outgoing, eventsOf(events), headersOf(services, call), (error) => {
+        const failure = failureFrom(error);
+        if (failure.code === 'internal_error')
+          services.log.error({ error, requestId: call.requestId }, 'stream failed');
+        return problemOf(failure, call);
+      });
+      note(services, call, 200);
+      return RESPONSE_ALREADY_SENT;
+    }
+    const output = await invoke(route.name, route.procedure, sent);
+    return reply(services, call, route.status ?? 200, JSON.stringify(snakeCase(output)));
+  } catch (error) {
+    return replyProblem(services, call, failureFrom(error));
+  }
+}
+
+/** Fields of the query, for routes that have no other place for them. */
+function queryOf(c: Context<Bindings>, route: ProcedureRoute): Record<string, unknown> {
+  if (route.method !== 'GET') return {};
+  const query: Record<string, unknown> = c.req.query();
+  for (const name of route.numbers ?? []) {
+    const value = query[name];
+    if (typeof value === 'string' && /^-?\d{1,15}(\.\d{1,6})?$/.test(value)) query[name] = Number(value);
+  }
+  return query;
+}
+
+function wantsStream({ headers }: IncomingMessage, stream: unknown): boolean {
+  if (stream !== undefined && stream !== null && typeof stream !== 'boolean') {
+    const message = 'must be true or false';
+    throw new Failure('validation_error', `stream ${message}.`, { errors: [{ field: 'stream', message }] });
+  }
+  return stream ?? headers.accept?.includes('text/event-stream') ?? false;
+}
+
+function eventsOf(events: unknown): AsyncIterable<TrackedEnvelope<RunEvent>> {
+  if (typeof events !== 'object' || events === null || !(Symbol.asyncIterator in events))
+    throw new TypeError('no events');
+  return events as AsyncIterable<TrackedEnvelope<RunEvent>>; // the output of runs.stream, which its schema checks
+}
+
+/** Aborted when the caller is gone before the answer was complete. */
+function hangUp(outgoing: ServerResponse): AbortSignal {
+  const controller = new AbortController();
+  outgoing.once('close', () => {
+    if (!outgoing.writableFinished) controller.abort();
+  });
+  return controller.signal;
+}
+
+function notAllowed(method: string, allowed: string[]): Failure {
+  return new Failure('method_not_allowed', `${method} is not allowed here.`, { allow: allowed.join(', ') });
+}
+
+async function readiness({ database, engine }: Services): Promise<Record<string, unknown>> {
+  if (engine.draining) throw new Failure('shutting_down');
+  try {
+    await database.reads`select 1`;
+  } catch (error) {
+    throw databaseFailure(error) ?? error;
+  }
+  return { status: 'ok', version: VERSION };
+}
+
+async function answerTrpc(services: Services, c: Context<Bindings>): Promise<Response> {
+  const call = beginCall(c);
+  let req: Request = c.req.raw;
+  if (req.method === 'POST') {
+    try {
+      const body = await readBody(c.env.incoming);
+      const headers = new Headers(req.headers);
+      headers.set('content-type', 'application/json');
+      req = new Request(req.url, { method: 'POST', headers, body, signal: hangUp(c.env.outgoing) });
+    } catch (error) {
+      return replyProblem(services, call, failureFrom(error));
+    }
+  }
+  const response = await fetchRequestHandler({
+    endpoint: '/trpc',
+    router: appRouter,
+    req,
+    createContext: () => ({
+      ...{ services, authorization: call.incoming.headers.authorization, requestId: call.requestId, path: call.path },
+      facts: call.facts,
+    }),
+    responseMeta: () => ({ headers: new Headers(headersOf(services, call)) }),
+  });
+  note(services, call, response.status);
+  return response;
+}
+
+function headersOf({ engine }: Services, { requestId, facts }: Call): Record<string, string> {
+  const headers: Record<string, string> = { 'x-request-id': requestId, 'x-content-type-options': 'nosniff' };
+  const { rate, creditsRemaining } = facts;
+  if (rate !== undefined) {
+    headers['ratelimit-policy'] = `"${rate.policy}";q=${rate.limit};w=60`;
+    headers.ratelimit = `"${rate.policy}";r=${rate.remaining};t=${rate.reset}`;
+  }
+  if (creditsRemaining !== undefined) headers['prpm-credits-remaining'] = String(creditsRemaining);
+  if (engine.draining) headers.connection = 'close';
+  return headers;
+}
+
+function reply(services: Services, call: Call, status: number, body: string, type = 'application/json'): Response {
+  note(services, call, status);
+  const headers = headersOf(services, call);
+  headers['content-type'] = type;
+  headers['cache-control'] = 'no-store';
+  return new Response(body, { status, headers });
+}
+
+function replyProblem(services: Services, call: Call, failure: Failure): Response {
+  const { allow, retryAfter } = failure.extras;
+  const body = JSON.stringify(problemOf(failure, call));
+  const response = reply(services, call, failure.status, body, 'application/problem+json');
+  if (allow !== undefined) response.headers.set('allow', allow);
+  if (retryAfter !== undefined) response.headers.set('retry-after', String(Math.ceil(retryAfter)));
+  if (failure.status === 401) response.headers.set('www-authenticate', 'Bearer');
+  // What was not read to its end stands in the way of another request.
+  if (!call.incoming.complete) response.headers.set('connection', 'close');
+  return response;
+}
+
+function note({ log }: Services, { requestId, method, path, started }: Call, status: number): void {
+  const ms = Math.round((performance.now() - started) * 10) / 10;
+  log.info({ requestId, method, path, status, ms }, 'request');
+}

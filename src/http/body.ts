@@ -1,0 +1,50 @@
+import type { IncomingMessage } from 'node:http';
+import { Failure } from '../errors/failure.ts';
+
+const MOST_BYTES = 256 * 1024;
+/** A body above the limit is read up to here, so that the answer arrives. Spec 11.3. */
+const MOST_READ_BYTES = 2 * 1024 * 1024;
+
+/**
+ * The text of a request's body, from Node's own request: the web's Request has none with GET. Throws a Failure for one
+ * that is too long or no UTF-8; '' where there is none.
+ */
+export async function readBody(incoming: IncomingMessage): Promise<string> {
+  const { 'content-length': length, 'transfer-encoding': encoding } = incoming.headers;
+  if (encoding === undefined && (length === undefined || length === '0')) return '';
+
+  let pieces: Buffer[] = [];
+  let bytes = 0;
+  for await (const piece of incoming.iterator({ destroyOnReturn: false })) {
+    bytes += piece.length;
+    if (bytes <= MOST_BYTES) pieces.push(piece);
+    else pieces = [];
+    if (bytes > MOST_READ_BYTES) break;
+  }
+  if (bytes > MOST_BYTES) throw new Failure('request_too_long');
+  return decode(pieces);
+}
+
+function decode(pieces: Buffer[]): string {
+  const bytes = pieces.length === 1 ? pieces[0] : Buffer.concat(pieces);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw new Failure('malformed_json', 'The body is not UTF-8.');
+  }
+}
+
+/** The object that a body is, whatever its content type says; {} for none. */
+export function parseObject(text: string): Record<string, unknown> {
+  if (text.trim() === '') return {};
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new Failure('malformed_json', 'The body is not JSON. Send a JSON object.');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new Failure('validation_error', 'The body must be a JSON object.');
+  }
+  return { ...value };
+}

@@ -1,0 +1,188 @@
+import { z } from 'zod';
+import { runEventSchema } from '../engine/events.ts';
+import { registry } from '../errors/registry.ts';
+import { snakeName } from '../names.ts';
+import { type ProcedureRoute, type Route, routes } from './routes.ts';
+
+type Json = Record<string, unknown>;
+
+/** OpenAPI 3.1, made of the table of routes and the procedures' own schemas. */
+export function openApi(version: string): Json {
+  const paths: Record<string, Json> = {};
+  for (const route of routes) {
+    const path = `/api/v1${route.path.replace(/:(\w+)(\{[^}]*\})?/g, '{$1}')}`;
+    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route) };
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'PRPM Playground',
+      version,
+      description:
+        'Runs prompt packages and charges credits. Fields are accepted in snake_case and camelCase and answered in snake_case.',
+    },
+    paths: { ...paths, ...PLAIN_PATHS },
+    components: {
+      securitySchemes: { bearer: { type: 'http', scheme: 'bearer', description: 'An API token (prpm_…) or a JWT.' } },
+      schemas: { Problem: PROBLEM },
+    },
+  };
+}
+
+function operation(route: Route): Json {
+  if ('unavailable' in route) {
+    const [status, title] = registry[route.unavailable];
+    return { summary: route.summary, responses: { [status]: { ...problem, description: title } } };
+  }
+  const { method, name, summary, status = 200 } = route;
+  const input = inputSchema(route);
+  const inPath = new Set(Object.values(route.params ?? {}).map(snakeName));
+  const fields = Object.entries(input.properties).filter(
+    ([field]) => !inPath.has(field) && field !== 'idempotency_key',
+  );
+  const hasBody = method === 'POST' || route.streams === 'asked';
+  const parameters = [
+    ...Object.entries(route.params ?? {}).map(([param, field]) => ({
+      ...{ name: param, in: 'path', required: true, schema: input.properties[snakeName(field)] ?? {} },
+    })),
+    ...(hasBody || route.streams === 'always' ? [] : fields).map(([field, schema]) => ({
+      ...{ name: field, in: 'query', required: input.required.includes(field), schema },
+    })),
+    ...(route.streams === 'asked' ? [IDEMPOTENCY_KEY] : []),
+    ...(route.streams === 'always' ? [LAST_EVENT_ID] : []),
+  ];
+  const required = input.required.filter((field) => !inPath.has(field));
+  const properties = { ...Object.fromEntries(fields), ...(route.streams === 'asked' && { stream: STREAM }) };
+  const body = { type: 'object', properties, ...(required.length > 0 && { required }) };
+  const answer = route.streams === 'always' ? {} : { 'application/json': { schema: outputSchema(route) } };
+  const stream = route.streams === undefined ? {} : { 'text/event-stream': { schema: EVENT } };
+  return {
+    operationId: `${name}${method === 'GET' && hasBody ? '.get' : ''}${operationSuffix(route)}`,
+    summary,
+    security: [{ bearer: [] }],
+    ...(parameters.length > 0 && { parameters }),
+    ...(hasBody &&
+      fields.length > 0 && {
+        requestBody: { required: required.length > 0, content: { 'application/json': { schema: body } } },
+      }),
+    responses: {
+      [status]: { description: 'Done.', content: { ...answer, ...stream } },
+      default: problem,
+    },
+  };
+}
+
+/** One procedure can have several routes; the path's last word tells them apart. */
+function operationSuffix(route: ProcedureRoute): string {
+  const first = routes.find((one) => 'name' in one && one.name === route.name && one.method === route.method);
+  return first === route ? '' : `.${route.path.split('/').at(-1)}`;
+}
+
+function inputSchema(route: ProcedureRoute): { properties: Json; required: string[] } {
+  const schema = jsonSchema(route.procedure._def.inputs[0], 'input');
+  const { properties, required } = schema;
+  return {
+    properties: isObject(properties) ? properties : {},
+    required: Array.isArray(required) ? required.map(String) : [],
+  };
+}
+
+function outputSchema(route: ProcedureRoute): Json {
+  return jsonSchema(Reflect.get(route.procedure._def, 'output'), 'output');
+}
+
+function jsonSchema(schema: unknown, io: 'input' | 'output'): Json {
+  if (!(schema instanceof z.ZodType)) return {};
+  const converted = snakeProperties(z.toJSONSchema(schema, { io, unrepresentable: 'any' }));
+  if (!isObject(converted)) return {};
+  const { $schema: _, ...rest } = converted;
+  return rest;
+}
+
+/** A JSON schema whose properties are named as HTTP answers them. */
+function snakeProperties(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(snakeProperties);
+  if (!isObject(schema)) return schema;
+  const result: Json = {};
+  for (const [key, value] of Object.entries(schema)) {
+    if (key === 'properties' && isObject(value)) {
+      result[key] = Object.fromEntries(
+        Object.entries(value).map(([name, inner]) => [snakeName(name), snakeProperties(inner)]),
+      );
+    } else if (key === 'required' && Array.isArray(value)) {
+      result[key] = value.map((name) => snakeName(String(name)));
+    } else if (key !== '~standard') {
+      result[key] = snakeProperties(value);
+    }
+  }
+  return result;
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+const STREAM = { type: ['boolean', 'null'], description: 'True: as Accept: text/event-stream.' };
+const EVENT = {
+  ...jsonSchema(runEventSchema, 'output'),
+  description:
+    'Server-sent events. `type` is the event, `data` its data; ids grow, and Last-Event-ID says where to go on.',
+};
+const IDEMPOTENCY_KEY = {
+  ...{
+    name: 'Idempotency-Key',
+    in: 'header',
+    required: false,
+    schema: { type: 'string', minLength: 1, maxLength: 255 },
+  },
+  description: 'The same key and request give the same run, charged once.',
+};
+const LAST_EVENT_ID = { name: 'Last-Event-ID', in: 'header', required: false, schema: { type: 'string' } };
+
+const problem = {
+  description: 'An error; its codes are in docs/errors.md.',
+  content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+};
+
+const text = { type: 'string' };
+const PROBLEM = {
+  type: 'object',
+  required: ['type', 'title', 'status', 'detail', 'instance', 'error', 'message', 'request_id'],
+  properties: {
+    ...{ type: text, title: text, status: { type: 'integer' }, detail: text, instance: text },
+    error: { type: 'string', enum: Object.keys(registry) },
+    ...{ message: text, request_id: text, details: {} },
+    errors: {
+      type: 'array',
+      items: { type: 'object', properties: { field: text, message: text }, required: ['field', 'message'] },
+    },
+    ...{ limit: { type: 'number' }, used: { type: 'number' }, held: { type: 'number' }, unit: text },
+    ...{ retry_at: text, retry_after: { type: 'integer', description: 'Seconds.' }, run_id: text },
+    ...{ required_credits: { type: 'integer' }, available_credits: { type: 'integer' }, purchase_url: text },
+  },
+};
+
+const health = {
+  type: 'object',
+  required: ['status'],
+  properties: { status: { type: 'string', enum: ['ok', 'draining'] }, version: text },
+};
+const PLAIN_PATHS = {
+  '/api/v1/health': {
+    get: {
+      ...{ operationId: 'health', summary: 'Whether the server and its database answer' },
+      responses: {
+        200: { description: 'They do.', content: { 'application/json': { schema: health } } },
+        default: problem,
+      },
+    },
+  },
+  '/api/v1/openapi.json': {
+    get: {
+      ...{ operationId: 'openapi', summary: 'This document' },
+      responses: {
+        200: { description: 'OpenAPI 3.1.', content: { 'application/json': { schema: { type: 'object' } } } },
+      },
+    },
+  },
+};

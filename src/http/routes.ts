@@ -1,0 +1,187 @@
+import type { AnyProcedure } from '@trpc/server';
+import type { ErrorCode } from '../errors/registry.ts';
+import { appRouter } from '../trpc/_app.ts';
+
+const { runs, sessions, credits, catalog } = appRouter;
+
+type Common = {
+  method: 'GET' | 'POST';
+  /** Under /api/v1, as Hono writes it. */
+  path: string;
+  summary: string;
+};
+
+/** A route and the procedure that does it. */
+export type ProcedureRoute = Common & {
+  name: string;
+  procedure: AnyProcedure;
+  /** Fields that stand in the path, by their names there. */
+  params?: Record<string, string>;
+  /** Fields of the query that are numbers. */
+  numbers?: readonly string[];
+  /** `asked`: answers as a stream where the caller asks for one. `always`: follows the run `params` name. */
+  streams?: 'asked' | 'always';
+  status?: 201;
+};
+
+/** A route whose feature is not there yet: it says so. */
+type UnavailableRoute = Common & { unavailable: ErrorCode };
+
+export type Route = ProcedureRoute | UnavailableRoute;
+
+const execute = { name: 'runs.execute', procedure: runs.execute, streams: 'asked' } as const;
+const runId = { params: { id: 'runId' } };
+const sessionId = { params: { id: 'sessionId' } };
+const page = ['limit', 'offset'];
+
+/** Every route of /api/v1 with its procedure: routing and OpenAPI are both made of this. Spec 11.2. */
+export const routes: readonly Route[] = [
+  { method: 'POST', path: '/playground/execute', summary: 'Run a package', ...execute },
+  { method: 'GET', path: '/playground/execute', summary: 'Run a package; the body comes with GET', ...execute },
+  { method: 'POST', path: '/playground/run', summary: 'Run a package', ...execute },
+  {
+    method: 'POST',
+    path: '/playground/sessions/:id/continue',
+    summary: 'Go on in a session',
+    ...execute,
+    ...sessionId,
+  },
+  {
+    method: 'POST',
+    path: '/playground/estimate',
+    summary: 'What a run would cost',
+    name: 'runs.estimate',
+    procedure: runs.estimate,
+  },
+  {
+    method: 'GET',
+    path: '/playground/runs/:id',
+    summary: 'Read a run',
+    name: 'runs.read',
+    procedure: runs.read,
+    ...runId,
+  },
+  {
+    method: 'GET',
+    path: '/playground/runs/:id/stream',
+    summary: 'Follow a run',
+    name: 'runs.stream',
+    procedure: runs.stream,
+    ...runId,
+    streams: 'always',
+  },
+  {
+    method: 'POST',
+    path: '/playground/runs/:id/stop',
+    summary: 'Stop a run',
+    name: 'runs.stop',
+    procedure: runs.stop,
+    ...runId,
+  },
+  {
+    method: 'GET',
+    path: '/playground/sessions',
+    summary: 'List sessions',
+    name: 'sessions.list',
+    procedure: sessions.list,
+    numbers: page,
+  },
+  {
+    method: 'GET',
+    path: '/playground/sessions/:id',
+    summary: 'Read a session',
+    name: 'sessions.read',
+    procedure: sessions.read,
+    ...sessionId,
+  },
+  {
+    method: 'GET',
+    path: '/playground/credits',
+    summary: 'Read credits',
+    name: 'credits.balance',
+    procedure: credits.balance,
+  },
+  {
+    method: 'GET',
+    path: '/playground/credits/history',
+    summary: 'List credit movements',
+    name: 'credits.history',
+    procedure: credits.history,
+    numbers: page,
+  },
+  {
+    method: 'GET',
+    path: '/playground/models',
+    summary: 'List models',
+    name: 'catalog.models',
+    procedure: catalog.models,
+  },
+  {
+    method: 'GET',
+    path: '/packages',
+    summary: 'Search packages',
+    name: 'catalog.packages.search',
+    procedure: catalog.packages.search,
+    numbers: ['limit'],
+  },
+  {
+    method: 'POST',
+    path: '/packages',
+    summary: 'Publish a version',
+    name: 'catalog.packages.publish',
+    procedure: catalog.packages.publish,
+    status: 201,
+  },
+  {
+    method: 'GET',
+    path: '/packages/:name{.+}',
+    summary: 'Read a package',
+    name: 'catalog.packages.read',
+    procedure: catalog.packages.read,
+    params: { name: 'packageId' },
+  },
+
+  {
+    method: 'POST',
+    path: '/playground/subscribe',
+    summary: 'Subscribe to PRPM+',
+    unavailable: 'billing_not_configured',
+  },
+  {
+    method: 'POST',
+    path: '/playground/credits/purchase',
+    summary: 'Buy credits',
+    unavailable: 'billing_not_configured',
+  },
+  {
+    method: 'POST',
+    path: '/playground/webhooks/stripe/credits',
+    summary: 'Webhook for Stripe',
+    unavailable: 'billing_not_configured',
+  },
+  { method: 'POST', path: '/webhooks/stripe', summary: 'Webhook for Stripe', unavailable: 'billing_not_configured' },
+  {
+    method: 'POST',
+    path: '/playground/credits/cron/reset',
+    summary: 'Grant credits that are due',
+    unavailable: 'cron_not_configured',
+  },
+  {
+    method: 'POST',
+    path: '/playground/credits/cron/expire',
+    summary: 'Book credits that expired',
+    unavailable: 'cron_not_configured',
+  },
+  {
+    method: 'GET',
+    path: '/admin/cost-analytics/:rest{.+}',
+    summary: 'Cost analytics',
+    unavailable: 'admin_not_configured',
+  },
+  {
+    method: 'POST',
+    path: '/admin/cost-analytics/:rest{.+}',
+    summary: 'Cost analytics',
+    unavailable: 'admin_not_configured',
+  },
+];

@@ -1,0 +1,38 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import type { TrackedEnvelope } from '@trpc/server';
+import type { RunEvent } from '../engine/events.ts';
+import { snakeCase } from '../names.ts';
+
+const PING_MS = 15_000;
+
+/** `no-transform` and x-accel-buffering keep proxies from collecting what is meant to arrive as it is made. */
+const STREAM_HEADERS = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache, no-transform',
+  'x-accel-buffering': 'no',
+};
+
+/** Writes a run's events as server-sent events, with a comment every 15 s, until they or the connection end. Spec 5.2. */
+export async function sendEvents(
+  outgoing: ServerResponse,
+  events: AsyncIterable<TrackedEnvelope<RunEvent>>,
+  headers: Record<string, string>,
+  failed: (error: unknown) => Record<string, unknown>,
+): Promise<void> {
+  outgoing.writeHead(200, { ...STREAM_HEADERS, ...headers });
+  outgoing.flushHeaders();
+  const ping = setInterval(() => outgoing.write(': ping\n\n'), PING_MS);
+  try {
+    for await (const [id, { type, data }] of events) {
+      if (outgoing.destroyed) break;
+      const isTaken = outgoing.write(`id: ${id}\nevent: ${type}\ndata: ${JSON.stringify(snakeCase(data))}\n\n`);
+      if (!isTaken) await Promise.race([once(outgoing, 'drain'), once(outgoing, 'close')]);
+    }
+  } catch (error) {
+    outgoing.write(`event: run.failed\ndata: ${JSON.stringify(failed(error))}\n\n`);
+  } finally {
+    clearInterval(ping);
+    outgoing.end();
+  }
+}

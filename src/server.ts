@@ -1,0 +1,90 @@
+import { createServer, type Server } from 'node:http';
+import { getRequestListener } from '@hono/node-server';
+import { createAuthenticate } from './auth/authenticate.ts';
+import { jwtVerifier } from './auth/jwt.ts';
+import type { Environment } from './config/environment.ts';
+import { openDatabase } from './database/client.ts';
+import { createEngine } from './engine/engine.ts';
+import { createApp } from './http/app.ts';
+import { createProviders } from './providers/create.ts';
+import { createLog, type Log } from './telemetry/log.ts';
+
+export type ServerOptions = { environment: Environment; log?: Log };
+
+export type RunningServer = {
+  /** Where it listens, without a slash at the end. */
+  url: string;
+  /** Takes nothing new, lets runs end within DRAIN_MS, settles the others with what they have, closes everything. */
+  close(): Promise<void>;
+};
+
+/** Starts one instance. Any number of them can share a database. */
+export async function startServer({
+  environment,
+  log = createLog(environment.LOG_LEVEL),
+}: ServerOptions): Promise<RunningServer> {
+  const database = await openDatabase({
+    url: environment.APP_DATABASE_URL,
+    pool: environment.DATABASE_POOL,
+    production: environment.NODE_ENV === 'production',
+  });
+  const { AUTH_ISSUER: issuer, AUTH_AUDIENCE: audience } = environment;
+  const verifyJwt = issuer !== undefined && audience !== undefined ? jwtVerifier({ issuer, audience }) : undefined;
+  const { ANTHROPIC_API_KEY: anthropic, OPENAI_API_KEY: openai } = environment;
+  const providers = createProviders({
+    anthropic: anthropic === undefined ? undefined : { apiKey: anthropic, baseURL: environment.ANTHROPIC_BASE_URL },
+    openai: openai === undefined ? undefined : { apiKey: openai, baseURL: environment.OPENAI_BASE_URL },
+  });
+  const engine = createEngine({ database, providers, log });
+  const services = { database, engine, log, authenticate: createAuthenticate(database.sql, verifyJwt) };
+  const server = createServer(
+    { keepAliveTimeout: 65_000, requestTimeout: 60_000 },
+    getRequestListener(createApp(services).fetch),
+  );
+
+  try {
+    await listen(server, environment.PORT, environment.HOST);
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+  const url = urlOf(server, environment.HOST);
+  log.info({ url }, 'listening');
+
+  const shutDown = async () => {
+    log.info('stopping: running runs may end');
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    await engine.drain(environment.DRAIN_MS);
+    server.closeIdleConnections();
+    const impatient = setTimeout(() => server.closeAllConnections(), 1_000);
+    await closed;
+    clearTimeout(impatient);
+    await database.close();
+    log.info('stopped');
+  };
+  let closing: Promise<void> | undefined;
+  return {
+    url,
+    close: () => {
+      closing ??= shutDown();
+      return closing;
+    },
+  };
+}
+
+function listen(server: Server, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+function urlOf(server: Server, host: string): string {
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const name = host === '0.0.0.0' || host === '::' ? 'localhost' : host;
+  return `http://${name.includes(':') ? `[${name}]` : name}:${port}`;
+}

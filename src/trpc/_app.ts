@@ -1,0 +1,16 @@
+import { accountsRouter } from './accounts.ts';
+import { catalogRouter } from './catalog.ts';
+import { creditsRouter } from './credits.ts';
+import { runsRouter } from './runs.ts';
+import { sessionsRouter } from './sessions.ts';
+import { router } from './trpc.ts';
+
+export const appRouter = router({
+  runs: runsRouter,
+  sessions: sessionsRouter,
+  credits: creditsRouter,
+  catalog: catalogRouter,
+  accounts: accountsRouter,
+});
+
+export type AppRouter = typeof appRouter;

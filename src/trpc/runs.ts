@@ -1,0 +1,126 @@
+import { type TrackedEnvelope, tracked } from '@trpc/server';
+import { z } from 'zod';
+import { estimateSchema, type receiptSchema, type StoredRun } from '../calls/runs.ts';
+import type { Ask } from '../engine/engine.ts';
+import { type NumberedEvent, type RunEvent, shownReceiptSchema, showReceipt } from '../engine/events.ts';
+import { Failure } from '../errors/failure.ts';
+import { askInput, idInput, runInput } from './inputs.ts';
+import { countRead, estimateProcedure, readProcedure, router, runProcedure } from './trpc.ts';
+
+const messageSchema = z.object({
+  role: z.enum(['user', 'assistant']),
+  content: z.string(),
+  timestamp: z.string().optional(),
+  tokens: z.number().optional(),
+});
+
+const answerSchema = shownReceiptSchema.extend({ response: z.string(), conversation: z.array(messageSchema) });
+const storedSchema = shownReceiptSchema.extend({ question: z.string().nullable(), response: z.string().nullable() });
+const startedSchema = z.object({ runId: z.string(), sessionId: z.string(), isNew: z.boolean() });
+
+const eventsSchema = z.custom<AsyncIterable<TrackedEnvelope<RunEvent>>>(
+  (value) => typeof value === 'object' && value !== null && Symbol.asyncIterator in value,
+);
+
+export const runsRouter = router({
+  execute: runProcedure
+    .input(runInput)
+    .output(answerSchema)
+    .mutation(async ({ ctx, input, signal }) => {
+      const { engine } = ctx.services;
+      const { userId, isAdmin } = ctx.principal;
+      const begun = await engine.begin(userId, askOf(input), ctx.facts);
+      const end = await engine.result(userId, begun, signal);
+      const { receipt, answer, failure } = end;
+      if (receipt !== null) ctx.facts.creditsRemaining = receipt.creditsRemaining;
+      if (failure !== null || receipt === null)
+        throw withOutcome(failure ?? new Failure('internal_error'), end, isAdmin);
+      const conversation = await engine.conversation(userId, begun, end);
+      return { ...showReceipt(receipt, isAdmin), response: answer, conversation };
+    }),
+
+  start: runProcedure
+    .input(runInput)
+    .output(startedSchema)
+    .mutation(async ({ ctx, input }) => {
+      const { runId, sessionId, isNew } = await ctx.services.engine.begin(
+        ctx.principal.userId,
+        askOf(input),
+        ctx.facts,
+      );
+      return { runId, sessionId, isNew };
+    }),
+
+  stream: runProcedure
+    .input(z.object({ runId: idInput, lastEventId: z.string().nullish() }))
+    .output(eventsSchema)
+    .subscription(async ({ ctx, input, signal }) => {
+      const { engine } = ctx.services;
+      const { userId, isAdmin } = ctx.principal;
+      if (!engine.isLive(userId, input.runId)) await countRead(ctx);
+      const after = /^\d{1,9}$/.test(input.lastEventId ?? '') ? Number(input.lastEventId) : 0;
+      return trackedEvents(await engine.follow(userId, input.runId, { after, signal, isAdmin }));
+    }),
+
+  stop: runProcedure
+    .input(z.object({ runId: idInput }))
+    .output(storedSchema)
+    .mutation(async ({ ctx, input }) =>
+      showStored(await ctx.services.engine.stop(ctx.principal.userId, input.runId), ctx.principal.isAdmin),
+    ),
+
+  read: readProcedure
+    .input(z.object({ runId: idInput }))
+    .output(storedSchema)
+    .query(async ({ ctx, input }) =>
+      showStored(await ctx.services.engine.read(ctx.principal.userId, input.runId), ctx.principal.isAdmin),
+    ),
+
+  estimate: estimateProcedure
+    .input(askInput)
+    .output(
+      estimateSchema.extend({
+        estimatedCredits: z.number().nullable(),
+        estimatedTokens: z.number().nullable(),
+        currentBalance: z.number(),
+      }),
+    )
+    .mutation(async ({ ctx, input }) => {
+      const estimate = await ctx.services.engine.estimate(ctx.principal.userId, askOf(input));
+      const { creditsLikely, tokensLikely, balance } = estimate;
+      return { ...estimate, estimatedCredits: creditsLikely, estimatedTokens: tokensLikely, currentBalance: balance };
+    }),
+});
+
+function askOf(input: z.output<typeof askInput> & { idempotencyKey?: string | null | undefined }): Ask {
+  return {
+    packageId: input.packageId ?? null,
+    packageVersion: input.packageVersion ?? null,
+    sessionId: input.sessionId ?? null,
+    model: input.model ?? null,
+    useNoPrompt: input.useNoPrompt ?? false,
+    maxOutputTokens: input.maxOutputTokens ?? null,
+    input: input.input,
+    temperature: input.temperature ?? null,
+    idempotencyKey: input.idempotencyKey ?? null,
+  };
+}
+
+async function* trackedEvents(events: AsyncIterable<NumberedEvent>): AsyncGenerator<TrackedEnvelope<RunEvent>> {
+  for await (const { id, event } of events) yield tracked(String(id), event);
+}
+
+function showStored({ receipt, question, answer }: StoredRun, isAdmin: boolean) {
+  return { ...showReceipt(receipt, isAdmin), question, response: answer };
+}
+
+/** A failed run's answer says what was delivered and charged all the same. Spec 5.4. */
+function withOutcome(
+  failure: Failure,
+  { receipt, answer }: { receipt: z.output<typeof receiptSchema> | null; answer: string },
+  isAdmin: boolean,
+) {
+  const { code, message, extras, status } = failure;
+  const outcome = receipt === null ? {} : { ...showReceipt(receipt, isAdmin), response: answer };
+  return new Failure(code, message, { ...extras, details: outcome }, { cause: failure.cause, status });
+}

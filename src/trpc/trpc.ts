@@ -1,0 +1,115 @@
+import { initTRPC } from '@trpc/server';
+import type { Authenticate } from '../auth/authenticate.ts';
+import type { Principal } from '../auth/principal.ts';
+import type { Scope } from '../calls/accounts.ts';
+import { admitRead } from '../calls/limits.ts';
+import type { Database } from '../database/client.ts';
+import type { Engine, Facts } from '../engine/engine.ts';
+import { Failure } from '../errors/failure.ts';
+import { problemOf } from '../errors/problem.ts';
+import { failureFrom, trpcErrorFrom } from '../errors/trpc.ts';
+import type { Log } from '../telemetry/log.ts';
+
+/** What there is one of in a server. */
+export type Services = { database: Database; engine: Engine; authenticate: Authenticate; log: Log };
+
+export type Context = {
+  services: Services;
+  authorization: string | undefined;
+  requestId: string;
+  path: string;
+  /** What the answer's headers will say. */
+  facts: Facts;
+};
+
+const t = initTRPC.context<Context>().create({
+  isDev: false,
+  sse: { ping: { enabled: true, intervalMs: 15_000 } },
+  errorFormatter: ({ shape, error, ctx }) => {
+    const failure = failureFrom(error);
+    const problem = problemOf(failure, { path: ctx?.path ?? '/trpc', requestId: ctx?.requestId ?? '' });
+    return { ...shape, message: failure.message, data: { ...shape.data, httpStatus: failure.status, problem } };
+  },
+});
+
+export const router = t.router;
+
+/** The one place where errors of the database, and all others, become tRPC's. */
+const errors = t.middleware(async ({ next, ctx, path }) => {
+  const result = await next();
+  if (result.ok) return result;
+  const error = trpcErrorFrom(result.error);
+  const failure = failureFrom(error);
+  if (failure.code === 'internal_error') {
+    ctx.services.log.error({ error: failure.cause, requestId: ctx.requestId, path }, 'request failed');
+  } else if (failure.code === 'database_unavailable') {
+    ctx.services.log.warn({ error: failure.cause, requestId: ctx.requestId, path }, 'database unavailable');
+  }
+  throw error;
+});
+
+/** What PostgreSQL cannot store as text is refused before it is looked at any closer. Spec 11.3. */
+const storable = t.middleware(async ({ next, getRawInput }) => {
+  const field = unstorable(await getRawInput(), 0);
+  if (field !== null) {
+    const message = 'has a character that is no text: NUL, or half of a surrogate pair';
+    throw new Failure('validation_error', `${field || 'The request'} ${message}.`, { errors: [{ field, message }] });
+  }
+  return next();
+});
+
+const DEEPEST = 20;
+
+/** Path of a text that cannot be stored, or of what is nested too deeply; null where there is none. */
+function unstorable(value: unknown, depth: number): string | null {
+  if (typeof value === 'string') return value.isWellFormed() && !value.includes('\0') ? null : '';
+  if (typeof value !== 'object' || value === null) return null;
+  if (depth > DEEPEST) return '';
+  for (const [key, inner] of Object.entries(value)) {
+    const path = unstorable(inner, depth + 1);
+    if (path !== null) return path === '' ? key : `${key}.${path}`;
+  }
+  return null;
+}
+
+const base = t.procedure.use(errors).use(storable);
+
+/** For whoever has a good token or JWT with this scope. */
+function procedureFor(scope: Scope | null) {
+  return base.meta({ scope }).use(async ({ ctx, next }) => {
+    const found = ctx.services.authenticate(ctx.authorization);
+    // What is remembered needs no turn of the event loop.
+    const principal: Principal | null = found instanceof Promise ? await found : found;
+    if (principal === null) throw new Failure('authentication_required');
+    if (scope !== null && !principal.scopes.has(scope)) {
+      throw new Failure('insufficient_scope', `This needs a token with the scope ${scope}.`);
+    }
+    return next({ ctx: { principal } });
+  });
+}
+
+export const runProcedure = procedureFor('run');
+export const publishProcedure = procedureFor('publish');
+export const signedInProcedure = procedureFor(null);
+
+/** Counted in the user's minute of reads. Spec 3.6. */
+export const readProcedure = procedureFor('read').use(async ({ ctx, next }) => {
+  await countRead(ctx);
+  return next();
+});
+
+export const estimateProcedure = procedureFor('run').use(async ({ ctx, next }) => {
+  await countRead(ctx);
+  return next();
+});
+
+/** Admits a read or throws `rate_limited`. */
+export async function countRead(ctx: Context & { principal: Principal }): Promise<void> {
+  const admission = await admitRead(ctx.services.database.sql, ctx.principal.userId);
+  const { rateLimit: limit, rateRemaining: remaining, rateReset: reset } = admission;
+  if (limit !== null && remaining !== null && reset !== null)
+    ctx.facts.rate = { policy: 'reads', limit, remaining, reset };
+  if (admission.allowed) return;
+  const message = `At most ${limit} reads a minute. Try again when the minute is over.`;
+  throw new Failure('rate_limited', message, { retryAfter: reset ?? 60, refusal: { limit, unit: 'reads' } });
+}

@@ -1,0 +1,80 @@
+import { afterAll, expect, it } from 'vitest';
+import { z } from 'zod';
+import { routes } from '../../src/http/routes.ts';
+import { call, openHouse } from './house.ts';
+
+const house = await openHouse();
+afterAll(() => house.close());
+const { ada, url } = house;
+const { json: document } = await call(url, 'GET', '/api/v1/openapi.json');
+
+it('is OpenAPI 3.1 and has every route of the table, each operation with a name of its own', () => {
+  expect(document.openapi).toBe('3.1.0');
+  for (const { method, path } of routes) {
+    const there = document.paths[`/api/v1${path.replace(/:(\w+)(\{[^}]*\})?/g, '{$1}')}`];
+    expect(there?.[method.toLowerCase()], `${method} ${path}`).toBeDefined();
+  }
+  const names = Object.values<Record<string, Operation>>(document.paths).flatMap((path) =>
+    Object.values(path).map(({ operationId }) => operationId),
+  );
+  const named = names.filter((name) => name !== undefined);
+  expect(new Set(named).size).toBe(named.length);
+});
+
+it('names fields in snake_case', () => {
+  const { properties, required } =
+    document.paths['/api/v1/playground/execute'].post.requestBody.content['application/json'].schema;
+  expect(Object.keys(properties)).toEqual(
+    expect.arrayContaining([
+      'package_id',
+      'input',
+      'package_version',
+      'session_id',
+      'use_no_prompt',
+      'max_output_tokens',
+      'stream',
+    ]),
+  );
+  expect(required).toEqual(['input']);
+  expect(JSON.stringify(document)).not.toMatch(/"(packageId|creditsSpent|nextCursor)"/);
+});
+
+it('tells the truth: every route answers what the document says', async () => {
+  const run = await call(url, 'POST', '/api/v1/playground/execute', {
+    token: ada.token,
+    body: { package_id: 'haiku', input: 'hello' },
+  });
+  const ids: Record<string, string> = {
+    runs: run.json.run_id,
+    sessions: run.json.session_id,
+    packages: house.packageId,
+  };
+  const bodies: Record<string, unknown> = {
+    '/api/v1/packages': { name: 'limerick', version: '1.0.0', prompt: 'A limerick.' },
+    '/api/v1/playground/sessions/{id}/continue': { input: 'more' },
+  };
+  for (const [path, operations] of Object.entries<Record<string, Operation>>(document.paths)) {
+    for (const [method, operation] of Object.entries(operations)) {
+      const there = path.replace(
+        /\{\w+\}/,
+        ids[path.split('/').at(-2) ?? ''] ?? ids[path.split('/').at(-3) ?? ''] ?? 'x',
+      );
+      const body =
+        operation.requestBody === undefined ? {} : { body: bodies[path] ?? { package_id: 'haiku', input: 'hello' } };
+      const { status, json, headers } = await call(url, method.toUpperCase(), there, { token: ada.token, ...body });
+      const described = operation.responses[status];
+      expect(described, `${method} ${path} answered ${status}`).toBeDefined();
+      const type = headers['content-type']?.split(';')[0] ?? '';
+      const schema = described?.content?.[type]?.schema;
+      expect(schema, `${method} ${path} answered ${type}`).toBeDefined();
+      if (type === 'application/json')
+        expect(() => z.fromJSONSchema(schema ?? {}).parse(json), `${method} ${path}`).not.toThrow();
+    }
+  }
+});
+
+type Operation = {
+  operationId?: string;
+  requestBody?: unknown;
+  responses: Record<string, { content?: Record<string, { schema: z.core.JSONSchema.JSONSchema }> }>;
+};

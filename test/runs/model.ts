@@ -1,0 +1,475 @@
+// What the specification says of runs, limits and credits, once more and as plainly as can be: no cached figure, every
+// window summed over runs. It shares nothing with the database but the rules. Money is in whole 1e-12 dollars.
+
+export type Money = bigint;
+export const dollars = (amount: number): Money => BigInt(Math.round(amount * 1e6)) * 1_000_000n;
+
+const minute = 60_000;
+const day = 24 * 60 * minute;
+const kinds = ['monthly', 'rollover', 'signup', 'bonus', 'purchased'] as const;
+type Kind = (typeof kinds)[number];
+
+export type Limits = {
+  month: Money | null;
+  day: Money | null;
+  hour: number | null;
+  minute: number | null;
+  enforced: boolean;
+};
+export type ModelRow = { multiplier: number; exact: boolean; maxOutput: number } & Price;
+/** A token's price by kind. */
+export type Price = { input: Money; cached: Money; cacheWrite: Money; output: Money };
+
+type Lot = {
+  kind: Kind;
+  order: number;
+  granted: number;
+  remaining: number;
+  expires: number;
+  period?: { start: number; end: number };
+  rollsInto?: { lot?: Lot };
+};
+/** `paid` and `refunded` in cents. */
+type Purchase = {
+  id: string;
+  credits: number;
+  paid: number;
+  refunded: number;
+  takenBack: number;
+  shortfall: number;
+  lot: Lot;
+};
+export type Run = {
+  id: string;
+  session: Session;
+  model: string;
+  status: string;
+  startedAt: number;
+  price: Price;
+  multiplier: number;
+  ownTokens: number;
+  estimated: number;
+  heldInput: number;
+  cap: number;
+  included: number;
+  purchased: number;
+  counts: boolean;
+  holdCost: Money;
+  holdExpires: number;
+  soFar?: { output: number; input: number | null; answer: string };
+  answer: string;
+  output: number;
+  cost: Money;
+  limited: Money;
+  charged: [Lot, number][];
+  credits: number;
+  shortfall: number;
+  gaveRequestBack: boolean;
+};
+export type Session = { id: string; runs: Run[] };
+type Throttle = { by: 'limit' | 'operator' | null; until: number | null };
+
+export type Report = {
+  ending: 'completed' | 'length' | 'stopped' | 'failed' | 'expired';
+  called: boolean;
+  input: number | null;
+  cached?: number;
+  cacheWrite?: number;
+  output: number;
+  answer: string;
+};
+export type Wanted = { run: string; model: string; tokens: number; wish: number | null; session: Session | null };
+
+const startOf = (unit: 'hour' | 'day' | 'month', now: number) => {
+  const at = new Date(now);
+  if (unit === 'hour') return Date.UTC(at.getUTCFullYear(), at.getUTCMonth(), at.getUTCDate(), at.getUTCHours());
+  return Date.UTC(at.getUTCFullYear(), at.getUTCMonth(), unit === 'day' ? at.getUTCDate() : 1);
+};
+
+/** The same day and time a month later, the last day where that month is shorter. */
+export function monthLater(instant: number): number {
+  const at = new Date(instant);
+  const lastDay = new Date(Date.UTC(at.getUTCFullYear(), at.getUTCMonth() + 2, 0)).getUTCDate();
+  const sameTime = instant - startOf('day', instant);
+  return Date.UTC(at.getUTCFullYear(), at.getUTCMonth() + 1, Math.min(at.getUTCDate(), lastDay)) + sameTime;
+}
+
+const sum = <T>(list: T[], value: (item: T) => number) => list.reduce((total, item) => total + value(item), 0);
+const total = <T>(list: T[], value: (item: T) => Money) => list.reduce((all, item) => all + value(item), 0n);
+const least = (...values: (Money | null)[]): Money | null =>
+  values.reduce((a, b) => (a === null ? b : b === null ? a : a < b ? a : b), null);
+
+/** What everyone shares: the operator's tables. */
+export type Rules = {
+  models: Record<string, ModelRow>;
+  tiers: Record<string, Limits>;
+  maxRollover: number;
+  promptTokens: number;
+};
+
+export class Person {
+  tier = 'free';
+  waivedUntil = 0;
+  throttle: Throttle | null = null;
+  readonly lots: Lot[] = [];
+  readonly purchases: Purchase[] = [];
+  readonly runs: Run[] = [];
+  readonly sessions: Session[] = [];
+  open: Run[] = [];
+  private attempts = { count: 0, until: 0 };
+  private granted = 0;
+  readonly id: string;
+  private readonly rules: Rules;
+
+  constructor(id: string, rules: Rules, signup: number) {
+    this.id = id;
+    this.rules = rules;
+    this.grant('signup', signup, Number.POSITIVE_INFINITY);
+  }
+
+  // ── credits ──
+
+  grant(kind: Kind, amount: number, expires: number): Lot {
+    const lot: Lot = { kind, order: this.granted++, granted: amount, remaining: amount, expires };
+    if (amount > 0) this.lots.push(lot);
+    return lot;
+  }
+
+  private inOrder(): Lot[] {
+    return this.lots
+      .filter((lot) => lot.remaining > 0)
+      .sort(
+        (a, b) =>
+          kinds.indexOf(a.kind) - kinds.indexOf(b.kind) ||
+          (a.expires === b.expires ? a.order - b.order : a.expires - b.expires),
+      );
+  }
+
+  credits(purchased: boolean): number {
+    return sum(
+      this.lots.filter((lot) => (lot.kind === 'purchased') === purchased),
+      (lot) => lot.remaining,
+    );
+  }
+  held(purchased: boolean): number {
+    return sum(this.open, (run) => (purchased ? run.purchased : run.included));
+  }
+  free(purchased: boolean): number {
+    return this.credits(purchased) - this.held(purchased);
+  }
+
+  /** Each lot with what running runs hold in it: holds bind what would be spent first. */
+  private heldByLot(): [Lot, number][] {
+    const left = { true: this.held(true), false: this.held(false) };
+    return this.inOrder().map((lot) => {
+      const side = lot.kind === 'purchased' ? 'true' : 'false';
+      const held = Math.min(lot.remaining, left[side]);
+      left[side] -= held;
+      return [lot, held];
+    });
+  }
+
+  /** Takes what has expired or is asked back, but for what running runs hold (4.3, 4.5, 4.6). */
+  private tidy(now: number) {
+    for (const [lot, held] of this.heldByLot()) {
+      if (lot.expires > now || lot.remaining <= held) continue;
+      const rest = lot.remaining - held;
+      lot.remaining = held;
+      if (lot.rollsInto !== undefined) this.rollOver(lot, lot.rollsInto, rest);
+    }
+    for (const purchase of this.purchases) if (purchase.shortfall > 0) this.refund(purchase, purchase.refunded);
+  }
+
+  private rollOver(from: Lot, target: { lot?: Lot }, amount: number) {
+    const rolled = Math.min(amount, Math.max(0, this.rules.maxRollover - (target.lot?.granted ?? 0)));
+    if (rolled === 0) return;
+    if (target.lot === undefined) {
+      target.lot = this.grant('rollover', rolled, monthLater(from.period?.end ?? 0));
+      if (from.period) target.lot.period = from.period;
+    } else {
+      target.lot.granted += rolled;
+      target.lot.remaining += rolled;
+    }
+  }
+
+  payPeriod(start: number, end: number, credits: number, now: number) {
+    const rollsInto = {};
+    for (const lot of this.lots) {
+      if (!lot.period || lot.remaining === 0 || lot.period.start >= start) continue;
+      lot.expires = Math.min(lot.expires, start);
+      delete lot.rollsInto;
+      if (lot.kind === 'monthly' && lot.period.end > start - day) lot.rollsInto = rollsInto;
+    }
+    this.tidy(now);
+    this.grant('monthly', credits, end + 3 * day).period = { start, end };
+  }
+
+  buy(id: string, credits: number, paid: number) {
+    const lot = this.grant('purchased', credits, Number.POSITIVE_INFINITY);
+    this.purchases.push({ id, credits, paid, refunded: 0, takenBack: 0, shortfall: 0, lot });
+  }
+
+  refund(purchase: Purchase, refunded: number) {
+    const due = Math.floor((purchase.credits * refunded) / purchase.paid) - purchase.takenBack;
+    const held = this.heldByLot().find(([lot]) => lot === purchase.lot)?.[1] ?? 0;
+    const taken = Math.min(due, purchase.lot.remaining - held);
+    purchase.refunded = refunded;
+    purchase.lot.remaining -= taken;
+    purchase.takenBack += taken;
+    purchase.shortfall = Math.max(0, due - taken);
+  }
+
+  /** What could be revoked now: expired credits are none, and rolled over ones are. */
+  revocable(now: number): number {
+    const lost = sum(this.heldByLot(), ([lot, held]) => (lot.expires <= now ? lot.remaining - held : 0));
+    return this.free(false) + this.free(true) - lost;
+  }
+
+  revoke(amount: number, now: number) {
+    this.tidy(now);
+    let left = amount;
+    for (const [lot, held] of this.heldByLot()) {
+      const part = Math.min(left, lot.remaining - held);
+      lot.remaining -= part;
+      left -= part;
+    }
+  }
+
+  // ── windows ──
+
+  private runsSince(unit: 'hour' | 'day' | 'month', now: number): Run[] {
+    const from = startOf(unit, now);
+    return this.runs.filter((run) => run.startedAt >= from);
+  }
+  cost(unit: 'day' | 'month', now: number): Money {
+    return total(this.runsSince(unit, now), (run) => run.cost);
+  }
+  limited(unit: 'day' | 'month', now: number): Money {
+    return total(this.runsSince(unit, now), (run) => run.limited);
+  }
+  heldCost(unit: 'day' | 'month', now: number): Money {
+    return total(this.runsSince(unit, now), (run) => (run.counts && this.open.includes(run) ? run.holdCost : 0n));
+  }
+  requests(now: number): number {
+    return this.runsSince('hour', now).filter((run) => !run.gaveRequestBack).length;
+  }
+
+  get limits(): Limits {
+    const limits = this.rules.tiers[this.tier];
+    if (limits === undefined) throw new Error(`no tier ${this.tier}`);
+    return limits;
+  }
+
+  private heldByOperator(now: number): boolean {
+    const { throttle } = this;
+    if (throttle === null) return false;
+    return throttle.by === null || (throttle.by === 'operator' && (throttle.until ?? Number.POSITIVE_INFINITY) > now);
+  }
+
+  /** Sets or ends the throttle of a used-up window (3.4). */
+  judge(now: number) {
+    if (this.heldByOperator(now)) return;
+    const enough =
+      256n * Object.values(this.rules.models).reduce((a, { output }) => (output < a ? output : a), dollars(9));
+    const { limits } = this;
+    const usedUp = (unit: 'day' | 'month') => {
+      const limit = limits[unit];
+      return limit !== null && limit - this.limited(unit, now) < enough;
+    };
+    const over = limits.enforced && this.waivedUntil <= now && (usedUp('day') || usedUp('month'));
+    const until = usedUp('month') ? startOf('month', monthLater(startOf('month', now))) : startOf('day', now) + day;
+    this.throttle = over ? { by: 'limit', until } : null;
+  }
+
+  /** What the job does for throttles that are past their end. */
+  endThrottle(now: number) {
+    if (this.throttle !== null && this.throttle.until !== null && this.throttle.until <= now) this.judge(now);
+  }
+
+  // ── runs ──
+
+  begin(asked: Wanted, now: number): { refusal: string } | { run: Run } {
+    this.expire(now);
+    this.tidy(now);
+    if (now >= this.attempts.until) this.attempts = { count: 0, until: now + minute };
+    this.attempts.count += 1;
+    const { limits } = this;
+    if (limits.minute !== null && this.attempts.count > limits.minute) return { refusal: 'rate_limited' };
+    if (this.heldByOperator(now)) return { refusal: 'throttled' };
+    if (limits.hour !== null && this.requests(now) >= limits.hour) return { refusal: 'hourly_request_limit' };
+    const model = this.rules.models[asked.model];
+    if (model === undefined) return { refusal: 'model_not_found' };
+    const { session } = asked;
+    if (session?.runs.at(-1)?.status === 'running') return { refusal: 'session_busy' };
+
+    const said = session?.runs.filter((run) => run.answer !== '') ?? [];
+    const exact = model.exact && said.every((run) => run.model === asked.model);
+    const estimated = asked.tokens + this.rules.promptTokens + sum(said, (run) => run.ownTokens + run.output + 8);
+    const heldInput = exact ? estimated : Math.ceil((estimated * 13) / 10);
+    const wish = asked.wish ?? 1e9;
+    const wanted = Math.min(wish, model.maxOutput, 4_096, 20_000 - estimated);
+    const useful = Math.min(256, wish);
+
+    const bounded = limits.enforced && this.waivedUntil <= now;
+    const left = (unit: 'day' | 'month', holds: boolean) => {
+      const limit = limits[unit];
+      return limit === null || !bounded
+        ? null
+        : limit - this.limited(unit, now) - (holds ? this.heldCost(unit, now) : 0n);
+    };
+    const dearest = model.input > model.cacheWrite ? model.input : model.cacheWrite;
+    const costOf = (output: number) => BigInt(heldInput) * dearest + BigInt(output) * model.output;
+    const chargeOf = (output: number) => charge(heldInput + output, model.multiplier);
+    const longest = (credits: number, dollarsLeft: Money | null) => {
+      const fits = (output: number) =>
+        chargeOf(output) <= credits && (dollarsLeft === null || costOf(output) <= dollarsLeft);
+      let [low, high] = [-1, Math.max(-1, wanted)];
+      while (low < high) {
+        const middle = Math.ceil((low + high) / 2);
+        if (fits(middle)) low = middle;
+        else high = middle - 1;
+      }
+      return low;
+    };
+    const plan = (included: number, purchased: number, dollarsLeft: Money | null) => {
+      const mixed = included > 0 ? longest(included + purchased, dollarsLeft) : -1;
+      const alone = longest(purchased, null);
+      const cut = included === 0 || mixed < longest(included + purchased, null);
+      return cut && alone > mixed ? { cap: alone, alone: true } : { cap: mixed, alone: false };
+    };
+
+    const fit = plan(this.free(false), this.free(true), least(left('day', true), left('month', true)));
+    if (fit.cap < useful) {
+      if (20_000 - estimated < useful) return { refusal: 'request_too_large' };
+      const unheld = plan(this.credits(false), this.credits(true), least(left('day', false), left('month', false)));
+      if (unheld.cap >= useful) return { refusal: 'held_by_other_runs' };
+      if (this.credits(false) + this.credits(true) < chargeOf(useful)) return { refusal: 'insufficient_credits' };
+      const monthLeft = left('month', false);
+      const refusal = monthLeft !== null && monthLeft < costOf(useful) ? 'monthly_cost_limit' : 'daily_cost_limit';
+      this.judge(now);
+      return { refusal };
+    }
+
+    const credits = chargeOf(fit.cap);
+    const included = fit.alone ? 0 : Math.min(this.free(false), credits);
+    const run: Run = {
+      ...{ id: asked.run, model: asked.model, status: 'running', startedAt: now, multiplier: model.multiplier },
+      ...{ price: { ...model }, ownTokens: asked.tokens, estimated, heldInput, cap: fit.cap },
+      ...{
+        included,
+        purchased: credits - included,
+        counts: included > 0,
+        holdCost: costOf(fit.cap),
+        holdExpires: now + minute,
+      },
+      ...{
+        answer: '',
+        output: 0,
+        cost: 0n,
+        limited: 0n,
+        charged: [],
+        credits: 0,
+        shortfall: 0,
+        gaveRequestBack: false,
+      },
+      session: session ?? { id: asked.run, runs: [] },
+    };
+    run.session.runs.push(run);
+    if (session === null) this.sessions.push(run.session);
+    this.runs.push(run);
+    this.open.push(run);
+    if (this.throttle !== null) this.judge(now);
+    return { run };
+  }
+
+  /** Ends runs whose hold has expired: with text charged, without it not. */
+  expire(now: number) {
+    for (const run of this.open.filter(({ holdExpires }) => holdExpires <= now)) {
+      const { output = 0, input = null, answer = '' } = run.soFar ?? {};
+      this.settle(run, { ending: 'expired', called: true, input, output, answer }, now);
+    }
+  }
+
+  /** A run that was taken for dead ends after all: undo what the expiry booked, hold what is free by now (5.3). */
+  private reopen(run: Run) {
+    for (const [lot, part] of run.charged) lot.remaining += part;
+    run.included = Math.min(run.included, Math.max(0, this.free(false)));
+    run.purchased = run.counts && run.included === 0 ? 0 : Math.min(run.purchased, Math.max(0, this.free(true)));
+    if (run.included + run.purchased === 0) run.counts = true; // nothing purchased is left to pay it
+    run.cost = 0n;
+    run.limited = 0n;
+    run.charged = [];
+    run.holdCost = 0n;
+    run.status = 'running';
+    this.open.push(run);
+  }
+
+  settle(run: Run, report: Report, now: number) {
+    if (run.status === 'expired') this.reopen(run);
+    if (run.status !== 'running') return;
+    this.tidy(now);
+    const cached = report.called ? (report.cached ?? 0) : 0;
+    const cacheWrite = report.called ? (report.cacheWrite ?? 0) : 0;
+    const input = report.called ? Math.max(report.input ?? run.estimated, cached + cacheWrite) : 0;
+    const output = report.called ? report.output : 0;
+    const charged =
+      report.answer !== '' ||
+      ['completed', 'length'].includes(report.ending) ||
+      (report.ending === 'stopped' && report.called);
+    const due = charged ? charge(input + output, run.multiplier) : 0;
+
+    // Its own hold first, included before purchased; above it what nobody holds, in the order that pays it.
+    const pays = { included: Math.min(due, run.included), purchased: 0 };
+    pays.purchased = Math.min(due - pays.included, run.purchased);
+    const order = run.included === 0 ? (['purchased', 'included'] as const) : (['included', 'purchased'] as const);
+    const freeAtEnd = { included: this.free(false), purchased: this.free(true) };
+    for (const side of order) {
+      pays[side] += Math.min(due - pays.included - pays.purchased, freeAtEnd[side]);
+    }
+
+    run.charged = [];
+    const owed = { ...pays };
+    for (const lot of this.inOrder()) {
+      const side = lot.kind === 'purchased' ? 'purchased' : 'included';
+      const part = Math.min(owed[side], lot.remaining);
+      if (part === 0) continue;
+      owed[side] -= part;
+      lot.remaining -= part;
+      run.charged.push([lot, part]);
+    }
+
+    run.credits = pays.included + pays.purchased;
+    run.shortfall = due - run.credits;
+    run.cost =
+      BigInt(input - cached - cacheWrite) * run.price.input +
+      BigInt(cached) * run.price.cached +
+      BigInt(cacheWrite) * run.price.cacheWrite +
+      BigInt(output) * run.price.output;
+    run.limited = !run.counts && pays.included === 0 ? 0n : share(run.cost, due - pays.purchased, due);
+    run.output = output;
+    run.answer = report.answer;
+    run.status =
+      report.ending === 'expired'
+        ? 'expired'
+        : !charged
+          ? 'released'
+          : report.ending === 'length'
+            ? 'completed'
+            : report.ending;
+    run.gaveRequestBack = run.status === 'released' && report.ending === 'failed';
+    this.open = this.open.filter((other) => other !== run);
+    this.tidy(now);
+    if (run.cost > 0n || this.throttle !== null) this.judge(now);
+  }
+}
+
+/** 1.1: each begun 5,000 tokens is one, times the multiplier, rounded up. */
+function charge(tokens: number, multiplier: number): number {
+  return Math.ceil(Math.max(1, Math.ceil(tokens / 5_000)) * multiplier);
+}
+
+/** cost × part / whole to twelve decimals; all of it where there is nothing to divide. */
+function share(cost: Money, part: number, whole: number): Money {
+  if (part === whole) return cost;
+  return (2n * cost * BigInt(part) + BigInt(whole)) / (2n * BigInt(whole));
+}
