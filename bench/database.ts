@@ -64,7 +64,10 @@ export async function startTpcb(superuserUrl: string): Promise<string> {
 export function transactionsPerSecond(url: string, script: string | null, seconds: number, clients = 8): number {
   const file = script === null ? [] : ['-f', join(import.meta.dirname, script)];
   const threads = String(Math.min(2, clients));
-  const output = pgbench(['-n', '-c', String(clients), '-j', threads, '-M', 'prepared', '-T', String(seconds), ...file], url);
+  const output = pgbench(
+    ['-n', '-c', String(clients), '-j', threads, '-M', 'prepared', '-T', String(seconds), ...file],
+    url,
+  );
   const match = /tps = ([\d.]+)/.exec(output);
   if (match === null || /aborted|ERROR/.test(output)) throw new Error(`pgbench did not finish:\n${output}`);
   return Number(match[1]);

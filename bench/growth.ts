@@ -10,7 +10,10 @@ export async function measureGrowth(report: Report, { seconds, rounds, quick }: 
   const few = await startDatabase(users);
   const many = await startDatabase(users);
   try {
-    for (const [database, runs] of [[few, small], [many, large]] as const) {
+    for (const [database, runs] of [
+      [few, small],
+      [many, large],
+    ] as const) {
       await database.sql`select bench_fill_runs(${runs}, ${users})`;
       await database.sql`vacuum analyze`;
       await database.sql`checkpoint`;

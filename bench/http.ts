@@ -30,11 +30,22 @@ export async function measureHttp(report: Report, { quick }: Length): Promise<vo
     const bodies = [JSON.stringify({ package_id: 'bench', input: 'Please look at this. '.repeat(25) })];
 
     const atOnce = await start('sandbox/providers/start.ts', ['--first-token-ms', '0', '--token-ms', '0']);
-    const paced = await start('sandbox/providers/start.ts', ['--first-token-ms', '400', '--token-ms', '25', '--answers', 'composed']);
+    const paced = await start('sandbox/providers/start.ts', [
+      '--first-token-ms',
+      '400',
+      '--token-ms',
+      '25',
+      '--answers',
+      'composed',
+    ]);
     const serve = (provider: string) =>
       start('src/main.ts', [], {
-        APP_DATABASE_URL: appUrl, PORT: '0', HOST: '127.0.0.1', LOG_LEVEL: 'info',
-        ANTHROPIC_API_KEY: 'sandbox', ANTHROPIC_BASE_URL: `${provider}`,
+        APP_DATABASE_URL: appUrl,
+        PORT: '0',
+        HOST: '127.0.0.1',
+        LOG_LEVEL: 'info',
+        ANTHROPIC_API_KEY: 'sandbox',
+        ANTHROPIC_BASE_URL: `${provider}`,
       });
     const server = await serve(`${atOnce.url}`);
     const bare = await start('bench/bare.ts', [], { APP_DATABASE_URL: appUrl, ANTHROPIC_BASE_URL: `${atOnce.url}` });
@@ -78,7 +89,14 @@ export async function measureHttp(report: Report, { quick }: Length): Promise<vo
       ...streams,
       url: `${paced.url}/v1/messages`,
       headers: [{ 'x-api-key': 'sandbox', 'anthropic-version': '2023-06-01' }],
-      bodies: [JSON.stringify({ model: 'claude-sonnet-4-6', max_tokens: 4096, stream: true, messages: [{ role: 'user', content: 'Please look at this. '.repeat(25) }] })],
+      bodies: [
+        JSON.stringify({
+          model: 'claude-sonnet-4-6',
+          max_tokens: 4096,
+          stream: true,
+          messages: [{ role: 'user', content: 'Please look at this. '.repeat(25) }],
+        }),
+      ],
       firstEvent: 'text_delta',
     });
     let resident = 0;
@@ -104,9 +122,12 @@ export async function measureHttp(report: Report, { quick }: Length): Promise<vo
 }
 
 async function drive(load: Load) {
-  const { stdout } = await run(node, [join(import.meta.dirname, 'load.ts'), JSON.stringify(load)], { maxBuffer: 1 << 20 });
+  const { stdout } = await run(node, [join(import.meta.dirname, 'load.ts'), JSON.stringify(load)], {
+    maxBuffer: 1 << 20,
+  });
   const result = resultSchema.parse(JSON.parse(stdout));
-  if (result.failed > 0) throw new Error(`${result.failed} requests to ${load.url} failed, the first with: ${result.firstFailure}`);
+  if (result.failed > 0)
+    throw new Error(`${result.failed} requests to ${load.url} failed, the first with: ${result.firstFailure}`);
   return result;
 }
 

@@ -24,7 +24,11 @@ function once(connection: number): Promise<void> {
       resolve();
     };
     const body = load.bodies[connection % load.bodies.length] ?? '';
-    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body), ...load.headers[connection % load.headers.length] };
+    const headers = {
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(body),
+      ...load.headers[connection % load.headers.length],
+    };
     const call = request(load.url, { method: 'POST', agent, headers }, (answer) => {
       let text = '';
       let first: number | undefined;
@@ -32,11 +36,13 @@ function once(connection: number): Promise<void> {
       answer.on('data', (piece: string) => {
         if (load.firstEvent === null && answer.statusCode === 200) return;
         text += piece;
-        if (first === undefined && load.firstEvent !== null && text.includes(load.firstEvent)) first = performance.now() - started;
+        if (first === undefined && load.firstEvent !== null && text.includes(load.firstEvent))
+          first = performance.now() - started;
       });
       answer.on('error', (error) => fail(error.message));
       answer.on('end', () => {
-        if (answer.statusCode !== 200 || (load.firstEvent !== null && first === undefined)) return fail(`${answer.statusCode} ${text}`);
+        if (answer.statusCode !== 200 || (load.firstEvent !== null && first === undefined))
+          return fail(`${answer.statusCode} ${text}`);
         took.push(performance.now() - started);
         if (first !== undefined) firstTokens.push(first);
         resolve();
@@ -56,7 +62,8 @@ await Promise.all(
   }),
 );
 const elapsed = (performance.now() - begin) / 1000;
-const at = (values: number[], share: number) => values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? 0;
+const at = (values: number[], share: number) =>
+  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? 0;
 console.log(
   JSON.stringify({
     perSecond: took.length / elapsed,

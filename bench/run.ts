@@ -9,7 +9,10 @@ const benches = { pairs: measurePairs, growth: measureGrowth, http: measureHttp 
 export type Report = (name: string, value: number, unit: string) => void;
 export type Length = { seconds: number; rounds: number; quick: boolean };
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: 'boolean', default: false } } });
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { quick: { type: 'boolean', default: false } },
+});
 const unknown = positionals.filter((name) => !(name in benches));
 if (unknown.length > 0) {
   console.error(`There is no bench ${unknown.join(', ')}. There are: ${Object.keys(benches).join(', ')}.`);

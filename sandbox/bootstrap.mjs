@@ -1,4 +1,4 @@
-// Every npm script starts here: `node sandbox/bootstrap.mjs SCRIPT [ARGUMENT...]`.
+// Every npm script starts here: `node sandbox/bootstrap.mjs [NODE_FLAG...] SCRIPT [ARGUMENT...]`.
 // Installs what package-lock.json names, once, then runs SCRIPT with the Node.js that the project brings along.
 // Plain JavaScript for Node.js 20 and newer, builtins only: nothing else is there yet when it first runs.
 import { spawn } from 'node:child_process';
@@ -16,10 +16,16 @@ const stamp = join(modules, '.bootstrap');
 const ownNode = join(modules, '.bin', 'node');
 const oldestNode = 24;
 
-const [script, ...args] = process.argv.slice(2);
-if (script === undefined) stopWith('usage: node sandbox/bootstrap.mjs SCRIPT [ARGUMENT...]');
+const words = process.argv.slice(2);
+const scriptAt = words.findIndex((word) => !word.startsWith('--'));
+const script = words[scriptAt];
+if (script === undefined) stopWith('usage: node sandbox/bootstrap.mjs [NODE_FLAG...] SCRIPT [ARGUMENT...]');
 if (!isInstalled()) await install();
-process.exitCode = await run(chooseNode(), [resolve(root, script), ...args]);
+process.exitCode = await run(chooseNode(), [
+  ...words.slice(0, scriptAt),
+  resolve(root, script),
+  ...words.slice(scriptAt + 1),
+]);
 
 /** The lock file names the project's own Node.js too, so its hash covers both. */
 function fingerprint() {

@@ -6,10 +6,16 @@ import type { Environment } from './config/environment.ts';
 import { openDatabase } from './database/client.ts';
 import { createEngine } from './engine/engine.ts';
 import { createApp } from './http/app.ts';
+import { startJobs } from './jobs/schedule.ts';
 import { createProviders } from './providers/create.ts';
 import { createLog, type Log } from './telemetry/log.ts';
 
-export type ServerOptions = { environment: Environment; log?: Log };
+export type ServerOptions = {
+  environment: Environment;
+  log?: Log;
+  /** Do the jobs that are due each minute; harmless where pg_cron does them too. Default true. */
+  jobs?: boolean;
+};
 
 export type RunningServer = {
   /** Where it listens, without a slash at the end. */
@@ -19,10 +25,8 @@ export type RunningServer = {
 };
 
 /** Starts one instance. Any number of them can share a database. */
-export async function startServer({
-  environment,
-  log = createLog(environment.LOG_LEVEL),
-}: ServerOptions): Promise<RunningServer> {
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { environment, log = createLog(options.environment.LOG_LEVEL) } = options;
   const database = await openDatabase({
     url: environment.APP_DATABASE_URL,
     pool: environment.DATABASE_POOL,
@@ -50,6 +54,7 @@ export async function startServer({
   }
   const url = urlOf(server, environment.HOST);
   log.info({ url }, 'listening');
+  const jobs = options.jobs === false ? undefined : startJobs(database.reads, log);
 
   const shutDown = async () => {
     log.info('stopping: running runs may end');
@@ -59,6 +64,7 @@ export async function startServer({
     const impatient = setTimeout(() => server.closeAllConnections(), 1_000);
     await closed;
     clearTimeout(impatient);
+    await jobs?.stop();
     await database.close();
     log.info('stopped');
   };

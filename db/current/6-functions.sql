@@ -80,6 +80,7 @@
 --! include accounts/record_change.sql
 --! include accounts/watch_throttle.sql
 --! include catalog/guard_price.sql
+--! include credits/guard_transactions.sql
 
 -- limits
 --! include limits/tier_at.sql

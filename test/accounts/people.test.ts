@@ -38,7 +38,9 @@ describe('ops.create_user', () => {
     await database.owner.begin(async (sql) => {
       await sql`delete from user_emails where user_id = ${id}`;
       await sql`delete from api_tokens where user_id = ${id}`;
+      await sql`alter table credit_transactions disable trigger guard_transactions`;
       await sql`delete from credit_transactions where user_id = ${id}`;
+      await sql`alter table credit_transactions enable trigger guard_transactions`;
       await sql`delete from credit_lots where user_id = ${id}`;
       await sql`delete from users where id = ${id}`;
     });

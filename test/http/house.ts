@@ -42,7 +42,7 @@ export async function openHouse(standInOptions: StandInOptions = { firstTokenMs:
       OPENAI_BASE_URL: standIns.openaiBaseURL,
       ...variables,
     });
-    const server = await startServer({ environment, log: createLog(process.env.TEST_LOG ?? 'silent') });
+    const server = await startServer({ environment, jobs: false, log: createLog(process.env.TEST_LOG ?? 'silent') });
     servers.push(server);
     return server;
   };

@@ -112,7 +112,7 @@ describe('docker-compose.yml', () => {
         ...fill(server.environment, passwords),
         ...{ APP_DATABASE_URL: database.appUrl, HOST: '127.0.0.1', PORT: '0' },
       });
-      const running = await startServer({ environment, log: createLog('silent') });
+      const running = await startServer({ environment, jobs: false, log: createLog('silent') });
       try {
         const [program, flag, script = ''] = server.healthcheck?.test.slice(1) ?? [];
         expect([program, flag]).toEqual(['node', '-e']);
