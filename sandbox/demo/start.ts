@@ -1,10 +1,10 @@
 // `npm run demo`: a whole playground on this machine, with a database, providers, people and some weeks of history.
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import pino from 'pino';
 import { type Environment, readEnvironment } from '../../src/config/environment.ts';
 import { explainConnectionError } from '../../src/database/connection.ts';
 import { startServer } from '../../src/server.ts';
+import { createLog } from '../../src/telemetry/log.ts';
 import { startStandIns } from '../providers/standins.ts';
 import { endWithNpm } from './ancestors.ts';
 import { externalUrl, prepareDatabase, reachServer, startPrivateServer, type Urls } from './database.ts';
@@ -70,10 +70,7 @@ async function run(options: Options): Promise<void> {
   const port = step(await choosePort(options.port));
   const playground = await startServer({
     environment: environment(urls, memory, port.chosen, providers),
-    log: pino(
-      { base: null, timestamp: pino.stdTimeFunctions.isoTime, serializers: { error: pino.stdSerializers.err } },
-      pino.destination({ dest: home.log, mode: 0o600 }),
-    ),
+    log: createLog('info', home.log),
   });
   opened.defer(playground.close);
   publish(home, playground.url, urls, memory, memory.seeded);

@@ -24,7 +24,10 @@ export async function openDatabase({ url, pool, production }: DatabaseOptions): 
     await Promise.all([sql.end({ timeout: 5 }), reads.end({ timeout: 5 })]);
   };
   try {
-    const [row] = await sql<{ role: string }[]>`select current_user as role`;
+    const [[row]] = await Promise.all([sql<{ role: string }[]>`select current_user as role`, reads`select`]);
+    // postgres.js asks on every new connection for the types of arrays, and a connection that breaks meanwhile ends the
+    // process: nobody can catch that query's failure. What the first connection of each client has learned is enough.
+    for (const client of [sql, reads]) client.options.fetch_types = false;
     if (production && row?.role !== 'prpm_app') {
       throw new Error(
         `APP_DATABASE_URL connects as "${row?.role}". In production the server runs as prpm_app only; put that role and its password into it.`,
@@ -50,6 +53,8 @@ function connect(url: string, max: number, statementTimeoutMs: number): Sql {
   return postgres(url, {
     max,
     connect_timeout: 10,
+    // By its own rule postgres.js would let up to 20 s pass after PostgreSQL is back.
+    backoff: (attempts) => Math.min(1, 0.05 * 2 ** attempts),
     idle_timeout: 0,
     max_lifetime: null,
     onnotice: () => {},

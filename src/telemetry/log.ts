@@ -6,9 +6,9 @@ export type Log = pino.Logger;
 const WRITE_BYTES = 4_096;
 const FLUSH_MS = 200;
 
-/** JSON lines with request and run ids. What people wrote, what models answered and what opens doors is never among them. */
-export function createLog(level: string): Log {
-  const destination = pino.destination({ dest: 1, sync: true, minLength: WRITE_BYTES });
+/** JSON lines with request and run ids. What people wrote, what models answered and what opens doors is never among them. To standard output, or a file. */
+export function createLog(level: string, file: string | 1 = 1): Log {
+  const destination = pino.destination({ dest: file, sync: true, minLength: WRITE_BYTES, mode: 0o600 });
   setInterval(() => destination.flushSync(), FLUSH_MS).unref();
   process.once('exit', () => destination.flushSync());
   const options: pino.LoggerOptions = {

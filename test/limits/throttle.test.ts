@@ -86,6 +86,18 @@ it('throttles when a run meets a limit that was lowered, and not before (spec 3.
   expect(await world.figures(user)).toMatchObject({ is_throttled: true, throttled_by: 'limit' });
 });
 
+it('throttles at a limit that nothing fits also where the new day has had no run yet (spec 3.4)', async () => {
+  const user = await world.person();
+  await world.run(user, {}, tiny);
+  await world.at('2031-03-13T08:00:00Z');
+  await world.ops`update cost_limits_config set daily_cost_limit = 0 where tier_name = 'free'`;
+  expect((await world.refusal(user)).code).toBe('daily_cost_limit');
+  expect(await world.figures(user)).toMatchObject({
+    ...{ is_throttled: true, throttled_reason: 'free: 0 of 0.00 dollars used today' },
+    throttled_until: new Date('2031-03-14T00:00:00Z'),
+  });
+});
+
 it('holds whom an operator throttles by a plain UPDATE until a plain UPDATE lifts it (spec 3.4)', async () => {
   const user = await world.person();
   await world.ops`update users set is_throttled = true where id = ${user}`;

@@ -16,7 +16,7 @@ export type Limits = {
   minute: number | null;
   enforced: boolean;
 };
-export type ModelRow = { multiplier: number; exact: boolean; maxOutput: number } & Price;
+type ModelRow = { multiplier: number; exact: boolean; maxOutput: number } & Price;
 /** A token's price by kind. */
 export type Price = { input: Money; cached: Money; cacheWrite: Money; output: Money };
 

@@ -17,7 +17,7 @@ import { newId, openWorld } from './world.ts';
 const world = await openWorld();
 const { app, owner, ops } = world;
 
-const soak = process.env.SOAK === '1' ? 25 : 1;
+const soak = process.env.SOAK === '1' ? 10 : 1;
 const histories = 200 * soak;
 
 // ── steps ──
@@ -66,8 +66,8 @@ const steps = {
   limit: fc.record({
     tier: pick('free', 'free', 'prpm_plus_individual'),
     limits: fc.record({
-      month: pick(null, 0.05, 0.2, 0.5, 5),
-      day: pick(null, 0, 0.02, 0.1, 0.1, 1),
+      month: pick(null, 0.02, 0.05, 0.2, 5),
+      day: pick(null, null, 0, 0.02, 0.1, 1),
       hour: pick(null, 0, 2, 10),
       minute: pick(null, null, 1, 2),
       enforced: pick(true, true, true, false),
@@ -97,7 +97,7 @@ type Step = { [Name in keyof Steps]: { name: Name } & Steps[Name] }[keyof Steps]
 const often: Partial<Record<keyof Steps, number>> = {
   begin: 20,
   settle: 10,
-  'clock moves': 5,
+  'clock moves': 6,
   grant: 2,
   checkpoint: 4,
   refund: 3,

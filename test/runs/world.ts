@@ -5,12 +5,12 @@ import { afterAll, afterEach, beforeEach, expect } from 'vitest';
 import { createDatabase, type TestDatabase } from '../harness/database.ts';
 
 /** Noon of a Wednesday in the middle of a month: no window ends by itself while a test goes on. */
-export const noon = '2031-03-12T12:30:10Z';
+const noon = '2031-03-12T12:30:10Z';
 
 /** Tokens that package `plain` and the format of a chat add to the caller's own. */
-export const overhead = 100;
+const overhead = 100;
 
-export type Refusal = {
+type Refusal = {
   code: string;
   status: number;
   message: string;
@@ -64,7 +64,7 @@ export type Receipt = {
 };
 
 /** What is asked for; the caller's own text has `tokens` tokens, exact by the tokenizer of model `plain`. */
-export type Asked = Partial<{
+type Asked = Partial<{
   run: string;
   package: string;
   version: string | null;
@@ -80,7 +80,7 @@ export type Asked = Partial<{
 }>;
 
 /** What the provider did. `input` null: its report was lost. */
-export type Ended = Partial<{
+type Ended = Partial<{
   ending: string;
   called: boolean;
   input: number | null;
@@ -92,7 +92,7 @@ export type Ended = Partial<{
   error: string | null;
 }>;
 
-export type Figures = {
+type Figures = {
   balance: number;
   free: number;
   held: number;
@@ -109,8 +109,6 @@ export type Figures = {
   throttled_reason: string | null;
   throttled_until: Date | null;
 };
-
-export type World = Awaited<ReturnType<typeof openWorld>>;
 
 /** Opens a database of the calling test file's own. After each of its tests the books must balance. */
 export async function openWorld() {
