@@ -47,8 +47,8 @@ create table if not exists public.users (
   limits_waived_until timestamptz,
   included_credits bigint not null default 0,
   purchased_credits bigint not null default 0,
-  held_included bigint not null default 0 check (held_included >= 0),
-  held_purchased bigint not null default 0 check (held_purchased >= 0),
+  held_included bigint not null default 0,
+  held_purchased bigint not null default 0,
   transaction_count bigint not null default 0,
   spend_lot uuid,
   next_lot_expiry timestamptz not null default 'infinity',
@@ -56,7 +56,8 @@ create table if not exists public.users (
   holds_expire_at timestamptz not null default 'infinity',
   closed_at timestamptz,
   created_at timestamptz not null,
-  updated_at timestamptz not null
+  updated_at timestamptz not null,
+  constraint holds_are_not_negative check (least(held_included, held_purchased) >= 0)
 );
 comment on table public.users is
   'per-user (key: id). A person: their tier, windows, throttle and the cached credit figures. '

@@ -1,7 +1,8 @@
 import postgres from 'postgres';
 import { camelCase, camelName } from '../names.ts';
+import { openPool, type Pool, type Sql } from './pool.ts';
 
-export type Sql = postgres.Sql<{ int8: number; timestamptz: string }>;
+export type { Sql };
 
 export type Database = {
   /** For what people wait for: short statements. */
@@ -18,16 +19,13 @@ export type DatabaseOptions = { url: string; pool: number; production: boolean }
  * timestamps as ISO 8601. In production refuses any role but prpm_app.
  */
 export async function openDatabase({ url, pool, production }: DatabaseOptions): Promise<Database> {
-  const sql = connect(url, pool, 10_000);
-  const reads = connect(url, 2, 20_000);
+  const { sql, close: closeRuns } = connect(url, pool, 10_000);
+  const { sql: reads, close: closeReads } = connect(url, 2, 20_000);
   const close = async () => {
-    await Promise.all([sql.end({ timeout: 5 }), reads.end({ timeout: 5 })]);
+    await Promise.all([closeRuns(), closeReads()]);
   };
   try {
-    const [[row]] = await Promise.all([sql<{ role: string }[]>`select current_user as role`, reads`select`]);
-    // postgres.js asks on every new connection for the types of arrays, and a connection that breaks meanwhile ends the
-    // process: nobody can catch that query's failure. What the first connection of each client has learned is enough.
-    for (const client of [sql, reads]) client.options.fetch_types = false;
+    const [row] = await sql<{ role: string }>`select current_user as role`;
     if (production && row?.role !== 'prpm_app') {
       throw new Error(
         `APP_DATABASE_URL connects as "${row?.role}". In production the server runs as prpm_app only; put that role and its password into it.`,
@@ -49,22 +47,24 @@ const CAMEL_CASE = {
   },
 };
 
-function connect(url: string, max: number, statementTimeoutMs: number): Sql {
-  return postgres(url, {
-    max,
+function connect(url: string, size: number, statementTimeoutMs: number): Pool {
+  const options = {
+    max: 1,
     connect_timeout: 10,
-    // By its own rule postgres.js would let up to 20 s pass after PostgreSQL is back.
-    backoff: (attempts) => Math.min(1, 0.05 * 2 ** attempts),
     idle_timeout: 0,
     max_lifetime: null,
+    // It asks each new connection for array types, and where that fails nobody can catch it and the process ends.
+    fetch_types: false,
     onnotice: () => {},
     transform: CAMEL_CASE,
     types: {
       int8: { to: 20, from: [20], parse: wholeNumber, serialize: String },
       timestamptz: { to: 1184, from: [1184], parse: isoTime, serialize: String },
+      texts: { to: 1009, from: [1009], parse: textsFrom, serialize: textsTo },
     },
     connection: { application_name: 'prpm-playground', statement_timeout: statementTimeoutMs },
-  });
+  };
+  return openPool(size, (onclose) => postgres(url, { ...options, onclose }));
 }
 
 /** Counts of credits, tokens and rows: far below what a number holds exactly. */
@@ -77,4 +77,15 @@ function wholeNumber(text: string): number {
 
 function isoTime(text: string): string {
   return new Date(text).toISOString();
+}
+
+/** text[] as PostgreSQL writes it: {plain,"with \\"quotes\\", commas"}. No element of ours is null, no array nested. */
+function textsFrom(literal: string): string[] {
+  return [...literal.matchAll(/"((?:[^"\\]|\\.)*)"|([^{},"]+)/g)].map(
+    ([, quoted, plain = '']) => quoted?.replace(/\\(.)/gs, '$1') ?? plain,
+  );
+}
+
+function textsTo(texts: string[]): string {
+  return `{${texts.map((text) => `"${text.replace(/["\\]/g, '\\$&')}"`).join(',')}}`;
 }
