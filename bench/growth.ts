@@ -17,12 +17,12 @@ export async function measureGrowth(report: Report, { seconds, rounds, quick }: 
       await database.sql`select bench_fill_runs(${runs}, ${users})`;
       await database.sql`vacuum analyze`;
       await database.sql`checkpoint`;
-      transactionsPerSecond(database.superuserUrl, 'pair.sql', Math.min(10, seconds));
+      transactionsPerSecond(database.appUrl, 'pair.sql', Math.min(10, seconds));
     }
     const ratios: number[] = [];
     for (let round = 0; round < rounds; round++) {
-      const least = transactionsPerSecond(few.superuserUrl, 'pair.sql', seconds);
-      ratios.push(transactionsPerSecond(many.superuserUrl, 'pair.sql', seconds) / least);
+      const least = transactionsPerSecond(few.appUrl, 'pair.sql', seconds);
+      ratios.push(transactionsPerSecond(many.appUrl, 'pair.sql', seconds) / least);
     }
     report('pairs_growth', median(ratios), `ratio, ${large} runs stored over ${small}`);
     await expectCleanAudit(few.sql);

@@ -134,7 +134,7 @@ async function drive(load: Load) {
 /** Starts a program of ours and waits for the line that says where it listens. */
 async function startProcess(file: string, args: string[], environment: NodeJS.ProcessEnv) {
   const child = spawn(node, ['--max-semi-space-size=2', join(import.meta.dirname, '..', file), ...args], {
-    env: { PATH: process.env['PATH'], ...environment },
+    env: { PATH: process.env.PATH, ...environment },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const url = await new Promise<string>((resolve, reject) => {

@@ -25,3 +25,8 @@ comment on role prpm_ops is
   'settings and throttles.';
 comment on role prpm_cron is 'The scheduler. Executes the job runner.';
 comment on role prpm_readonly is 'Dashboards. Reads views without texts or secrets.';
+
+-- The server's statements are few and go by key. A plan made while a table was still small would read all of it, and a
+-- connection keeps its plans while the table grows. Compiling such statements costs more than they do.
+alter role prpm_app set enable_seqscan = off;
+alter role prpm_app set jit = off;

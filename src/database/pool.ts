@@ -70,9 +70,9 @@ export function openPool(size: number, connect: (onclose: () => void) => postgre
   }
 
   function give(line: Line): void {
-    if (line.isBroken) return passOn();
-    const next = waiting.shift();
-    if (next === undefined) idle.push(line);
+    const next = line.isBroken ? undefined : waiting.shift();
+    if (line.isBroken) passOn();
+    else if (next === undefined) idle.push(line);
     else next.resolve(line);
   }
 

@@ -24,7 +24,7 @@ export type ProviderCall = {
   userKey: string | null;
 };
 
-export type FailureCode = 'provider_timeout' | 'provider_unavailable' | 'provider_not_configured' | 'provider_error';
+type FailureCode = 'provider_timeout' | 'provider_unavailable' | 'provider_not_configured' | 'provider_error';
 
 export type Failure = {
   code: FailureCode;

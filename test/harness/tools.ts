@@ -5,8 +5,8 @@ import { findClientProgram, hasServerLibrary } from '../../sandbox/postgres/clus
 
 export const psql = findClientProgram('psql');
 export const pgDump = findClientProgram('pg_dump');
-export const pgBench = findClientProgram('pgbench');
-export const chromium = ['chromium', 'chromium-browser', 'google-chrome'].find(
+const pgBench = findClientProgram('pgbench');
+const chromium = ['chromium', 'chromium-browser', 'google-chrome'].find(
   (name) => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0,
 );
 

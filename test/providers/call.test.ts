@@ -1,4 +1,5 @@
 import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type StandIns, startStandIns } from '../../sandbox/providers/standins.ts';
 import { createProviders, type Providers } from '../../src/providers/create.ts';
@@ -245,6 +246,7 @@ describe.each(NAMES)('%s', (provider) => {
         const { refused } = standIns.calls[provider];
         const answer = ask(providers, call(provider, '[[sandbox: status=429 retry-after=2]]'), stop.signal);
         await until(() => standIns.calls[provider].refused === refused + 1);
+        await sleep(300); // nothing tells when the refusal has been read; it waits 2 s then
         stop.abort();
         expect(await answer).toMatchObject({ ending: 'stopped', called: false });
       });

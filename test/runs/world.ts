@@ -126,7 +126,6 @@ function buildWorld(database: TestDatabase) {
   let people = 0;
 
   async function furnish() {
-    await owner`update settings set clock_offset_allowed = true`;
     await at(noon);
     await ops`update cost_limits_config set minute_request_limit = null`;
     await ops`

@@ -3,7 +3,7 @@ import type postgres from 'postgres';
 import { uuidv7 } from 'uuidv7';
 import type { TestDatabase } from '../harness/database.ts';
 
-export type Ending = 'completed' | 'stopped' | 'failed';
+type Ending = 'completed' | 'stopped' | 'failed';
 export type Usage = { input: number; cached?: number; cacheWrite?: number; output: number };
 export type Run = {
   session?: string | undefined;

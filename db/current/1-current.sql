@@ -1,0 +1,1 @@
+-- The next migration goes here. It runs again on every change, so write it to run twice.
