@@ -90,8 +90,9 @@ export async function openPlace({ owner, app, ops, appUrl }: Clients, options: S
 
     /** Waits until the database has carried out what dead servers had asked for, and has seen that they are gone. */
     async mourn(): Promise<void> {
-      const sessions = () => app`select from pg_stat_activity where application_name = 'prpm-playground'`;
-      await until(async () => (await sessions()).length === 0, 30_000);
+      const sessions = () => app`
+        select from pg_stat_activity where application_name = 'prpm-playground' and datname = current_database()`;
+      await until(async () => (await sessions()).length === 0);
     },
 
     /** Ends what servers left behind; how many runs that were. */
