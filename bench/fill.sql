@@ -44,6 +44,7 @@ begin
       (lpad(to_hex((extract(epoch from now() - interval '1 hour' * (per_user - i + 1)) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex(u), 19, '0'))::uuid as id,
       now() - interval '1 hour' * (per_user - i + 1) as at, i
     from generate_series(1, per_user) i, generate_series(1, users) u;
+  analyze past;
   insert into public.runs (user_id, id, session_id, status, model, provider_model, package_id, package_version, baseline, tier_name,
     price_id, credit_multiplier, prompt_multiplier, tokens_per_credit, estimated_input, question_tokens, estimate_is_exact, output_cap,
     hold_included, hold_purchased, hold_cost, hold_expires_at, input_tokens, cached_tokens, cache_write_tokens, output_tokens, estimated,
@@ -63,11 +64,17 @@ begin
   update public.users u set
     transaction_count = u.transaction_count + per_user, included_credits = u.included_credits - per_user,
     total_requests = per_user, lifetime_api_cost = per_user * cost,
-    current_month_requests = (select count(*) from past where past.user_id = u.id and past.at >= u.month_ends_at - interval '1 month'),
-    current_month_api_cost = (select count(*) from past where past.user_id = u.id and past.at >= u.month_ends_at - interval '1 month') * cost,
-    current_month_limited_cost = (select count(*) from past where past.user_id = u.id and past.at >= u.month_ends_at - interval '1 month') * cost,
-    current_day_api_cost = (select count(*) from past where past.user_id = u.id and past.at >= u.day_ends_at - interval '1 day') * cost,
-    current_day_limited_cost = (select count(*) from past where past.user_id = u.id and past.at >= u.day_ends_at - interval '1 day') * cost,
-    last_request_at = now() - interval '1 hour';
+    current_month_requests = recent.month_runs,
+    current_month_api_cost = recent.month_runs * cost, current_month_limited_cost = recent.month_runs * cost,
+    current_day_api_cost = recent.day_runs * cost, current_day_limited_cost = recent.day_runs * cost,
+    last_request_at = now() - interval '1 hour'
+  from (
+    select x.id,
+      count(*) filter (where past.at >= x.month_ends_at - interval '1 month') as month_runs,
+      count(*) filter (where past.at >= x.day_ends_at - interval '1 day') as day_runs
+    from past join public.users x on x.id = past.user_id
+    group by x.id
+  ) recent
+  where u.id = recent.id;
 end
 $$;

@@ -82,7 +82,7 @@ describe.each(Array.from({ length: repeats }, (_, i) => i + 1))(
         // Nothing ends before its time; then everything does, by the job or by the user's next run, whichever comes first.
         expect(await place.expireHolds()).toBe(0);
         await place.pass('61 seconds');
-        if (chance(0, 1) === 0) await place.expireHolds();
+        if (chance(0, 1) === 0) await place.expireAllHolds();
         else for (const person of people) await answerTo(server, question(person, 'tokens=1'));
         expect(await place.held()).toEqual([]);
         expect(await place.audit()).toEqual([]);

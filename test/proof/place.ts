@@ -59,6 +59,20 @@ export async function openPlace({ owner, app, ops, appUrl }: Clients, options: S
     return { userId, token: String(made?.token) };
   }
 
+  async function expireHolds(): Promise<number> {
+    const [row] = await ops`select ops.expire_holds() as ended`;
+    return row?.ended;
+  }
+
+  /** Whoever holds anything. */
+  async function held(): Promise<unknown[]> {
+    const rows = await owner`
+      select id, open_runs, held_included, held_purchased, day_held_cost, month_held_cost from users
+      where open_runs <> '{}' or held_included <> 0 or held_purchased <> 0 or day_held_cost <> 0 or month_held_cost <> 0
+        or holds_expire_at <> 'infinity'`;
+    return [...rows];
+  }
+
   await owner`update settings set clock_offset_allowed = true`;
   const author = await person();
   await app`
@@ -95,10 +109,15 @@ export async function openPlace({ owner, app, ops, appUrl }: Clients, options: S
       await until(async () => (await sessions()).length === 0);
     },
 
-    /** Ends what servers left behind; how many runs that were. */
-    async expireHolds(): Promise<number> {
-      const [row] = await ops`select ops.expire_holds() as ended`;
-      return row?.ended;
+    /** The job that ends what servers left behind; how many runs it ended. */
+    expireHolds,
+
+    /** The same until nothing is held: it passes over users whose row is in use, by a server's own jobs for instance. */
+    async expireAllHolds(): Promise<void> {
+      await until(async () => {
+        await expireHolds();
+        return (await held()).length === 0;
+      });
     },
 
     audit: async () => [...(await ops`select * from ops.audit_books()`)],
@@ -119,15 +138,7 @@ export async function openPlace({ owner, app, ops, appUrl }: Clients, options: S
       return [...rows];
     },
 
-    /** What is still held, by anybody. */
-    async held(): Promise<unknown[]> {
-      return [
-        ...(await owner`
-          select id, open_runs, held_included, held_purchased, day_held_cost, month_held_cost from users
-          where open_runs <> '{}' or held_included <> 0 or held_purchased <> 0 or day_held_cost <> 0 or month_held_cost <> 0
-            or holds_expire_at <> 'infinity'`),
-      ];
-    },
+    held,
 
     /** Credits of a user, held ones included. */
     async balance({ userId }: Person): Promise<number> {
