@@ -6022,9 +6022,8 @@ CREATE FUNCTION core.refuse_by_package(user_id uuid, asked text, asked_version t
     AS $$
 begin
   if refuse_by_package.package_id is null
-    or refuse_by_package.visibility = 'private' and refuse_by_package.author_id <> refuse_by_package.user_id and not exists (
-      select from public.organization_members o
-      where o.user_id = refuse_by_package.user_id and o.organization_id = refuse_by_package.organization_id
+    or not core.may_see_package(
+      refuse_by_package.user_id, refuse_by_package.visibility, refuse_by_package.author_id, refuse_by_package.organization_id
     )
   then
     return core.describe_refusal('package_not_found', 404, format('There is no package %s.', left(asked, 100)), now);
