@@ -133,7 +133,42 @@ export const receiptSchema = z.object({
   }),
 });
 export type Receipt = z.output<typeof receiptSchema>;
-const receiptRow = z.object({ receipt: receiptSchema });
+
+/** The database's type core.receipt, column by column. */
+const receiptColumns = receiptSchema.omit({ tokensUsed: true, tokens: true, limits: true }).extend({
+  inputTokens: z.number().nullable(),
+  cachedTokens: z.number().nullable(),
+  cacheWriteTokens: z.number().nullable(),
+  outputTokens: z.number().nullable(),
+  tier: z.string().nullable(),
+  hourlyLimit: z.number().nullable(),
+  hourlyUsed: z.number(),
+  hourEndsAt: z.string(),
+  dailyLimit: z.string().nullable(),
+  dailyUsed: z.string(),
+  dayEndsAt: z.string(),
+  monthlyLimit: z.string().nullable(),
+  monthlyUsed: z.string(),
+  monthEndsAt: z.string(),
+});
+
+/** The same figures as a receipt shows them. */
+function receiptOf(row: z.output<typeof receiptColumns>): Receipt {
+  const { inputTokens: input, cachedTokens: cached, cacheWriteTokens: cacheWrite, outputTokens: output, ...more } = row;
+  const { tier, hourlyLimit, hourlyUsed, hourEndsAt, ...less } = more;
+  const { dailyLimit, dailyUsed, dayEndsAt, monthlyLimit, monthlyUsed, monthEndsAt, ...plain } = less;
+  return {
+    ...plain,
+    tokensUsed: input === null || output === null ? null : input + output,
+    tokens: { input, cached, cacheWrite, output },
+    limits: {
+      tier,
+      hourly: { limit: hourlyLimit, used: hourlyUsed, resetsAt: hourEndsAt },
+      daily: { limit: dailyLimit, used: dailyUsed, resetsAt: dayEndsAt },
+      monthly: { limit: monthlyLimit, used: monthlyUsed, resetsAt: monthEndsAt },
+    },
+  };
+}
 
 /** Tokens of a call; `input` null where the provider's report was lost. */
 export type Usage = { input: number | null; cached: number; cacheWrite: number; output: number };
@@ -176,37 +211,39 @@ export async function settleRun(
   },
 ): Promise<Receipt> {
   const rows = await sql`
-    select receipt
+    select *
     from api.settle_run(
       ${run.userId}, ${run.runId}, ${run.ending}, ${run.called},
       ${run.usage.input}, ${run.usage.cached}, ${run.usage.cacheWrite}, ${run.usage.output}, ${run.estimated},
       ${run.question}, ${run.answer}, ${run.error}, ${run.errorReason}, ${run.firstTokenMs}, ${run.durationMs}
     )`;
-  return parseRow(receiptRow, rows).receipt;
+  return receiptOf(parseRow(receiptColumns, rows));
 }
 
 /** Ends a run that delivered nothing: nothing is charged. */
 export async function releaseRun(sql: Sql, run: Settlement): Promise<Receipt> {
   const rows = await sql`
-    select receipt
+    select *
     from api.release_run(
       ${run.userId}, ${run.runId}, ${run.called},
       ${run.usage.input}, ${run.usage.cached}, ${run.usage.cacheWrite}, ${run.usage.output},
       ${run.question}, ${run.error}, ${run.errorReason}, ${run.durationMs}
     )`;
-  return parseRow(receiptRow, rows).receipt;
+  return receiptOf(parseRow(receiptColumns, rows));
 }
 
-const storedRunSchema = z.object({
-  receipt: receiptSchema,
-  question: z.string().nullable(),
-  answer: z.string().nullable(),
-});
-export type StoredRun = z.output<typeof storedRunSchema>;
+const storedColumns = receiptColumns.extend({ question: z.string().nullable(), answer: z.string().nullable() });
+export type StoredRun = { receipt: Receipt; question: string | null; answer: string | null };
 
 /** A run of this user with its texts, as stored; undefined where there is none. */
 export async function readRun(sql: Sql, userId: string, runId: string): Promise<StoredRun | undefined> {
-  return findRow(storedRunSchema, await sql`select receipt, question, answer from api.read_run(${userId}, ${runId})`);
+  const found = findRow(
+    storedColumns,
+    await sql`select (receipt).*, question, answer from api.read_run(${userId}, ${runId})`,
+  );
+  if (found === undefined) return undefined;
+  const { question, answer, ...row } = found;
+  return { receipt: receiptOf(row), question, answer };
 }
 
 /** Asks a run to stop, wherever it runs. Its status, or undefined where there is none. */

@@ -83,7 +83,7 @@ async function start(user: string, asked: Asked) {
 
 function settle(user: string, run: string) {
   return database.app`
-    select receipt from api.settle_run(${user}, ${run}, 'completed', true, 100, 0, 0, 50, false, ${mark}, ${mark}, null, null, 1, 2)`;
+    select * from api.settle_run(${user}, ${run}, 'completed', true, 100, 0, 0, 50, false, ${mark}, ${mark}, null, null, 1, 2)`;
 }
 
 /**
@@ -112,12 +112,12 @@ const attempts: Record<string, [ask: (sql: postgres.ISql) => Promise<postgres.Ro
   ],
   'settle_run.run_id': [
     (sql) => sql`
-      select receipt from api.settle_run(${stranger}, ${theirs.running}, 'completed', true, 9, 0, 0, 9, false, 'q', 'a', null, null, 1, 2)`,
+      select * from api.settle_run(${stranger}, ${theirs.running}, 'completed', true, 9, 0, 0, 9, false, 'q', 'a', null, null, 1, 2)`,
     'PR404',
   ],
   'release_run.run_id': [
     (sql) => sql`
-      select receipt from api.release_run(${stranger}, ${theirs.running}, false, null, null, null, null, null, 'x', null, 1)`,
+      select * from api.release_run(${stranger}, ${theirs.running}, false, null, null, null, null, null, 'x', null, 1)`,
     'PR404',
   ],
   'read_run.run_id': [(sql) => sql`select * from api.read_run(${stranger}, ${theirs.run})`, 'nothing'],

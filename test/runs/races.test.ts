@@ -1,7 +1,7 @@
 // Many connections at once. Any error that is not asked for fails a test, deadlocks first of all.
 import postgres from 'postgres';
 import { afterAll, expect, it } from 'vitest';
-import { type Begun, newId, openWorld, type Receipt } from './world.ts';
+import { type Begun, newId, openWorld, type ReceiptRow, receiptOf } from './world.ts';
 
 const world = await openWorld();
 const app = postgres(world.appUrl, { max: 20, onnotice: () => {} });
@@ -27,11 +27,11 @@ const settle = async (
   tokens: { input?: number; output?: number } = {},
   sql: postgres.ISql = app,
 ) => {
-  const [row] = await sql<{ receipt: Receipt }[]>`
-    select receipt from api.settle_run(${user}, ${run}, 'completed', true, ${tokens.input ?? 500}, 0, 0, ${tokens.output ?? 50}, false,
+  const [row] = await sql<ReceiptRow[]>`
+    select * from api.settle_run(${user}, ${run}, 'completed', true, ${tokens.input ?? 500}, 0, 0, ${tokens.output ?? 50}, false,
       'question', 'answer', null, null, 1, 2)`;
   if (row === undefined) throw new Error('settle_run answers one row');
-  return row.receipt;
+  return receiptOf(row);
 };
 
 /** Waits until so many sessions of this database wait for a lock. */

@@ -63,6 +63,41 @@ export type Receipt = {
   limits: { tier: string; hourly: Window; daily: Window; monthly: Window };
 };
 
+/** The database's core.receipt as the driver gives it: bigint and numeric as text. */
+export type ReceiptRow = Omit<
+  Receipt,
+  'tokens' | 'tokens_used' | 'limits' | 'credits_spent' | 'shortfall' | 'credits_remaining'
+> & {
+  [count in 'credits_spent' | 'shortfall' | 'credits_remaining']: string;
+} & { [count in 'input_tokens' | 'cached_tokens' | 'cache_write_tokens' | 'output_tokens' | 'hourly_used']: number } & {
+  [limit in 'hourly_limit' | 'daily_limit' | 'monthly_limit']: number | string | null;
+} & { tier: string; daily_used: string; monthly_used: string } & {
+  [end in 'hour_ends_at' | 'day_ends_at' | 'month_ends_at']: Date;
+};
+
+export function receiptOf(row: ReceiptRow): Receipt {
+  const [input, cached, cache_write, output] = [
+    row.input_tokens,
+    row.cached_tokens,
+    row.cache_write_tokens,
+    row.output_tokens,
+  ];
+  return {
+    ...row,
+    credits_spent: Number(row.credits_spent),
+    shortfall: Number(row.shortfall),
+    credits_remaining: Number(row.credits_remaining),
+    tokens_used: input + output,
+    tokens: { input, cached, cache_write, output },
+    limits: {
+      tier: row.tier,
+      hourly: { limit: row.hourly_limit, used: row.hourly_used, resets_at: row.hour_ends_at.toISOString() },
+      daily: { limit: row.daily_limit, used: row.daily_used, resets_at: row.day_ends_at.toISOString() },
+      monthly: { limit: row.monthly_limit, used: row.monthly_used, resets_at: row.month_ends_at.toISOString() },
+    },
+  };
+}
+
 /** What is asked for; the caller's own text has `tokens` tokens, exact by the tokenizer of model `plain`. */
 type Asked = Partial<{
   run: string;
@@ -238,22 +273,22 @@ function buildWorld(database: TestDatabase) {
   }
 
   async function settle(user: string, run: string, ended: Ended = {}): Promise<Receipt> {
-    const [row] = await app<{ receipt: Receipt }[]>`
-      select receipt from api.settle_run(${user}, ${run}, ${ended.ending ?? 'completed'}, ${ended.called ?? true},
+    const [row] = await app<ReceiptRow[]>`
+      select * from api.settle_run(${user}, ${run}, ${ended.ending ?? 'completed'}, ${ended.called ?? true},
         ${ended.input === undefined ? 500 : ended.input}, ${ended.cached ?? 0}, ${ended.cacheWrite ?? 0},
         ${ended.output ?? 500}, ${ended.estimated ?? false}, 'question', ${ended.answer ?? 'answer'},
         ${ended.error ?? null}, null, 10, 20)`;
     if (row === undefined) throw new Error('settle_run answers one row');
-    return row.receipt;
+    return receiptOf(row);
   }
 
   async function release(user: string, run: string, ended: Ended = {}): Promise<Receipt> {
-    const [row] = await app<{ receipt: Receipt }[]>`
-      select receipt from api.release_run(${user}, ${run}, ${ended.called ?? true},
+    const [row] = await app<ReceiptRow[]>`
+      select * from api.release_run(${user}, ${run}, ${ended.called ?? true},
         ${ended.input === undefined ? 500 : ended.input}, ${ended.cached ?? 0}, ${ended.cacheWrite ?? 0},
         ${ended.output ?? 0}, 'question', ${ended.error ?? 'provider_unavailable'}, null, 20)`;
     if (row === undefined) throw new Error('release_run answers one row');
-    return row.receipt;
+    return receiptOf(row);
   }
 
   async function checkpoint(user: string, run: string, output: number, answer = 'so far', input: number | null = null) {
@@ -263,8 +298,8 @@ function buildWorld(database: TestDatabase) {
   }
 
   async function readRun(user: string, run: string): Promise<Receipt | undefined> {
-    const [row] = await app<{ receipt: Receipt }[]>`select receipt from api.read_run(${user}, ${run})`;
-    return row?.receipt;
+    const [row] = await app<ReceiptRow[]>`select (receipt).* from api.read_run(${user}, ${run})`;
+    return row && receiptOf(row);
   }
 
   async function expireHolds(): Promise<number> {

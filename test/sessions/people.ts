@@ -59,7 +59,7 @@ export async function settle(database: TestDatabase, user: string, id: string, r
   const { input, cached = 0, cacheWrite = 0, output } = run.usage ?? { input: 1000, output: 500 };
   const failed = ending === 'failed';
   await database.app`
-    select receipt from api.settle_run(
+    select from api.settle_run(
       ${user}, ${id}, ${ending}, true, ${input}, ${cached}, ${cacheWrite}, ${output}, false,
       ${run.question ?? 'What is this?'}, ${run.answer ?? (failed ? '' : 'A note.')}, ${failed ? 'provider_error' : null}, null, 100, 900)`;
 }
