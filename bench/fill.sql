@@ -67,9 +67,11 @@ begin
     current_month_requests = recent.month_runs,
     current_month_api_cost = recent.month_runs * cost, current_month_limited_cost = recent.month_runs * cost,
     current_day_api_cost = recent.day_runs * cost, current_day_limited_cost = recent.day_runs * cost,
-    last_request_at = now() - interval '1 hour'
+    last_request_at = now() - interval '1 hour',
+    last_run_id = recent.newest::uuid
   from (
     select x.id,
+      max(past.id::text) as newest,
       count(*) filter (where past.at >= x.month_ends_at - interval '1 month') as month_runs,
       count(*) filter (where past.at >= x.day_ends_at - interval '1 day') as day_runs
     from past join public.users x on x.id = past.user_id

@@ -86,6 +86,98 @@ CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;
 COMMENT ON EXTENSION pg_trgm IS 'text similarity measurement and index searching based on trigrams';
 
 --
+-- Name: begun_run; Type: TYPE; Schema: core; Owner: prpm_owner
+--
+
+CREATE TYPE core.begun_run AS (
+	outcome text,
+	begun_run_id uuid,
+	begun_session_id uuid,
+	run_status text,
+	refusal json,
+	provider text,
+	provider_model text,
+	model_alias text,
+	package_id uuid,
+	package_name text,
+	version text,
+	system_prompt text,
+	history json,
+	output_cap integer,
+	cache_prompt boolean,
+	first_token_timeout_ms integer,
+	run_timeout_ms integer,
+	checkpoint_ms integer,
+	abandon_after_ms integer,
+	hold_credits bigint,
+	available_credits bigint,
+	estimated_input integer,
+	held_input integer,
+	wanted_output integer,
+	rate_limit integer,
+	rate_remaining integer,
+	rate_reset integer
+);
+
+ALTER TYPE core.begun_run OWNER TO prpm_owner;
+
+--
+-- Name: TYPE begun_run; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON TYPE core.begun_run IS 'outcome: started (with the exact provider request, the hold in credits, and what is free then), known (begun_run_id, run_status) or refused (refusal: code, status, figures, when to try again). Tokens: estimated_input, held_input, wanted_output, output_cap. rate_*: what is left of the minute''s attempts, rate_reset in seconds; null limit: none. Spec 1.5, 3.2, 3.6, 5.1.';
+
+--
+-- Name: receipt; Type: TYPE; Schema: core; Owner: prpm_owner
+--
+
+CREATE TYPE core.receipt AS (
+	run_id uuid,
+	session_id uuid,
+	status text,
+	model text,
+	provider_model text,
+	package_id uuid,
+	package_version text,
+	baseline boolean,
+	credits_spent bigint,
+	credits_by_kind jsonb,
+	shortfall bigint,
+	credits_remaining bigint,
+	input_tokens integer,
+	cached_tokens integer,
+	cache_write_tokens integer,
+	output_tokens integer,
+	estimated boolean,
+	cost numeric,
+	error text,
+	error_reason text,
+	first_token_ms integer,
+	duration_ms integer,
+	started_at timestamp with time zone,
+	finished_at timestamp with time zone,
+	paid_by_purchased_only boolean,
+	tier text,
+	hourly_limit integer,
+	hourly_used integer,
+	hour_ends_at timestamp with time zone,
+	daily_limit numeric,
+	daily_used numeric,
+	day_ends_at timestamp with time zone,
+	monthly_limit numeric,
+	monthly_used numeric,
+	month_ends_at timestamp with time zone
+);
+
+ALTER TYPE core.receipt OWNER TO prpm_owner;
+
+--
+-- Name: TYPE receipt; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON TYPE core.receipt IS 'What a run used (tokens by kind), cost (US dollars, exact) and was charged (credits, by kind), and what is left: credits, and of each window the limit (null: none), what is used of it and its end. Requests an hour, US dollars a day and a month. Spec 5.1.';
+
+--
 -- Name: admit_read(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -165,7 +257,7 @@ COMMENT ON FUNCTION api.authenticate_token(token_hash bytea) IS 'Who acts with t
 -- Name: begin_run(uuid, uuid, text, text, uuid, text, boolean, integer, text, integer, integer, text, bytea); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
-CREATE FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea, OUT outcome text, OUT begun_run_id uuid, OUT begun_session_id uuid, OUT run_status text, OUT refusal json, OUT provider text, OUT provider_model text, OUT model_alias text, OUT package_id uuid, OUT package_name text, OUT version text, OUT system_prompt text, OUT history json, OUT output_cap integer, OUT cache_prompt boolean, OUT first_token_timeout_ms integer, OUT run_timeout_ms integer, OUT checkpoint_ms integer, OUT abandon_after_ms integer, OUT hold_credits bigint, OUT available_credits bigint, OUT estimated_input integer, OUT held_input integer, OUT wanted_output integer, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer) RETURNS record
+CREATE FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea) RETURNS core.begun_run
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -175,17 +267,27 @@ declare
   u public.users;
   l public.cost_limits_config;
   m public.models;
+  begun core.begun_run;
+  is_known boolean := false;
+  refusal json;
   p record;
   k record;
   v record;
   talk record;
-  fit record;
+  hold_included bigint;
+  hold_cost numeric;
   now timestamptz;
   cost_left numeric;
+  estimated_input integer;
+  held_input integer;
+  wanted_output integer;
+  output_cap integer;
   useful integer;
+  hold_credits bigint;
   exact boolean;
   counts boolean;
   prompt_multiplier numeric := 1;
+  history json;
 begin
   -- Rows are read whole, as one value: a list of columns is set up anew, column by column, in every call.
   s := (select x from public.settings x);
@@ -195,29 +297,33 @@ begin
   end if;
   now := clock_timestamp() + s.clock_offset;
 
-  -- Seen before: the same run, or the same key.
-  select r.id, r.session_id, r.status into k from public.runs r where r.user_id = u.id and r.id = begin_run.run_id;
-  if not found and idempotency_key is not null then
+  -- Seen before: the same run, or the same key. Ids are ordered by time: one above all others is new.
+  if begin_run.run_id <= u.last_run_id then
+    select r.id, r.session_id, r.status into k from public.runs r where r.user_id = u.id and r.id = begin_run.run_id;
+    is_known := found;
+  end if;
+  if not is_known and idempotency_key is not null then
     select i.run_id, i.request_hash into k
     from public.idempotency_keys i
     where i.user_id = u.id and i.key = idempotency_key and i.created_at > now - interval '24 hours';
     if found and k.request_hash <> begin_run.request_hash then
-      outcome := 'refused';
-      refusal := core.describe_refusal('idempotency_conflict', 409,
+      begun.outcome := 'refused';
+      begun.refusal := core.describe_refusal('idempotency_conflict', 409,
         'This Idempotency-Key was used for another request. Use a new key for a new request.', now);
-      perform core.count_refusal(u.id, refusal, now);
-      return;
+      perform core.count_refusal(u.id, begun.refusal, now);
+      return begun;
     end if;
     if found then
       select r.id, r.session_id, r.status into k from public.runs r where r.user_id = u.id and r.id = k.run_id;
+      is_known := found;
     end if;
   end if;
-  if found then
-    outcome := 'known';
-    begun_run_id := k.id;
-    begun_session_id := k.session_id;
-    run_status := k.status;
-    return;
+  if is_known then
+    begun.outcome := 'known';
+    begun.begun_run_id := k.id;
+    begun.begun_session_id := k.session_id;
+    begun.run_status := k.status;
+    return begun;
   end if;
 
   -- What has passed since the last use.
@@ -239,9 +345,6 @@ begin
   if not l.is_active then
     l := core.find_limits(l.tier_name);
   end if;
-  rate_limit := l.minute_request_limit;
-  rate_remaining := l.minute_request_limit - least(l.minute_request_limit, u.minute_attempts);
-  rate_reset := ceil(extract(epoch from u.minute_ends_at - now));
 
   -- Looked at closely only where something may stand in the way.
   if u.closed_at is not null or l.tier_name is null or not s.runs_enabled or u.is_throttled or l.paused_until is not null
@@ -250,9 +353,7 @@ begin
     refusal := core.refuse_by_standing(u, l, s.runs_enabled, now);
   end if;
   if refusal is not null then
-    outcome := 'refused';
-    perform core.note_refusal(u, refusal, now);
-    return;
+    return core.refuse_run(u, l, refusal, now);
   end if;
 
   -- What is asked for.
@@ -277,11 +378,13 @@ begin
   from public.package_versions x
   where x.package_id = k.id and x.version = coalesce(begin_run.package_version, k.latest_version);
 
-  refusal := case
-    when m.alias is null or not m.enabled or p.id is null then core.refuse_by_model(begin_run.model, m, now)
-    when k.id is null or v.version is null or k.visibility = 'private' then
-      core.refuse_by_package(u.id, begin_run.package, begin_run.package_version, k.id, k.visibility, k.author_id, k.organization_id, v.version, now)
-  end;
+  if m.alias is null or not m.enabled or p.id is null then
+    refusal := core.refuse_by_model(begin_run.model, m, now);
+  elsif k.id is null or v.version is null or k.visibility = 'private' then
+    refusal := core.refuse_by_package(
+      u.id, begin_run.package, begin_run.package_version, k.id, k.visibility, k.author_id, k.organization_id, v.version, now
+    );
+  end if;
   if refusal is null and custom_prompt_tokens is not null and not u.verified_author then
     refusal := core.describe_refusal('verified_author_required', 403,
       'Custom prompts are only available to verified authors.', now);
@@ -291,9 +394,7 @@ begin
     refusal := talk.refusal;
   end if;
   if refusal is not null then
-    outcome := 'refused';
-    perform core.note_refusal(u, refusal, now);
-    return;
+    return core.refuse_run(u, l, refusal, now);
   end if;
 
   -- How large it is: tokens read for certain, tokens written at most.
@@ -322,30 +423,39 @@ begin
     case when custom_prompt_tokens is null then s.max_output_tokens else s.custom_max_output_tokens end
   );
 
-  -- How much of it credits and cost windows can bear.
+  -- How much of it credits and cost windows can bear: all of it on credits that were not purchased, or what fits.
   if l.throttle_on_exceed and not coalesce(u.limits_waived_until > now, false) then
     cost_left := least(
       l.daily_cost_limit - u.current_day_limited_cost - u.day_held_cost,
       l.monthly_cost_limit - u.current_month_limited_cost - u.month_held_cost
     );
   end if;
-  fit := core.fit_run(
-    held_input, wanted_output, s.tokens_per_credit, m.credit_multiplier, prompt_multiplier,
-    greatest(p.input, p.cache_write), p.output,
-    u.included_credits - u.held_included, u.purchased_credits - u.held_purchased, cost_left, s.purchased_cost_per_credit_cap
-  );
-  if fit.output_cap < useful then
-    outcome := 'refused';
-    available_credits := u.included_credits + u.purchased_credits - u.held_included - u.held_purchased;
+  output_cap := wanted_output;
+  hold_credits := core.charge_for(held_input + wanted_output, s.tokens_per_credit, m.credit_multiplier, prompt_multiplier);
+  hold_included := hold_credits;
+  hold_cost := (held_input * greatest(p.input, p.cache_write) + wanted_output * p.output) * 0.000001;
+  if hold_credits > u.included_credits - u.held_included or hold_cost > cost_left then
+    select x.output_cap, x.hold_included + x.hold_purchased, x.hold_included, x.hold_cost
+    into output_cap, hold_credits, hold_included, hold_cost
+    from core.fit_run(
+      held_input, wanted_output, s.tokens_per_credit, m.credit_multiplier, prompt_multiplier,
+      greatest(p.input, p.cache_write), p.output,
+      u.included_credits - u.held_included, u.purchased_credits - u.held_purchased, cost_left, s.purchased_cost_per_credit_cap
+    ) x;
+  end if;
+  if output_cap < useful then
     refusal := core.refuse_by_size(
       u, l, s, m, greatest(p.input, p.cache_write), p.output, prompt_multiplier, estimated_input, held_input, wanted_output, useful, cost_left is not null, now
     );
-    perform core.note_refusal(u, refusal, now);
-    return;
+    begun := core.refuse_run(u, l, refusal, now);
+    begun.estimated_input := estimated_input;
+    begun.held_input := held_input;
+    begun.wanted_output := wanted_output;
+    return begun;
   end if;
 
   -- It may run.
-  counts := fit.hold_included > 0;
+  counts := hold_included > 0;
   insert into public.runs (
     user_id, id, session_id, status, model, provider_model, package_id, package_version, baseline, tier_name,
     price_id, credit_multiplier, prompt_multiplier, tokens_per_credit, estimated_input, question_tokens, estimate_is_exact,
@@ -354,7 +464,7 @@ begin
     u.id, begin_run.run_id, coalesce(begin_run.session_id, begin_run.run_id), 'running', m.alias, m.provider_model, k.id, v.version,
     use_no_prompt, l.tier_name,
     p.id, m.credit_multiplier, prompt_multiplier, s.tokens_per_credit, estimated_input, begin_run.input_tokens, exact,
-    fit.output_cap, fit.hold_included, fit.hold_purchased, fit.hold_cost, now + s.hold_ms * interval '1 millisecond', false, 0, 0, 0, 0, now
+    output_cap, hold_included, hold_credits - hold_included, hold_cost, now + s.hold_ms * interval '1 millisecond', false, 0, 0, 0, 0, now
   );
   if begin_run.session_id is null then
     insert into public.sessions (user_id, id, package_id, last_run_id, created_at, last_run_at)
@@ -370,11 +480,12 @@ begin
     minute_attempts = u.minute_attempts, minute_ends_at = u.minute_ends_at,
     hour_requests = u.hour_requests + 1, hour_ends_at = u.hour_ends_at,
     current_day_api_cost = u.current_day_api_cost, current_day_limited_cost = u.current_day_limited_cost,
-    day_held_cost = u.day_held_cost + case when counts then fit.hold_cost else 0 end, day_ends_at = u.day_ends_at,
+    day_held_cost = u.day_held_cost + case when counts then hold_cost else 0 end, day_ends_at = u.day_ends_at,
     current_month_api_cost = u.current_month_api_cost, current_month_limited_cost = u.current_month_limited_cost,
-    month_held_cost = u.month_held_cost + case when counts then fit.hold_cost else 0 end, month_ends_at = u.month_ends_at,
+    month_held_cost = u.month_held_cost + case when counts then hold_cost else 0 end, month_ends_at = u.month_ends_at,
     current_month_requests = u.current_month_requests + 1, total_requests = u.total_requests + 1, last_request_at = now,
-    held_included = u.held_included + fit.hold_included, held_purchased = u.held_purchased + fit.hold_purchased,
+    last_run_id = greatest(u.last_run_id, begin_run.run_id),
+    held_included = u.held_included + hold_included, held_purchased = u.held_purchased + hold_credits - hold_included,
     open_runs = u.open_runs || begin_run.run_id,
     holds_expire_at = least(u.holds_expire_at, now + s.hold_ms * interval '1 millisecond'),
     updated_at = now
@@ -383,35 +494,26 @@ begin
     perform core.judge_throttle(u.id, now);
   end if;
 
-  outcome := 'started';
-  begun_run_id := begin_run.run_id;
-  begun_session_id := coalesce(begin_run.session_id, begin_run.run_id);
-  run_status := 'running';
-  provider := m.provider;
-  provider_model := m.provider_model;
-  model_alias := m.alias;
-  package_id := k.id;
-  package_name := k.name;
-  version := v.version;
-  system_prompt := case when not use_no_prompt and custom_prompt_tokens is null then v.prompt end;
-  cache_prompt := v.cache_prompt;
-  output_cap := fit.output_cap;
-  first_token_timeout_ms := s.first_token_timeout_ms;
-  run_timeout_ms := s.run_timeout_ms;
-  checkpoint_ms := s.checkpoint_ms;
-  abandon_after_ms := s.abandon_after_ms;
-  hold_credits := fit.hold_included + fit.hold_purchased;
-  available_credits := u.included_credits + u.purchased_credits - u.held_included - u.held_purchased - hold_credits;
+  return row(
+    'started', begin_run.run_id, coalesce(begin_run.session_id, begin_run.run_id), 'running', null,
+    m.provider, m.provider_model, m.alias, k.id, k.name, v.version,
+    case when not use_no_prompt and custom_prompt_tokens is null then v.prompt end, history,
+    output_cap, v.cache_prompt, s.first_token_timeout_ms, s.run_timeout_ms, s.checkpoint_ms, s.abandon_after_ms,
+    hold_credits, u.included_credits + u.purchased_credits - u.held_included - u.held_purchased - hold_credits,
+    estimated_input, held_input, wanted_output,
+    l.minute_request_limit, l.minute_request_limit - least(l.minute_request_limit, u.minute_attempts),
+    ceil(extract(epoch from u.minute_ends_at - now))
+  )::core.begun_run;
 end
 $$;
 
-ALTER FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea, OUT outcome text, OUT begun_run_id uuid, OUT begun_session_id uuid, OUT run_status text, OUT refusal json, OUT provider text, OUT provider_model text, OUT model_alias text, OUT package_id uuid, OUT package_name text, OUT version text, OUT system_prompt text, OUT history json, OUT output_cap integer, OUT cache_prompt boolean, OUT first_token_timeout_ms integer, OUT run_timeout_ms integer, OUT checkpoint_ms integer, OUT abandon_after_ms integer, OUT hold_credits bigint, OUT available_credits bigint, OUT estimated_input integer, OUT held_input integer, OUT wanted_output integer, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer) OWNER TO prpm_owner;
+ALTER FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea, OUT outcome text, OUT begun_run_id uuid, OUT begun_session_id uuid, OUT run_status text, OUT refusal json, OUT provider text, OUT provider_model text, OUT model_alias text, OUT package_id uuid, OUT package_name text, OUT version text, OUT system_prompt text, OUT history json, OUT output_cap integer, OUT cache_prompt boolean, OUT first_token_timeout_ms integer, OUT run_timeout_ms integer, OUT checkpoint_ms integer, OUT abandon_after_ms integer, OUT hold_credits bigint, OUT available_credits bigint, OUT estimated_input integer, OUT held_input integer, OUT wanted_output integer, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer); Type: COMMENT; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea, OUT outcome text, OUT begun_run_id uuid, OUT begun_session_id uuid, OUT run_status text, OUT refusal json, OUT provider text, OUT provider_model text, OUT model_alias text, OUT package_id uuid, OUT package_name text, OUT version text, OUT system_prompt text, OUT history json, OUT output_cap integer, OUT cache_prompt boolean, OUT first_token_timeout_ms integer, OUT run_timeout_ms integer, OUT checkpoint_ms integer, OUT abandon_after_ms integer, OUT hold_credits bigint, OUT available_credits bigint, OUT estimated_input integer, OUT held_input integer, OUT wanted_output integer, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer) IS 'Lets a run in, or says why not: one lock, one transaction. package is an id or name; package_version null is the newest; session_id null begins a session that has the run''s id; model null is the default; input_tokens is the caller''s own text counted with counted_with; max_output_tokens null is no wish; custom_prompt_tokens not null: the caller''s own prompt of so many tokens takes the package''s place. outcome: started (with the exact provider request), known (the run id or key was seen before: see run_status) or refused (refusal: code, status, figures, when to try again). Errors: PR404 unknown user. Spec 1.3, 1.5, 3.2 to 3.7, 5.1, 5.3, 5.5.';
+COMMENT ON FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea) IS 'Lets a run in, or says why not: one lock, one transaction. package is an id or name; package_version null is the newest; session_id null begins a session that has the run''s id; model null is the default; input_tokens is the caller''s own text counted with counted_with; max_output_tokens null is no wish; custom_prompt_tokens not null: the caller''s own prompt of so many tokens takes the package''s place. Returns core.begun_run, outcome: started (with the exact provider request), known (the run id or key was seen before: see run_status) or refused (refusal: code, status, figures, when to try again). Errors: PR404 unknown user. Spec 1.3, 1.5, 3.2 to 3.7, 5.1, 5.3, 5.5.';
 
 --
 -- Name: checkpoint_run(uuid, uuid, text, text, integer, integer, integer, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -1767,6 +1869,7 @@ CREATE TABLE public.users (
     closed_at timestamp with time zone,
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
+    last_run_id uuid,
     CONSTRAINT holds_are_not_negative CHECK ((LEAST(held_included, held_purchased) >= 0))
 );
 
@@ -2043,6 +2146,12 @@ COMMENT ON COLUMN public.users.created_at IS 'When the person was first seen.';
 COMMENT ON COLUMN public.users.updated_at IS 'Last change by the product''s functions.';
 
 --
+-- Name: COLUMN users.last_run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.last_run_id IS 'Highest id of their runs: a higher one is new, and need not be looked for (spec 5.3).';
+
+--
 -- Name: read_credits(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -2124,181 +2233,189 @@ ALTER FUNCTION api.read_package(user_id uuid, package text) OWNER TO prpm_owner;
 COMMENT ON FUNCTION api.read_package(user_id uuid, package text) IS 'A package by id or name, with versions and suggested_inputs as core.describe_versions and core.describe_suggested_inputs give them; author and organization are names, may_publish is about the acting user. No row: there is none that this user may see. Spec 5.5, 10.6.';
 
 --
--- Name: read_run(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+-- Name: cost_limits_config; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
-CREATE FUNCTION api.read_run(user_id uuid, run_id uuid, OUT receipt json, OUT question text, OUT answer text) RETURNS SETOF record
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+CREATE TABLE public.cost_limits_config (
+    tier_name text NOT NULL,
+    monthly_cost_limit numeric(12,2),
+    daily_cost_limit numeric(12,2),
+    hourly_request_limit integer,
+    minute_request_limit integer,
+    throttle_on_exceed boolean DEFAULT true NOT NULL,
+    alert_at_percent integer[] DEFAULT '{90}'::integer[] NOT NULL,
+    is_active boolean DEFAULT true NOT NULL,
+    description text,
+    paused_until timestamp with time zone,
+    CONSTRAINT cost_limits_config_alert_at_percent_check CHECK (((0 < ALL (alert_at_percent)) AND (100 >= ALL (alert_at_percent)))),
+    CONSTRAINT cost_limits_config_hourly_request_limit_check CHECK ((hourly_request_limit >= 0)),
+    CONSTRAINT cost_limits_config_minute_request_limit_check CHECK ((minute_request_limit >= 0)),
+    CONSTRAINT cost_limits_config_tier_name_check CHECK ((tier_name ~ '^[a-z][a-z0-9_]{0,39}$'::text)),
+    CONSTRAINT daily_cost_limit_is_not_negative CHECK ((daily_cost_limit >= (0)::numeric)),
+    CONSTRAINT limits_are_numbers CHECK (((monthly_cost_limit < 'Infinity'::numeric) AND (daily_cost_limit < 'Infinity'::numeric))),
+    CONSTRAINT monthly_cost_limit_is_positive_use_daily_cost_limit_0_for_none CHECK ((monthly_cost_limit > (0)::numeric))
+);
+
+ALTER TABLE public.cost_limits_config OWNER TO prpm_owner;
+
+--
+-- Name: TABLE cost_limits_config; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.cost_limits_config IS 'config. Limits of each tier; null is no limit, 0 is none allowed. To allow nothing a month set daily_cost_limit = 0: monthly_cost_limit must be null or above 0. A change holds from the next request on (spec 3.1).';
+
+--
+-- Name: COLUMN cost_limits_config.tier_name; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.tier_name IS 'Names the tier.';
+
+--
+-- Name: COLUMN cost_limits_config.monthly_cost_limit; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.monthly_cost_limit IS 'US dollars of provider cost a calendar month (UTC) and user; null: no limit.';
+
+--
+-- Name: COLUMN cost_limits_config.daily_cost_limit; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.daily_cost_limit IS 'US dollars of provider cost a day (UTC) and user; null: no limit; 0: none.';
+
+--
+-- Name: COLUMN cost_limits_config.hourly_request_limit; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.hourly_request_limit IS 'Runs an hour (UTC) and user; null: no limit.';
+
+--
+-- Name: COLUMN cost_limits_config.minute_request_limit; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.minute_request_limit IS 'Attempts to begin a run a minute and user; null: no limit (spec 3.6).';
+
+--
+-- Name: COLUMN cost_limits_config.throttle_on_exceed; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.throttle_on_exceed IS 'False: cost limits only alert (spec 3.5).';
+
+--
+-- Name: COLUMN cost_limits_config.alert_at_percent; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.alert_at_percent IS 'Percentages of the monthly limit at which the user is warned.';
+
+--
+-- Name: COLUMN cost_limits_config.is_active; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.is_active IS 'False: the tier can no longer be given, who has it falls to free.';
+
+--
+-- Name: COLUMN cost_limits_config.description; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.description IS 'For people.';
+
+--
+-- Name: COLUMN cost_limits_config.paused_until; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.paused_until IS 'Set by ops.watch_budgets() while the tier as a whole has used up its budget (settings.free_tier_daily_budget); null: not paused.';
+
+--
+-- Name: find_limits(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.find_limits(tier text) RETURNS public.cost_limits_config
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
-#variable_conflict use_column
 declare
-  u public.users;
-  r public.runs;
-  now timestamptz := core.now();
+  limits public.cost_limits_config;
 begin
-  select x.* into r from public.runs x where x.user_id = read_run.user_id and x.id = read_run.run_id;
-  if not found then
-    return;
+  select l.* into limits from public.cost_limits_config l where l.tier_name = find_limits.tier;
+  if found and not limits.is_active and limits.tier_name <> 'free' then
+    select l.* into limits from public.cost_limits_config l where l.tier_name = 'free';
   end if;
-  select x.* into u from public.users x where x.id = read_run.user_id;
-  u := core.roll_windows(u, now);
-  receipt := core.write_receipt(r, u, core.find_limits(core.tier_at(u.tier_override, u.plan_tier, u.entitled_until, now)));
-  select t.question, t.answer into question, answer
-  from public.run_texts t
-  where t.user_id = r.user_id and t.session_id = r.session_id and t.run_id = r.id;
-  return next;
+  return limits;
 end
 $$;
 
-ALTER FUNCTION api.read_run(user_id uuid, run_id uuid, OUT receipt json, OUT question text, OUT answer text) OWNER TO prpm_owner;
+ALTER FUNCTION core.find_limits(tier text) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION read_run(user_id uuid, run_id uuid, OUT receipt json, OUT question text, OUT answer text); Type: COMMENT; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION find_limits(tier text); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.read_run(user_id uuid, run_id uuid, OUT receipt json, OUT question text, OUT answer text) IS 'A run of this user: receipt as it stands (see core.write_receipt), question and answer so far. No row for an unknown run or another''s. Spec 5.2.';
+COMMENT ON FUNCTION core.find_limits(tier text) IS 'A tier''s limits; those of free for a tier that is no longer active; nulls for a tier without a row, which is refused. Spec 3.1.';
 
 --
--- Name: packages; Type: TABLE; Schema: public; Owner: prpm_owner
+-- Name: roll_windows(public.users, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE TABLE public.packages (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    name text NOT NULL,
-    description text DEFAULT ''::text NOT NULL,
-    tags text[] DEFAULT '{}'::text[] NOT NULL,
-    author_id uuid NOT NULL,
-    organization_id uuid,
-    visibility text DEFAULT 'public'::text NOT NULL,
-    latest_version text,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT packages_description_check CHECK ((length(description) <= 2000)),
-    CONSTRAINT packages_name_check CHECK ((name ~ '^(@[a-z0-9][a-z0-9-]{0,38}/)?[a-z0-9][a-z0-9._-]{0,99}$'::text)),
-    CONSTRAINT packages_visibility_check CHECK ((visibility = ANY (ARRAY['public'::text, 'unlisted'::text, 'private'::text])))
-);
+CREATE FUNCTION core.roll_windows(u public.users, now timestamp with time zone) RETURNS public.users
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+declare
+  local_now timestamp := now at time zone 'UTC';
+begin
+  if now >= u.minute_ends_at then
+    u.minute_attempts := 0;
+    u.minute_ends_at := now + interval '1 minute';
+  end if;
+  if now >= u.hour_ends_at then
+    u.hour_requests := 0;
+    u.hour_ends_at := (date_trunc('hour', local_now) + interval '1 hour') at time zone 'UTC';
+  end if;
+  if now >= u.day_ends_at then
+    u.current_day_api_cost := 0;
+    u.current_day_limited_cost := 0;
+    u.day_held_cost := 0;
+    u.day_ends_at := (date_trunc('day', local_now) + interval '1 day') at time zone 'UTC';
+  end if;
+  if now >= u.month_ends_at then
+    u.current_month_api_cost := 0;
+    u.current_month_limited_cost := 0;
+    u.month_held_cost := 0;
+    u.current_month_requests := 0;
+    u.month_ends_at := (date_trunc('month', local_now) + interval '1 month') at time zone 'UTC';
+  end if;
+  return u;
+end
+$$;
 
-ALTER TABLE public.packages OWNER TO prpm_owner;
-
---
--- Name: TABLE packages; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.packages IS 'config. Prompt packages. A private one is seen only by its author and organization (spec 5.5).';
-
---
--- Name: COLUMN packages.id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packages.id IS 'Names the package for ever.';
-
---
--- Name: COLUMN packages.name; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packages.name IS 'Unique name, lower case.';
+ALTER FUNCTION core.roll_windows(u public.users, now timestamp with time zone) OWNER TO prpm_owner;
 
 --
--- Name: COLUMN packages.description; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: FUNCTION roll_windows(u public.users, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.packages.description IS 'One or two sentences.';
+COMMENT ON FUNCTION core.roll_windows(u public.users, now timestamp with time zone) IS 'The user''s row with every window that has ended opened anew and empty. Stores nothing: the caller writes what it needs. Spec 3.2.';
 
 --
--- Name: COLUMN packages.tags; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: tier_at(text, text, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.packages.tags IS 'Words to find it by.';
+CREATE FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT COALESCE(tier_override,
+         CASE
+             WHEN (entitled_until > now) THEN plan_tier
+             ELSE NULL::text
+         END, 'free'::text) AS "coalesce";
+END;
+
+ALTER FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) OWNER TO prpm_owner;
 
 --
--- Name: COLUMN packages.author_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: FUNCTION tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.packages.author_id IS 'The person who publishes it.';
-
---
--- Name: COLUMN packages.organization_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packages.organization_id IS 'The organization that it belongs to, or null.';
-
---
--- Name: COLUMN packages.visibility; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packages.visibility IS 'public, unlisted (found by name only) or private.';
-
---
--- Name: COLUMN packages.latest_version; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packages.latest_version IS 'The newest version: what a run without package_version takes.';
-
---
--- Name: COLUMN packages.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packages.created_at IS 'First publishing.';
-
---
--- Name: COLUMN packages.updated_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packages.updated_at IS 'Last publishing.';
-
---
--- Name: run_texts; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.run_texts (
-    user_id uuid NOT NULL,
-    session_id uuid NOT NULL,
-    run_id uuid NOT NULL,
-    question text NOT NULL,
-    answer text NOT NULL
-)
-WITH (toast_tuple_target='8160');
-ALTER TABLE ONLY public.run_texts ALTER COLUMN question SET STORAGE EXTERNAL;
-ALTER TABLE ONLY public.run_texts ALTER COLUMN answer SET STORAGE EXTERNAL;
-
-ALTER TABLE public.run_texts OWNER TO prpm_owner;
-
---
--- Name: TABLE run_texts; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.run_texts IS 'per-user. What was asked and answered, apart from the books, so that texts can go and the books stay.';
-
---
--- Name: COLUMN run_texts.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.run_texts.user_id IS 'Whose.';
-
---
--- Name: COLUMN run_texts.session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.run_texts.session_id IS 'The conversation.';
-
---
--- Name: COLUMN run_texts.run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.run_texts.run_id IS 'The run; ids are time-ordered, so they order the conversation.';
-
---
--- Name: COLUMN run_texts.question; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.run_texts.question IS 'The caller''s text.';
-
---
--- Name: COLUMN run_texts.answer; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.run_texts.answer IS 'The model''s text, so far while it runs.';
+COMMENT ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) IS 'A user''s tier: the operator''s override, else the plan''s while its period is paid, else free. Whether that tier is still active core.find_limits decides. Spec 2.5.';
 
 --
 -- Name: runs; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -2589,6 +2706,191 @@ COMMENT ON COLUMN public.runs.started_at IS 'When it was let in; decides its win
 COMMENT ON COLUMN public.runs.finished_at IS 'When it ended, or null.';
 
 --
+-- Name: write_receipt(public.runs, public.users, public.cost_limits_config); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) RETURNS core.receipt
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT ROW((r).id, (r).session_id, (r).status, (r).model, (r).provider_model, (r).package_id, (r).package_version, (r).baseline, (r).credits, COALESCE((r).credits_by_kind, '{}'::jsonb), (r).shortfall, GREATEST((0)::bigint, ((((u).included_credits + (u).purchased_credits) - (u).held_included) - (u).held_purchased)), (r).input_tokens, (r).cached_tokens, (r).cache_write_tokens, (r).output_tokens, (r).estimated, (r).cost, (r).error, (r).error_reason, (r).first_token_ms, (r).duration_ms, (r).started_at, (r).finished_at, (((r).hold_included = 0) AND ((r).hold_purchased > 0)), (l).tier_name, (l).hourly_request_limit, (u).hour_requests, (u).hour_ends_at, ((l).daily_cost_limit)::numeric, (u).current_day_limited_cost, (u).day_ends_at, ((l).monthly_cost_limit)::numeric, (u).current_month_limited_cost, (u).month_ends_at)::core.receipt AS "row";
+END;
+
+ALTER FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION write_receipt(r public.runs, u public.users, l public.cost_limits_config); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) IS 'The receipt of a run (see type core.receipt), as of now. The user''s windows are rolled. Spec 5.1.';
+
+--
+-- Name: run_texts; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.run_texts (
+    user_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    run_id uuid NOT NULL,
+    question text NOT NULL,
+    answer text NOT NULL
+)
+WITH (toast_tuple_target='8160');
+ALTER TABLE ONLY public.run_texts ALTER COLUMN question SET STORAGE EXTERNAL;
+ALTER TABLE ONLY public.run_texts ALTER COLUMN answer SET STORAGE EXTERNAL;
+
+ALTER TABLE public.run_texts OWNER TO prpm_owner;
+
+--
+-- Name: TABLE run_texts; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.run_texts IS 'per-user. What was asked and answered, apart from the books, so that texts can go and the books stay.';
+
+--
+-- Name: COLUMN run_texts.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.run_texts.user_id IS 'Whose.';
+
+--
+-- Name: COLUMN run_texts.session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.run_texts.session_id IS 'The conversation.';
+
+--
+-- Name: COLUMN run_texts.run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.run_texts.run_id IS 'The run; ids are time-ordered, so they order the conversation.';
+
+--
+-- Name: COLUMN run_texts.question; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.run_texts.question IS 'The caller''s text.';
+
+--
+-- Name: COLUMN run_texts.answer; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.run_texts.answer IS 'The model''s text, so far while it runs.';
+
+--
+-- Name: read_run(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_run(user_id uuid, run_id uuid) RETURNS TABLE(receipt core.receipt, question text, answer text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT core.write_receipt(r.*, rolled.*, core.find_limits(core.tier_at(u.tier_override, u.plan_tier, u.entitled_until, now.now))) AS write_receipt,
+     t.question,
+     t.answer
+    FROM ((((core.now() now(now)
+      JOIN public.runs r ON (((r.user_id = read_run.user_id) AND (r.id = read_run.run_id))))
+      JOIN public.users u ON ((u.id = r.user_id)))
+      CROSS JOIN LATERAL core.roll_windows(u.*, now.now) rolled(id, username, email, is_admin, verified_author, prpm_plus_status, tier_override, plan_tier, entitled_until, timezone, current_month_api_cost, current_month_limited_cost, month_held_cost, current_month_requests, month_ends_at, current_day_api_cost, current_day_limited_cost, day_held_cost, day_ends_at, hour_requests, hour_ends_at, minute_attempts, minute_ends_at, lifetime_api_cost, total_requests, last_request_at, is_throttled, throttled_reason, throttled_by, throttled_at, throttled_until, limits_waived_until, included_credits, purchased_credits, held_included, held_purchased, transaction_count, spend_lot, next_lot_expiry, open_runs, holds_expire_at, closed_at, created_at, updated_at, last_run_id))
+      LEFT JOIN public.run_texts t ON (((t.user_id = r.user_id) AND (t.session_id = r.session_id) AND (t.run_id = r.id))));
+END;
+
+ALTER FUNCTION api.read_run(user_id uuid, run_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_run(user_id uuid, run_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_run(user_id uuid, run_id uuid) IS 'A run of this user: receipt as it stands (see type core.receipt), question and answer so far. No row for an unknown run or another''s. Spec 5.2.';
+
+--
+-- Name: packages; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.packages (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    name text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    tags text[] DEFAULT '{}'::text[] NOT NULL,
+    author_id uuid NOT NULL,
+    organization_id uuid,
+    visibility text DEFAULT 'public'::text NOT NULL,
+    latest_version text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT packages_description_check CHECK ((length(description) <= 2000)),
+    CONSTRAINT packages_name_check CHECK ((name ~ '^(@[a-z0-9][a-z0-9-]{0,38}/)?[a-z0-9][a-z0-9._-]{0,99}$'::text)),
+    CONSTRAINT packages_visibility_check CHECK ((visibility = ANY (ARRAY['public'::text, 'unlisted'::text, 'private'::text])))
+);
+
+ALTER TABLE public.packages OWNER TO prpm_owner;
+
+--
+-- Name: TABLE packages; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.packages IS 'config. Prompt packages. A private one is seen only by its author and organization (spec 5.5).';
+
+--
+-- Name: COLUMN packages.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.id IS 'Names the package for ever.';
+
+--
+-- Name: COLUMN packages.name; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.name IS 'Unique name, lower case.';
+
+--
+-- Name: COLUMN packages.description; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.description IS 'One or two sentences.';
+
+--
+-- Name: COLUMN packages.tags; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.tags IS 'Words to find it by.';
+
+--
+-- Name: COLUMN packages.author_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.author_id IS 'The person who publishes it.';
+
+--
+-- Name: COLUMN packages.organization_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.organization_id IS 'The organization that it belongs to, or null.';
+
+--
+-- Name: COLUMN packages.visibility; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.visibility IS 'public, unlisted (found by name only) or private.';
+
+--
+-- Name: COLUMN packages.latest_version; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.latest_version IS 'The newest version: what a run without package_version takes.';
+
+--
+-- Name: COLUMN packages.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.created_at IS 'First publishing.';
+
+--
+-- Name: COLUMN packages.updated_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.updated_at IS 'Last publishing.';
+
+--
 -- Name: sessions; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
@@ -2774,13 +3076,13 @@ COMMENT ON FUNCTION api.read_version(user_id uuid, package text, package_version
 -- Name: settle_run(uuid, uuid, text, boolean, integer, integer, integer, integer, boolean, text, text, text, text, integer, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
-CREATE FUNCTION api.settle_run(user_id uuid, run_id uuid, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer, OUT receipt json) RETURNS json
+CREATE FUNCTION api.settle_run(user_id uuid, run_id uuid, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer) RETURNS core.receipt
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 #variable_conflict use_column
 declare
-  s public.settings;
+  s record;
   u public.users;
   r public.runs;
   l public.cost_limits_config;
@@ -2795,7 +3097,7 @@ declare
   over bigint;
   lot_kind text;
 begin
-  s := (select x from public.settings x);
+  select x.clock_offset, x.min_output_tokens into s from public.settings x;
   u := (select x from public.users x where x.id = settle_run.user_id for no key update);
   r := (select x from public.runs x where x.user_id = settle_run.user_id and x.id = settle_run.run_id);
   if r.id is null then
@@ -2803,11 +3105,10 @@ begin
   end if;
   now := clock_timestamp() + s.clock_offset;
   if r.status <> 'running' then
-    receipt := core.settle_again(
+    return core.settle_again(
       r, ending, called, settle_run.input_tokens, settle_run.cached_tokens, settle_run.cache_write_tokens, settle_run.output_tokens,
       settle_run.estimated, question, answer, settle_run.error, settle_run.error_reason, settle_run.first_token_ms, settle_run.duration_ms, now
     );
-    return;
   end if;
   if u.next_lot_expiry <= now then
     perform core.tidy_lots(u.id, now);
@@ -2859,7 +3160,10 @@ begin
   end if;
   r.credits := from_included + from_purchased;
   r.shortfall := due - r.credits;
-  r.limited_cost := core.limited_part(r.cost, due, from_included, from_purchased, r.hold_included = 0 and r.hold_purchased > 0);
+  r.limited_cost := r.cost;
+  if from_purchased > 0 or r.hold_purchased > 0 then
+    r.limited_cost := core.limited_part(r.cost, due, from_included, from_purchased, r.hold_included = 0 and r.hold_purchased > 0);
+  end if;
 
   -- Take it from the lots: as a rule from the one that is spent first.
   if r.credits > 0 then
@@ -2960,36 +3264,36 @@ begin
   if l.throttle_on_exceed and r.cost > 0 and core.nearly_used_up(u, l, s.min_output_tokens * p.output * 0.000001) or u.is_throttled then
     perform core.judge_throttle(u.id, now);
   end if;
-  receipt := core.write_receipt(r, u, l);
+  return core.write_receipt(r, u, l);
 end
 $$;
 
-ALTER FUNCTION api.settle_run(user_id uuid, run_id uuid, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer, OUT receipt json) OWNER TO prpm_owner;
+ALTER FUNCTION api.settle_run(user_id uuid, run_id uuid, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION settle_run(user_id uuid, run_id uuid, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer, OUT receipt json); Type: COMMENT; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION settle_run(user_id uuid, run_id uuid, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.settle_run(user_id uuid, run_id uuid, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer, OUT receipt json) IS 'Ends a run by what really happened, books its exact cost and charges it: one lock, one transaction, once. ending: completed, length, stopped, failed or expired; called: whether a request may have reached the provider; tokens as the provider reported, input_tokens null where the report was lost (then the estimate stands in); answer: what was delivered. A failure that delivered nothing charges nothing, its cost counts all the same. Called again it answers the same receipt; after an expiry it books the difference. Returns the receipt (see core.write_receipt). Errors: PR404 unknown run. Spec 1.1, 1.3, 3.2 to 3.4, 4.2, 4.5, 5.4.';
+COMMENT ON FUNCTION api.settle_run(user_id uuid, run_id uuid, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer) IS 'Ends a run by what really happened, books its exact cost and charges it: one lock, one transaction, once. ending: completed, length, stopped, failed or expired; called: whether a request may have reached the provider; tokens as the provider reported, input_tokens null where the report was lost (then the estimate stands in); answer: what was delivered. A failure that delivered nothing charges nothing, its cost counts all the same. Called again it answers the same receipt; after an expiry it books the difference. Returns the receipt (see type core.receipt). Errors: PR404 unknown run. Spec 1.1, 1.3, 3.2 to 3.4, 4.2, 4.5, 5.4.';
 
 --
 -- Name: release_run(uuid, uuid, boolean, integer, integer, integer, integer, text, text, text, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
-CREATE FUNCTION api.release_run(user_id uuid, run_id uuid, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, question text, error text, error_reason text, duration_ms integer, OUT receipt json) RETURNS json
+CREATE FUNCTION api.release_run(user_id uuid, run_id uuid, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, question text, error text, error_reason text, duration_ms integer) RETURNS core.receipt
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO ''
     BEGIN ATOMIC
  SELECT api.settle_run(user_id, run_id, 'failed'::text, called, input_tokens, cached_tokens, cache_write_tokens, output_tokens, (called AND (input_tokens IS NULL)), question, ''::text, error, error_reason, NULL::integer, duration_ms) AS settle_run;
 END;
 
-ALTER FUNCTION api.release_run(user_id uuid, run_id uuid, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, question text, error text, error_reason text, duration_ms integer, OUT receipt json) OWNER TO prpm_owner;
+ALTER FUNCTION api.release_run(user_id uuid, run_id uuid, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, question text, error text, error_reason text, duration_ms integer) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION release_run(user_id uuid, run_id uuid, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, question text, error text, error_reason text, duration_ms integer, OUT receipt json); Type: COMMENT; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION release_run(user_id uuid, run_id uuid, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, question text, error text, error_reason text, duration_ms integer); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.release_run(user_id uuid, run_id uuid, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, question text, error text, error_reason text, duration_ms integer, OUT receipt json) IS 'Ends a run that delivered nothing because of us or the provider: nothing is charged, what the call cost is booked. Returns the receipt. Errors: PR404 unknown run. Spec 5.4.';
+COMMENT ON FUNCTION api.release_run(user_id uuid, run_id uuid, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, question text, error text, error_reason text, duration_ms integer) IS 'Ends a run that delivered nothing because of us or the provider: nothing is charged, what the call cost is booked. Returns the receipt. Errors: PR404 unknown run. Spec 5.4.';
 
 --
 -- Name: revoke_token(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -3766,6 +4070,13 @@ begin
     and (f.id is not null or u.held_included <> 0 or u.held_purchased <> 0 or u.month_held_cost <> 0 or u.day_held_cost <> 0
       or u.open_runs <> '{}' or u.holds_expire_at <> 'infinity')
     and problem.agrees is not true;
+
+  -- The newest run, by which begin_run knows that an id is new.
+  return query
+  select u.id, 'last_run_id', 'user', newest.id::text, u.last_run_id::text
+  from public.users u
+  left join lateral (select r.id from public.runs r where r.user_id = u.id order by r.id desc limit 1) newest on true
+  where (only_user is null or u.id = only_user) and newest.id is distinct from u.last_run_id;
 
   -- No more held than there is.
   return query
@@ -4762,125 +5073,6 @@ ALTER FUNCTION core.find_identity(issuer text, subject text) OWNER TO prpm_owner
 COMMENT ON FUNCTION core.find_identity(issuer text, subject text) IS 'The person that an issuer''s subject is; a row of nulls where it was never seen, or was erased. Spec 2.2.';
 
 --
--- Name: cost_limits_config; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.cost_limits_config (
-    tier_name text NOT NULL,
-    monthly_cost_limit numeric(12,2),
-    daily_cost_limit numeric(12,2),
-    hourly_request_limit integer,
-    minute_request_limit integer,
-    throttle_on_exceed boolean DEFAULT true NOT NULL,
-    alert_at_percent integer[] DEFAULT '{90}'::integer[] NOT NULL,
-    is_active boolean DEFAULT true NOT NULL,
-    description text,
-    paused_until timestamp with time zone,
-    CONSTRAINT cost_limits_config_alert_at_percent_check CHECK (((0 < ALL (alert_at_percent)) AND (100 >= ALL (alert_at_percent)))),
-    CONSTRAINT cost_limits_config_hourly_request_limit_check CHECK ((hourly_request_limit >= 0)),
-    CONSTRAINT cost_limits_config_minute_request_limit_check CHECK ((minute_request_limit >= 0)),
-    CONSTRAINT cost_limits_config_tier_name_check CHECK ((tier_name ~ '^[a-z][a-z0-9_]{0,39}$'::text)),
-    CONSTRAINT daily_cost_limit_is_not_negative CHECK ((daily_cost_limit >= (0)::numeric)),
-    CONSTRAINT limits_are_numbers CHECK (((monthly_cost_limit < 'Infinity'::numeric) AND (daily_cost_limit < 'Infinity'::numeric))),
-    CONSTRAINT monthly_cost_limit_is_positive_use_daily_cost_limit_0_for_none CHECK ((monthly_cost_limit > (0)::numeric))
-);
-
-ALTER TABLE public.cost_limits_config OWNER TO prpm_owner;
-
---
--- Name: TABLE cost_limits_config; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.cost_limits_config IS 'config. Limits of each tier; null is no limit, 0 is none allowed. To allow nothing a month set daily_cost_limit = 0: monthly_cost_limit must be null or above 0. A change holds from the next request on (spec 3.1).';
-
---
--- Name: COLUMN cost_limits_config.tier_name; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.tier_name IS 'Names the tier.';
-
---
--- Name: COLUMN cost_limits_config.monthly_cost_limit; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.monthly_cost_limit IS 'US dollars of provider cost a calendar month (UTC) and user; null: no limit.';
-
---
--- Name: COLUMN cost_limits_config.daily_cost_limit; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.daily_cost_limit IS 'US dollars of provider cost a day (UTC) and user; null: no limit; 0: none.';
-
---
--- Name: COLUMN cost_limits_config.hourly_request_limit; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.hourly_request_limit IS 'Runs an hour (UTC) and user; null: no limit.';
-
---
--- Name: COLUMN cost_limits_config.minute_request_limit; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.minute_request_limit IS 'Attempts to begin a run a minute and user; null: no limit (spec 3.6).';
-
---
--- Name: COLUMN cost_limits_config.throttle_on_exceed; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.throttle_on_exceed IS 'False: cost limits only alert (spec 3.5).';
-
---
--- Name: COLUMN cost_limits_config.alert_at_percent; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.alert_at_percent IS 'Percentages of the monthly limit at which the user is warned.';
-
---
--- Name: COLUMN cost_limits_config.is_active; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.is_active IS 'False: the tier can no longer be given, who has it falls to free.';
-
---
--- Name: COLUMN cost_limits_config.description; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.description IS 'For people.';
-
---
--- Name: COLUMN cost_limits_config.paused_until; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.paused_until IS 'Set by ops.watch_budgets() while the tier as a whole has used up its budget (settings.free_tier_daily_budget); null: not paused.';
-
---
--- Name: find_limits(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.find_limits(tier text) RETURNS public.cost_limits_config
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-declare
-  limits public.cost_limits_config;
-begin
-  select l.* into limits from public.cost_limits_config l where l.tier_name = find_limits.tier;
-  if found and not limits.is_active and limits.tier_name <> 'free' then
-    select l.* into limits from public.cost_limits_config l where l.tier_name = 'free';
-  end if;
-  return limits;
-end
-$$;
-
-ALTER FUNCTION core.find_limits(tier text) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION find_limits(tier text); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.find_limits(tier text) IS 'A tier''s limits; those of free for a tier that is no longer active; nulls for a tier without a row, which is refused. Spec 3.1.';
-
---
 -- Name: find_organization(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -5620,7 +5812,7 @@ COMMENT ON FUNCTION core.move_credits(user_id uuid, lot_id uuid, type text, debi
 CREATE FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, enough numeric) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC
- SELECT (COALESCE((((l).monthly_cost_limit - (u).current_month_limited_cost) < enough), false) OR COALESCE((((l).daily_cost_limit - (u).current_day_limited_cost) < enough), false));
+ SELECT COALESCE((GREATEST(((u).current_month_limited_cost - (l).monthly_cost_limit), ((u).current_day_limited_cost - (l).daily_cost_limit)) > (- enough)), false) AS "coalesce";
 END;
 
 ALTER FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, enough numeric) OWNER TO prpm_owner;
@@ -6152,6 +6344,36 @@ ALTER FUNCTION core.refuse_by_standing(u public.users, l public.cost_limits_conf
 COMMENT ON FUNCTION core.refuse_by_standing(u public.users, l public.cost_limits_config, runs_enabled boolean, now timestamp with time zone) IS 'Why this user can run nothing now, whatever they ask for: account, tier and its budget, rate, operator''s throttle, hourly runs; null if nothing stands in the way. The row''s windows are rolled. Spec 3.1, 3.2, 3.4, 3.6.';
 
 --
+-- Name: refuse_run(public.users, public.cost_limits_config, json, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.refuse_run(u public.users, l public.cost_limits_config, refusal json, now timestamp with time zone) RETURNS core.begun_run
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  begun core.begun_run;
+begin
+  perform core.note_refusal(u, refusal, refuse_run.now);
+  begun.outcome := 'refused';
+  begun.refusal := refuse_run.refusal;
+  begun.available_credits := u.included_credits + u.purchased_credits - u.held_included - u.held_purchased;
+  begun.rate_limit := l.minute_request_limit;
+  begun.rate_remaining := l.minute_request_limit - least(l.minute_request_limit, u.minute_attempts);
+  begun.rate_reset := ceil(extract(epoch from u.minute_ends_at - refuse_run.now));
+  return begun;
+end
+$$;
+
+ALTER FUNCTION core.refuse_run(u public.users, l public.cost_limits_config, refusal json, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION refuse_run(u public.users, l public.cost_limits_config, refusal json, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.refuse_run(u public.users, l public.cost_limits_config, refusal json, now timestamp with time zone) IS 'Stores what a refused attempt leaves behind and writes api.begin_run''s answer to it. The caller holds the user''s row. Spec 3.2, 3.6.';
+
+--
 -- Name: reopen_run(public.runs, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -6277,54 +6499,10 @@ ALTER FUNCTION core.roll_over(user_id uuid, from_lot uuid, amount bigint, now ti
 COMMENT ON FUNCTION core.roll_over(user_id uuid, from_lot uuid, amount bigint, now timestamp with time zone) IS 'Moves credits of an ended period''s lot to the rollover lot that it names (rolls_into), up to settings.max_rollover_credits in all, and books the rest as expired. The rollover lot expires one month after that period''s end. The caller holds the user''s row. Spec 4.3.';
 
 --
--- Name: roll_windows(public.users, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.roll_windows(u public.users, now timestamp with time zone) RETURNS public.users
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-    SET search_path TO ''
-    AS $$
-declare
-  local_now timestamp := now at time zone 'UTC';
-begin
-  if now >= u.minute_ends_at then
-    u.minute_attempts := 0;
-    u.minute_ends_at := now + interval '1 minute';
-  end if;
-  if now >= u.hour_ends_at then
-    u.hour_requests := 0;
-    u.hour_ends_at := (date_trunc('hour', local_now) + interval '1 hour') at time zone 'UTC';
-  end if;
-  if now >= u.day_ends_at then
-    u.current_day_api_cost := 0;
-    u.current_day_limited_cost := 0;
-    u.day_held_cost := 0;
-    u.day_ends_at := (date_trunc('day', local_now) + interval '1 day') at time zone 'UTC';
-  end if;
-  if now >= u.month_ends_at then
-    u.current_month_api_cost := 0;
-    u.current_month_limited_cost := 0;
-    u.month_held_cost := 0;
-    u.current_month_requests := 0;
-    u.month_ends_at := (date_trunc('month', local_now) + interval '1 month') at time zone 'UTC';
-  end if;
-  return u;
-end
-$$;
-
-ALTER FUNCTION core.roll_windows(u public.users, now timestamp with time zone) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION roll_windows(u public.users, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.roll_windows(u public.users, now timestamp with time zone) IS 'The user''s row with every window that has ended opened anew and empty. Stores nothing: the caller writes what it needs. Spec 3.2.';
-
---
 -- Name: settle_again(public.runs, text, boolean, integer, integer, integer, integer, boolean, text, text, text, text, integer, integer, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.settle_again(r public.runs, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer, now timestamp with time zone) RETURNS json
+CREATE FUNCTION core.settle_again(r public.runs, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer, now timestamp with time zone) RETURNS core.receipt
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
@@ -6490,28 +6668,6 @@ ALTER FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone) OWNER 
 COMMENT ON FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone) IS 'Books a user''s expired credits, rolls over what is due and takes back what refunds still ask for. Credits that running runs hold stay until those end. Returns the credits expired. Locks the user''s row. Spec 4.3, 4.5, 4.6.';
 
 --
--- Name: tier_at(text, text, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    BEGIN ATOMIC
- SELECT COALESCE(tier_override,
-         CASE
-             WHEN (entitled_until > now) THEN plan_tier
-             ELSE NULL::text
-         END, 'free'::text) AS "coalesce";
-END;
-
-ALTER FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) IS 'A user''s tier: the operator''s override, else the plan''s while its period is paid, else free. Whether that tier is still active core.find_limits decides. Spec 2.5.';
-
---
 -- Name: tier_now(public.users); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -6572,7 +6728,7 @@ CREATE FUNCTION core.uuid_or_null(value text) RETURNS uuid
     BEGIN ATOMIC
  SELECT
          CASE
-             WHEN (value ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'::text) THEN (value)::uuid
+             WHEN ((value ~~ '________-____-____-____-____________'::text) AND (length(replace(value, '-'::text, ''::text)) = 32) AND (translate(value, '0123456789abcdefABCDEF-'::text, ''::text) = ''::text)) THEN (value)::uuid
              ELSE NULL::uuid
          END AS "case";
 END;
@@ -6627,24 +6783,6 @@ ALTER FUNCTION core.watch_throttle() OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.watch_throttle() IS 'Trigger: keeps the columns beside is_throttled true when an operator sets or lifts it with a plain UPDATE, and tells one who lifts it while a limit would set it again. Correctness does not need it: an unset throttled_by says the same. Spec 3.4, 3.5.';
-
---
--- Name: write_receipt(public.runs, public.users, public.cost_limits_config); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) RETURNS json
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- SELECT json_build_object('run_id', (r).id, 'session_id', (r).session_id, 'status', (r).status, 'model', (r).model, 'provider_model', (r).provider_model, 'package_id', (r).package_id, 'package_version', (r).package_version, 'baseline', (r).baseline, 'credits_spent', (r).credits, 'credits_by_kind', COALESCE((r).credits_by_kind, '{}'::jsonb), 'shortfall', (r).shortfall, 'credits_remaining', GREATEST((0)::bigint, ((((u).included_credits + (u).purchased_credits) - (u).held_included) - (u).held_purchased)), 'tokens_used', ((r).input_tokens + (r).output_tokens), 'tokens', json_build_object('input', (r).input_tokens, 'cached', (r).cached_tokens, 'cache_write', (r).cache_write_tokens, 'output', (r).output_tokens), 'estimated', (r).estimated, 'cost', ((r).cost)::text, 'error', (r).error, 'error_reason', (r).error_reason, 'first_token_ms', (r).first_token_ms, 'duration_ms', (r).duration_ms, 'started_at', (r).started_at, 'finished_at', (r).finished_at, 'paid_by_purchased_only', (((r).hold_included = 0) AND ((r).hold_purchased > 0)), 'limits', json_build_object('tier', (l).tier_name, 'hourly', json_build_object('limit', (l).hourly_request_limit, 'used', (u).hour_requests, 'resets_at', (u).hour_ends_at), 'daily', json_build_object('limit', ((l).daily_cost_limit)::text, 'used', ((u).current_day_limited_cost)::text, 'resets_at', (u).day_ends_at), 'monthly', json_build_object('limit', ((l).monthly_cost_limit)::text, 'used', ((u).current_month_limited_cost)::text, 'resets_at', (u).month_ends_at))) AS json_build_object;
-END;
-
-ALTER FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION write_receipt(r public.runs, u public.users, l public.cost_limits_config); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) IS 'The receipt of a run as JSON: what it used (tokens), what it cost (US dollars, exact, as text), what was charged (credits, by kind), what is left (credits, and each window''s limit, use and end). The user''s windows are rolled. Spec 5.1.';
 
 --
 -- Name: add_member(text, text, text, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -10060,11 +10198,11 @@ REVOKE ALL ON FUNCTION api.authenticate_token(token_hash bytea) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.authenticate_token(token_hash bytea) TO prpm_app;
 
 --
--- Name: FUNCTION begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea, OUT outcome text, OUT begun_run_id uuid, OUT begun_session_id uuid, OUT run_status text, OUT refusal json, OUT provider text, OUT provider_model text, OUT model_alias text, OUT package_id uuid, OUT package_name text, OUT version text, OUT system_prompt text, OUT history json, OUT output_cap integer, OUT cache_prompt boolean, OUT first_token_timeout_ms integer, OUT run_timeout_ms integer, OUT checkpoint_ms integer, OUT abandon_after_ms integer, OUT hold_credits bigint, OUT available_credits bigint, OUT estimated_input integer, OUT held_input integer, OUT wanted_output integer, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer); Type: ACL; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea, OUT outcome text, OUT begun_run_id uuid, OUT begun_session_id uuid, OUT run_status text, OUT refusal json, OUT provider text, OUT provider_model text, OUT model_alias text, OUT package_id uuid, OUT package_name text, OUT version text, OUT system_prompt text, OUT history json, OUT output_cap integer, OUT cache_prompt boolean, OUT first_token_timeout_ms integer, OUT run_timeout_ms integer, OUT checkpoint_ms integer, OUT abandon_after_ms integer, OUT hold_credits bigint, OUT available_credits bigint, OUT estimated_input integer, OUT held_input integer, OUT wanted_output integer, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea, OUT outcome text, OUT begun_run_id uuid, OUT begun_session_id uuid, OUT run_status text, OUT refusal json, OUT provider text, OUT provider_model text, OUT model_alias text, OUT package_id uuid, OUT package_name text, OUT version text, OUT system_prompt text, OUT history json, OUT output_cap integer, OUT cache_prompt boolean, OUT first_token_timeout_ms integer, OUT run_timeout_ms integer, OUT checkpoint_ms integer, OUT abandon_after_ms integer, OUT hold_credits bigint, OUT available_credits bigint, OUT estimated_input integer, OUT held_input integer, OUT wanted_output integer, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer) TO prpm_app;
+REVOKE ALL ON FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea) TO prpm_app;
 
 --
 -- Name: FUNCTION checkpoint_run(user_id uuid, run_id uuid, question text, answer text, output_tokens integer, input_tokens integer, cached_tokens integer, cache_write_tokens integer, OUT status text, OUT stop_requested boolean); Type: ACL; Schema: api; Owner: prpm_owner
@@ -10466,18 +10604,48 @@ REVOKE ALL ON FUNCTION api.read_package(user_id uuid, package text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.read_package(user_id uuid, package text) TO prpm_app;
 
 --
--- Name: FUNCTION read_run(user_id uuid, run_id uuid, OUT receipt json, OUT question text, OUT answer text); Type: ACL; Schema: api; Owner: prpm_owner
+-- Name: TABLE cost_limits_config; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION api.read_run(user_id uuid, run_id uuid, OUT receipt json, OUT question text, OUT answer text) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.read_run(user_id uuid, run_id uuid, OUT receipt json, OUT question text, OUT answer text) TO prpm_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.cost_limits_config TO prpm_ops;
+GRANT SELECT ON TABLE public.cost_limits_config TO prpm_readonly;
 
 --
--- Name: TABLE packages; Type: ACL; Schema: public; Owner: prpm_owner
+-- Name: FUNCTION find_limits(tier text); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-GRANT SELECT ON TABLE public.packages TO prpm_ops;
-GRANT SELECT ON TABLE public.packages TO prpm_readonly;
+REVOKE ALL ON FUNCTION core.find_limits(tier text) FROM PUBLIC;
+GRANT ALL ON FUNCTION core.find_limits(tier text) TO prpm_ops;
+GRANT ALL ON FUNCTION core.find_limits(tier text) TO prpm_readonly;
+
+--
+-- Name: FUNCTION roll_windows(u public.users, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.roll_windows(u public.users, now timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION core.roll_windows(u public.users, now timestamp with time zone) TO prpm_ops;
+GRANT ALL ON FUNCTION core.roll_windows(u public.users, now timestamp with time zone) TO prpm_readonly;
+
+--
+-- Name: FUNCTION tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) TO prpm_ops;
+GRANT ALL ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) TO prpm_readonly;
+
+--
+-- Name: TABLE runs; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.runs TO prpm_ops;
+GRANT SELECT ON TABLE public.runs TO prpm_readonly;
+
+--
+-- Name: FUNCTION write_receipt(r public.runs, u public.users, l public.cost_limits_config); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) FROM PUBLIC;
 
 --
 -- Name: TABLE run_texts; Type: ACL; Schema: public; Owner: prpm_owner
@@ -10486,11 +10654,18 @@ GRANT SELECT ON TABLE public.packages TO prpm_readonly;
 GRANT SELECT ON TABLE public.run_texts TO prpm_ops;
 
 --
--- Name: TABLE runs; Type: ACL; Schema: public; Owner: prpm_owner
+-- Name: FUNCTION read_run(user_id uuid, run_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
-GRANT SELECT ON TABLE public.runs TO prpm_ops;
-GRANT SELECT ON TABLE public.runs TO prpm_readonly;
+REVOKE ALL ON FUNCTION api.read_run(user_id uuid, run_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_run(user_id uuid, run_id uuid) TO prpm_app;
+
+--
+-- Name: TABLE packages; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.packages TO prpm_ops;
+GRANT SELECT ON TABLE public.packages TO prpm_readonly;
 
 --
 -- Name: TABLE sessions; Type: ACL; Schema: public; Owner: prpm_owner
@@ -10521,18 +10696,18 @@ REVOKE ALL ON FUNCTION api.read_version(user_id uuid, package text, package_vers
 GRANT ALL ON FUNCTION api.read_version(user_id uuid, package text, package_version text) TO prpm_app;
 
 --
--- Name: FUNCTION settle_run(user_id uuid, run_id uuid, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer, OUT receipt json); Type: ACL; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION settle_run(user_id uuid, run_id uuid, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION api.settle_run(user_id uuid, run_id uuid, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer, OUT receipt json) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.settle_run(user_id uuid, run_id uuid, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer, OUT receipt json) TO prpm_app;
+REVOKE ALL ON FUNCTION api.settle_run(user_id uuid, run_id uuid, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.settle_run(user_id uuid, run_id uuid, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer) TO prpm_app;
 
 --
--- Name: FUNCTION release_run(user_id uuid, run_id uuid, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, question text, error text, error_reason text, duration_ms integer, OUT receipt json); Type: ACL; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION release_run(user_id uuid, run_id uuid, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, question text, error text, error_reason text, duration_ms integer); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION api.release_run(user_id uuid, run_id uuid, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, question text, error text, error_reason text, duration_ms integer, OUT receipt json) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.release_run(user_id uuid, run_id uuid, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, question text, error text, error_reason text, duration_ms integer, OUT receipt json) TO prpm_app;
+REVOKE ALL ON FUNCTION api.release_run(user_id uuid, run_id uuid, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, question text, error text, error_reason text, duration_ms integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.release_run(user_id uuid, run_id uuid, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, question text, error text, error_reason text, duration_ms integer) TO prpm_app;
 
 --
 -- Name: FUNCTION revoke_token(user_id uuid, id uuid); Type: ACL; Schema: api; Owner: prpm_owner
@@ -10822,21 +10997,6 @@ GRANT ALL ON FUNCTION core.find_identity(issuer text, subject text) TO prpm_ops;
 GRANT ALL ON FUNCTION core.find_identity(issuer text, subject text) TO prpm_readonly;
 
 --
--- Name: TABLE cost_limits_config; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.cost_limits_config TO prpm_ops;
-GRANT SELECT ON TABLE public.cost_limits_config TO prpm_readonly;
-
---
--- Name: FUNCTION find_limits(tier text); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.find_limits(tier text) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.find_limits(tier text) TO prpm_ops;
-GRANT ALL ON FUNCTION core.find_limits(tier text) TO prpm_readonly;
-
---
 -- Name: FUNCTION find_organization(organization text); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -11074,6 +11234,12 @@ GRANT ALL ON FUNCTION core.refuse_by_standing(u public.users, l public.cost_limi
 GRANT ALL ON FUNCTION core.refuse_by_standing(u public.users, l public.cost_limits_config, runs_enabled boolean, now timestamp with time zone) TO prpm_readonly;
 
 --
+-- Name: FUNCTION refuse_run(u public.users, l public.cost_limits_config, refusal json, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.refuse_run(u public.users, l public.cost_limits_config, refusal json, now timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION reopen_run(r public.runs, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -11084,14 +11250,6 @@ REVOKE ALL ON FUNCTION core.reopen_run(r public.runs, now timestamp with time zo
 --
 
 REVOKE ALL ON FUNCTION core.roll_over(user_id uuid, from_lot uuid, amount bigint, now timestamp with time zone) FROM PUBLIC;
-
---
--- Name: FUNCTION roll_windows(u public.users, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.roll_windows(u public.users, now timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.roll_windows(u public.users, now timestamp with time zone) TO prpm_ops;
-GRANT ALL ON FUNCTION core.roll_windows(u public.users, now timestamp with time zone) TO prpm_readonly;
 
 --
 -- Name: FUNCTION settle_again(r public.runs, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -11118,14 +11276,6 @@ GRANT ALL ON FUNCTION core.throttled_at(person public.users, now timestamp with 
 --
 
 REVOKE ALL ON FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone) FROM PUBLIC;
-
---
--- Name: FUNCTION tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) TO prpm_ops;
-GRANT ALL ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) TO prpm_readonly;
 
 --
 -- Name: FUNCTION tier_now(person public.users); Type: ACL; Schema: core; Owner: prpm_owner
@@ -11156,14 +11306,6 @@ GRANT ALL ON FUNCTION core.uuid_or_null(value text) TO prpm_readonly;
 --
 
 REVOKE ALL ON FUNCTION core.watch_throttle() FROM PUBLIC;
-
---
--- Name: FUNCTION write_receipt(r public.runs, u public.users, l public.cost_limits_config); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) TO prpm_ops;
-GRANT ALL ON FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) TO prpm_readonly;
 
 --
 -- Name: FUNCTION add_member(organization text, "user" text, role text, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner

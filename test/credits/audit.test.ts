@@ -100,6 +100,7 @@ describe('a figure of the user that is altered is named', () => {
     ['hour_requests = hour_requests + 1', ['hour_requests user']],
     ['lifetime_api_cost = lifetime_api_cost + 1', ['lifetime_api_cost user']],
     ['total_requests = total_requests + 1', ['total_requests user']],
+    ['last_run_id = gen_random_uuid()', ['last_run_id user']],
     ["last_request_at = last_request_at - interval '1 second'", ['last_request_at user']],
     ["email = 'other@example.com'", ['email user', 'email user']],
   ])('%s', async (change, expected) => {
