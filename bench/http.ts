@@ -51,14 +51,14 @@ export async function measureHttp(report: Report, { quick }: Length): Promise<vo
     const bare = await start('bench/bare.ts', [], { APP_DATABASE_URL: appUrl, ANTHROPIC_BASE_URL: `${atOnce.url}` });
     const execute = `${server.url}/api/v1/playground/execute`;
     await drive({ url: execute, connections: 16, seconds: 2, headers, bodies });
-    await drive({ url: `${bare.url}/bare`, connections: 16, seconds: 2, headers, bodies });
+    await drive({ url: `${bare.url}/api/v1/bare`, connections: 16, seconds: 2, headers, bodies });
 
     for (const connections of [1, 16, 64]) {
       const ratios: number[] = [];
       const ours: Awaited<ReturnType<typeof drive>>[] = [];
       for (let round = 0; round < (quick ? 1 : 3); round++) {
         const full = await drive({ url: execute, connections, seconds, headers, bodies });
-        const plain = await drive({ url: `${bare.url}/bare`, connections, seconds, headers, bodies });
+        const plain = await drive({ url: `${bare.url}/api/v1/bare`, connections, seconds, headers, bodies });
         ours.push(full);
         ratios.push(full.perSecond / plain.perSecond);
       }
@@ -133,7 +133,7 @@ async function drive(load: Load) {
 
 /** Starts a program of ours and waits for the line that says where it listens. */
 async function startProcess(file: string, args: string[], environment: NodeJS.ProcessEnv) {
-  const child = spawn(node, ['--max-semi-space-size=2', join(import.meta.dirname, '..', file), ...args], {
+  const child = spawn(node, ['--max-semi-space-size=8', join(import.meta.dirname, '..', file), ...args], {
     env: { PATH: process.env.PATH, ...environment },
     stdio: ['ignore', 'pipe', 'inherit'],
   });

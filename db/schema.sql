@@ -269,6 +269,7 @@ declare
   m public.models;
   begun core.begun_run;
   is_known boolean := false;
+  asked_id uuid;
   refusal json;
   p record;
   k record;
@@ -366,10 +367,16 @@ begin
   from public.model_prices x
   where x.model = m.alias and x.valid @> now;
 
-  select x.id, x.name, x.latest_version, x.visibility, x.author_id, x.organization_id into k
-  from public.packages x
-  where x.id = core.uuid_or_null(begin_run.package);
-  if not found then
+  -- A condition on null is planned anew each time, so it is not asked by id where none was given.
+  asked_id := core.uuid_or_null(begin_run.package);
+  is_known := asked_id is not null;
+  if is_known then
+    select x.id, x.name, x.latest_version, x.visibility, x.author_id, x.organization_id into k
+    from public.packages x
+    where x.id = asked_id;
+    is_known := found;
+  end if;
+  if not is_known then
     select x.id, x.name, x.latest_version, x.visibility, x.author_id, x.organization_id into k
     from public.packages x
     where x.name = lower(begin_run.package);

@@ -8,7 +8,7 @@ import { createEngine } from './engine/engine.ts';
 import { createApp } from './http/app.ts';
 import { startJobs } from './jobs/schedule.ts';
 import { createProviders } from './providers/create.ts';
-import { createLog, type Log } from './telemetry/log.ts';
+import { createLog, type Log, plainLog } from './telemetry/log.ts';
 
 export type ServerOptions = {
   environment: Environment;
@@ -40,7 +40,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     openai: openai === undefined ? undefined : { apiKey: openai, baseURL: environment.OPENAI_BASE_URL },
   });
   const engine = createEngine({ database, providers, log });
-  const services = { database, engine, log, authenticate: createAuthenticate(database.sql, verifyJwt) };
+  const services = {
+    database,
+    engine,
+    log,
+    requests: plainLog(log),
+    authenticate: createAuthenticate(database.sql, verifyJwt),
+  };
   const server = createServer(
     { keepAliveTimeout: 65_000, requestTimeout: 60_000 },
     getRequestListener(createApp(services).fetch),

@@ -45,7 +45,7 @@ export const environmentSchema = z.object({
   MIGRATE_DATABASE_URL: optional(databaseUrl).describe(
     'Database for npm run migrate, as role prpm_owner. Default: DATABASE_URL.',
   ),
-  DATABASE_POOL: withDefault('4', wholeNumber(1, 50)).describe('Connections for runs. Two to five are fastest.'),
+  DATABASE_POOL: withDefault('3', wholeNumber(1, 50)).describe('Connections for runs. Two to five are fastest.'),
 
   HOST: withDefault('0.0.0.0', z.string()).describe('Address to listen on.'),
   PORT: withDefault('3000', wholeNumber(0, 65_535)).describe('Port to listen on; 0 takes a free one.'),

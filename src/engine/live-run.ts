@@ -18,7 +18,9 @@ export class LiveRun {
   #followers = 0;
   #wasFollowed = false;
   #abandoned: NodeJS.Timeout | undefined;
-  #changed = Promise.withResolvers<void>();
+  /** For those who follow, made when one waits: most deltas come while nobody does. */
+  #changed: PromiseWithResolvers<void> | null = null;
+  #ended = Promise.withResolvers<void>();
 
   constructor(run: { userId: string; question: string; begun: StartedRun; tokenizer: string }) {
     this.userId = run.userId;
@@ -67,6 +69,7 @@ export class LiveRun {
   finish(end: RunEnd): void {
     this.#end = end;
     clearTimeout(this.#abandoned);
+    this.#ended.resolve();
     this.#notify();
   }
 
@@ -77,19 +80,18 @@ export class LiveRun {
   async wait(signal: AbortSignal | undefined, timeoutMs?: number): Promise<RunEnd | null> {
     this.#join();
     let isLate = false;
-    const wake = () => this.#notify();
+    const { promise: woken, resolve: wake } = Promise.withResolvers<void>();
     const late = () => {
       isLate = true;
       wake();
     };
     const timer = timeoutMs === undefined ? undefined : setTimeout(late, timeoutMs);
-    signal?.addEventListener('abort', wake, { once: true });
+    signal?.addEventListener('abort', () => wake(), { once: true });
     try {
-      while (this.#end === null && !isLate && !signal?.aborted) await this.#changed.promise;
+      if (this.#end === null && !signal?.aborted) await Promise.race([this.#ended.promise, woken]);
       return this.#end;
     } finally {
       clearTimeout(timer);
-      signal?.removeEventListener('abort', wake);
       this.#leave(isLate);
     }
   }
@@ -120,6 +122,7 @@ export class LiveRun {
           yield* closingEvents(this.#end, after, isAdmin);
           return;
         } else {
+          this.#changed ??= Promise.withResolvers();
           await this.#changed.promise;
         }
       }
@@ -161,8 +164,7 @@ export class LiveRun {
   }
 
   #notify(): void {
-    const { resolve } = this.#changed;
-    this.#changed = Promise.withResolvers();
-    resolve();
+    this.#changed?.resolve();
+    this.#changed = null;
   }
 }

@@ -27,11 +27,11 @@ const API = '/api/v1';
 const { start: startRun, stream: followRun } = appRouter.runs;
 
 /** The HTTP interface: /trpc, /api/v1, /healthz, /readyz. */
-export function createApp(services: Services): Hono<Bindings> {
+export function createApp(services: Services, table: readonly Route[] = routes): Hono<Bindings> {
   const app = new Hono<Bindings>();
   const methods = new Map<string, string[]>();
 
-  for (const route of routes) {
+  for (const route of table) {
     const path = `${API}${route.path}`;
     methods.set(path, [...(methods.get(path) ?? []), route.method]);
     app.on(route.method, path, (c) => answer(services, route, c));
@@ -245,7 +245,7 @@ function replyProblem(services: Services, call: Call, failure: Failure): Respons
   return response;
 }
 
-function note({ log }: Services, { requestId, method, path, started }: Call, status: number): void {
+function note({ requests }: Services, { requestId, method, path, started }: Call, status: number): void {
   const ms = Math.round((performance.now() - started) * 10) / 10;
-  log.info({ requestId, method, path, status, ms }, 'request');
+  requests.info({ requestId, method, path, status, ms }, 'request');
 }

@@ -11,7 +11,14 @@ import { failureFrom, trpcErrorFrom } from '../errors/trpc.ts';
 import type { Log } from '../telemetry/log.ts';
 
 /** What there is one of in a server. */
-export type Services = { database: Database; engine: Engine; authenticate: Authenticate; log: Log };
+export type Services = {
+  database: Database;
+  engine: Engine;
+  authenticate: Authenticate;
+  log: Log;
+  /** One line for each request. */
+  requests: Log;
+};
 
 export type Context = {
   services: Services;
@@ -34,8 +41,18 @@ const t = initTRPC.context<Context>().create({
 
 export const router = t.router;
 
-/** The one place where errors of the database, and all others, become tRPC's. */
-const errors = t.middleware(async ({ next, ctx, path }) => {
+/**
+ * The one place where errors of the database, and all others, become tRPC's. What PostgreSQL cannot store as text is
+ * refused before it is looked at any closer. Spec 11.3.
+ */
+const base = t.procedure.use(async ({ next, ctx, path, getRawInput }) => {
+  const field = unstorable(await getRawInput(), 0);
+  if (field !== null) {
+    const message = 'has a character that is no text: NUL, or half of a surrogate pair';
+    throw trpcErrorFrom(
+      new Failure('validation_error', `${field || 'The request'} ${message}.`, { errors: [{ field, message }] }),
+    );
+  }
   const result = await next();
   if (result.ok) return result;
   const error = trpcErrorFrom(result.error);
@@ -46,16 +63,6 @@ const errors = t.middleware(async ({ next, ctx, path }) => {
     ctx.services.log.warn({ error: failure.cause, requestId: ctx.requestId, path }, 'database unavailable');
   }
   throw error;
-});
-
-/** What PostgreSQL cannot store as text is refused before it is looked at any closer. Spec 11.3. */
-const storable = t.middleware(async ({ next, getRawInput }) => {
-  const field = unstorable(await getRawInput(), 0);
-  if (field !== null) {
-    const message = 'has a character that is no text: NUL, or half of a surrogate pair';
-    throw new Failure('validation_error', `${field || 'The request'} ${message}.`, { errors: [{ field, message }] });
-  }
-  return next();
 });
 
 const DEEPEST = 20;
@@ -71,8 +78,6 @@ function unstorable(value: unknown, depth: number): string | null {
   }
   return null;
 }
-
-const base = t.procedure.use(errors).use(storable);
 
 /** For whoever has a good token or JWT with this scope. */
 function procedureFor(scope: Scope | null) {

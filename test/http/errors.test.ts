@@ -51,7 +51,7 @@ describe('the environment (spec 11.5)', () => {
     expect(readEnvironment(good)).toMatchObject({
       PORT: 3000,
       HOST: '0.0.0.0',
-      DATABASE_POOL: 4,
+      DATABASE_POOL: 3,
       LOG_LEVEL: 'info',
       TRUSTED_PROXIES: [],
     });

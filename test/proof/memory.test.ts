@@ -40,7 +40,7 @@ it('stays below 200 MB under 64 streams at the pace of people', async () => {
 }, 120_000);
 
 /** V8 lets its heap grow to a plateau before it collects all of it for the first times: that many runs do not count. */
-const warmUp = 3_500;
+const warmUp = 7_000;
 
 it(`does not grow over ${runs} runs`, async () => {
   const resident: number[] = [];

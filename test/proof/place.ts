@@ -217,7 +217,7 @@ export const median = (numbers: number[]): number => {
 const main = resolve(import.meta.dirname, '../../src/main.ts');
 
 async function startServerProcess(variables: Record<string, string>): Promise<ServerProcess> {
-  const child = spawn(process.execPath, ['--max-semi-space-size=2', main], {
+  const child = spawn(process.execPath, ['--max-semi-space-size=8', main], {
     cwd: '/',
     env: { PATH: process.env.PATH, HOST: '127.0.0.1', PORT: '0', ...variables },
     stdio: ['ignore', 'pipe', 'inherit'],

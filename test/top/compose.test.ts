@@ -54,7 +54,7 @@ describe('docker-compose.yml', () => {
       expect(() => [postgres, migrate, server].map(({ environment }) => fill(environment, others))).toThrow(name);
     }
     const environment = readEnvironment(fill(server.environment, passwords));
-    expect(environment).toMatchObject({ NODE_ENV: 'production', HOST: '0.0.0.0', LOG_LEVEL: 'info', DATABASE_POOL: 4 });
+    expect(environment).toMatchObject({ NODE_ENV: 'production', HOST: '0.0.0.0', LOG_LEVEL: 'info', DATABASE_POOL: 3 });
     expect(environment.ANTHROPIC_API_KEY).toBeUndefined();
   });
 
