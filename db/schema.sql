@@ -204,6 +204,84 @@ ALTER FUNCTION api.admit_read(user_id uuid, OUT allowed boolean, OUT rate_limit 
 COMMENT ON FUNCTION api.admit_read(user_id uuid, OUT allowed boolean, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer) IS 'Counts a read or estimate in the user''s fixed minute window (settings.reads_per_minute) and says whether it may go on. rate_reset is seconds. Spec 3.6.';
 
 --
+-- Name: apply_stripe_event(text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.apply_stripe_event(event_id text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  now timestamptz := core.now();
+  event public.stripe_events;
+  object jsonb;
+  payment text;
+  customer text;
+  owner uuid;
+  complaint text;
+begin
+  select e.* into event from public.stripe_events e where e.id = apply_stripe_event.event_id;
+  if not found then
+    raise exception 'event % is unknown', apply_stripe_event.event_id using errcode = 'PR404', detail = 'event_id';
+  end if;
+  if event.status <> 'received' then
+    return event.status;
+  end if;
+  object := event.body::jsonb #> '{data,object}';
+  payment := case
+    when object ->> 'object' = 'payment_intent' then object ->> 'id'
+    else coalesce(object #>> '{payment_intent,id}', object ->> 'payment_intent')
+  end;
+  customer := case
+    when object ->> 'object' = 'customer' then object ->> 'id'
+    else coalesce(object #>> '{customer,id}', object ->> 'customer')
+  end;
+  -- Refunds and disputes name the payment alone.
+  owner := coalesce(
+    core.user_of_customer(customer),
+    (select p.user_id from public.payments p where customer is null and p.id = payment limit 1)
+  );
+
+  if owner is null then
+    if customer is null and payment is not null and event.type ~ '^(refund|charge\.dispute|charge\.refund)' then
+      -- They wait until the payment is known, which tells whose they are.
+      perform core.want_work(
+        case when event.type like 'charge.dispute.%' then 'fetch_disputes' else 'fetch_refunds' end, payment, null, delay => interval '100 years'
+      );
+      perform core.want_work('fetch_payment', payment, null);
+    end if;
+    update public.stripe_events e
+    set status = 'ignored', error = 'of no customer of ours', applied_at = now
+    where e.id = event.id and e.status = 'received';
+    delete from public.stripe_work w where w.dedupe = 'apply_event ' || event.id;
+    return 'ignored';
+  end if;
+
+  perform from public.users u where u.id = owner for no key update;
+  insert into public.stripe_effects (user_id, event_id, applied_at) values (owner, event.id, now)
+  on conflict on constraint stripe_effects_pkey do nothing;
+  if found then
+    complaint := core.apply_event(owner, event, object, payment, now);
+  end if;
+  update public.stripe_events e set
+    status = case when complaint is null then 'applied' else 'needs_review' end,
+    error = complaint, user_id = owner, applied_at = now
+  where e.id = event.id and e.status = 'received'
+  returning e.status into event.status;
+  delete from public.stripe_work w where w.dedupe = 'apply_event ' || event.id;
+  return event.status;
+end
+$$;
+
+ALTER FUNCTION api.apply_stripe_event(event_id text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION apply_stripe_event(event_id text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.apply_stripe_event(event_id text) IS 'Books what a stored event tells, once for each user and event, in whatever order events come. Returns applied, ignored (of no customer of ours) or needs_review. Locks the user''s row. Errors: PR404 unknown event. Spec 6.4, 6.5.';
+
+--
 -- Name: authenticate_token(bytea); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -252,6 +330,128 @@ ALTER FUNCTION api.authenticate_token(token_hash bytea) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION api.authenticate_token(token_hash bytea) IS 'Who acts with the API token of this SHA-256. One row: outcome ok, unknown, expired, revoked or closed (the account); the other columns are null unless ok. Notes the use, once a minute. Spec 2.2.';
+
+--
+-- Name: begin_customer(uuid, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT email text, OUT username text) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+begin
+  select u.email, u.username into email, username from public.users u where u.id = begin_customer.user_id;
+  if not found then
+    raise exception 'user % is unknown', begin_customer.user_id using errcode = 'PR404', detail = 'user_id';
+  end if;
+  insert into public.stripe_customers (user_id, livemode, created_at)
+  values (begin_customer.user_id, begin_customer.livemode, core.now())
+  on conflict on constraint stripe_customers_pkey do nothing;
+  select c.customer_id, c.write_id into customer_id, write_id
+  from public.stripe_customers c
+  where c.user_id = begin_customer.user_id and c.livemode = begin_customer.livemode;
+end
+$$;
+
+ALTER FUNCTION api.begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT email text, OUT username text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT email text, OUT username text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT email text, OUT username text) IS 'A user''s customer at Stripe in that mode; where customer_id is null it is to be made, with write_id as idempotency key, and then told to api.keep_customer. Errors: PR404 unknown user. Spec 6.1.';
+
+--
+-- Name: begin_portal(uuid, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.begin_portal(user_id uuid, livemode boolean, OUT outcome text, OUT refusal json, OUT customer_id text) RETURNS record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+begin
+  select c.customer_id into customer_id
+  from public.stripe_customers c
+  where c.user_id = begin_portal.user_id and c.livemode = begin_portal.livemode;
+  outcome := case when customer_id is null then 'refused' else 'ready' end;
+  if customer_id is null then
+    refusal := core.describe_refusal('no_customer', 404, 'You have bought nothing yet, so there is nothing to manage.', core.now());
+  end if;
+end
+$$;
+
+ALTER FUNCTION api.begin_portal(user_id uuid, livemode boolean, OUT outcome text, OUT refusal json, OUT customer_id text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION begin_portal(user_id uuid, livemode boolean, OUT outcome text, OUT refusal json, OUT customer_id text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.begin_portal(user_id uuid, livemode boolean, OUT outcome text, OUT refusal json, OUT customer_id text) IS 'The customer whose portal a user may open. outcome: refused (no_customer) or ready. Spec 6.1.';
+
+--
+-- Name: begin_purchase(uuid, text, text, text, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.begin_purchase(user_id uuid, pack text, success_url text, cancel_url text, livemode boolean, OUT outcome text, OUT refusal json, OUT purchase_id uuid, OUT credits bigint, OUT price numeric, OUT currency text, OUT parameters jsonb) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  now timestamptz := core.now();
+  sold public.packs;
+begin
+  perform from public.users x where x.id = begin_purchase.user_id for no key update;
+  if not found then
+    raise exception 'user % is unknown', begin_purchase.user_id using errcode = 'PR404', detail = 'user_id';
+  end if;
+  select x.* into sold from public.packs x where x.pack = begin_purchase.pack and x.is_active;
+  if not found then
+    refusal := core.describe_refusal('pack_not_found', 404, format('There is no pack %s. See GET /api/v1/playground/credits/packages.', begin_purchase.pack), now);
+  else
+    refusal := coalesce(core.refuse_sale(begin_purchase.user_id, now), core.count_sale(begin_purchase.user_id, now));
+  end if;
+  if refusal is not null then
+    outcome := 'refused';
+    return;
+  end if;
+
+  purchase_id := gen_random_uuid();
+  credits := sold.credits;
+  price := sold.price;
+  currency := 'usd';
+  insert into public.purchases (user_id, id, pack, credits, price, livemode, created_at)
+  values (begin_purchase.user_id, purchase_id, sold.pack, sold.credits, sold.price, begin_purchase.livemode, now);
+  outcome := 'create';
+  parameters := jsonb_build_object(
+    'mode', 'payment',
+    'line_items', jsonb_build_array(jsonb_build_object('quantity', 1) || case
+      when sold.stripe_price_id is not null then jsonb_build_object('price', sold.stripe_price_id)
+      else jsonb_build_object('price_data', jsonb_build_object(
+        'currency', 'usd', 'unit_amount', (sold.price * 100)::integer,
+        'product_data', jsonb_build_object('name', format('%s credits (%s pack)', sold.credits, sold.pack))
+      ))
+    end),
+    'success_url', begin_purchase.success_url,
+    'cancel_url', begin_purchase.cancel_url,
+    'client_reference_id', begin_purchase.user_id,
+    'metadata', jsonb_build_object('purchase_id', purchase_id),
+    'payment_intent_data', jsonb_build_object('metadata', jsonb_build_object('purchase_id', purchase_id)),
+    'allowed_payment_method_types', jsonb_build_array('card', 'link'),
+    'adaptive_pricing', jsonb_build_object('enabled', false)
+  );
+end
+$$;
+
+ALTER FUNCTION api.begin_purchase(user_id uuid, pack text, success_url text, cancel_url text, livemode boolean, OUT outcome text, OUT refusal json, OUT purchase_id uuid, OUT credits bigint, OUT price numeric, OUT currency text, OUT parameters jsonb) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION begin_purchase(user_id uuid, pack text, success_url text, cancel_url text, livemode boolean, OUT outcome text, OUT refusal json, OUT purchase_id uuid, OUT credits bigint, OUT price numeric, OUT currency text, OUT parameters jsonb); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.begin_purchase(user_id uuid, pack text, success_url text, cancel_url text, livemode boolean, OUT outcome text, OUT refusal json, OUT purchase_id uuid, OUT credits bigint, OUT price numeric, OUT currency text, OUT parameters jsonb) IS 'Begins a purchase of a pack: our own row first. outcome: refused (pack_not_found, purchases_disabled, payment_disputed, rate_limited) or create (a checkout session of these parameters, purchase_id as idempotency key). price is US dollars. Errors: PR404 unknown user. Spec 6.2.';
 
 --
 -- Name: begin_run(uuid, uuid, text, text, uuid, text, boolean, integer, text, integer, integer, text, bytea); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -523,6 +723,149 @@ ALTER FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_ve
 COMMENT ON FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea) IS 'Lets a run in, or says why not: one lock, one transaction. package is an id or name; package_version null is the newest; session_id null begins a session that has the run''s id; model null is the default; input_tokens is the caller''s own text counted with counted_with; max_output_tokens null is no wish; custom_prompt_tokens not null: the caller''s own prompt of so many tokens takes the package''s place. Returns core.begun_run, outcome: started (with the exact provider request), known (the run id or key was seen before: see run_status) or refused (refusal: code, status, figures, when to try again). Errors: PR404 unknown user. Spec 1.3, 1.5, 3.2 to 3.7, 5.1, 5.3, 5.5.';
 
 --
+-- Name: begin_subscribe(uuid, text, text, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.begin_subscribe(user_id uuid, success_url text, cancel_url text, livemode boolean, OUT outcome text, OUT refusal json, OUT checkout_id uuid, OUT session_id text, OUT url text, OUT parameters jsonb) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  now timestamptz := core.now();
+  u public.users;
+  offer record;
+  pending public.checkouts;
+begin
+  select x.* into u from public.users x where x.id = begin_subscribe.user_id for no key update;
+  if not found then
+    raise exception 'user % is unknown', begin_subscribe.user_id using errcode = 'PR404', detail = 'user_id';
+  end if;
+  if exists (
+    select from public.subscriptions s
+    join public.subscription_states state on state.status = s.status and state.is_open
+    where s.user_id = u.id and not s.superseded and s.livemode = begin_subscribe.livemode
+  ) then
+    refusal := core.describe_refusal('already_subscribed', 409,
+      'You are subscribed already. See your subscription, where you can resume or change how you pay.', now);
+  else
+    refusal := core.refuse_sale(u.id, now);
+  end if;
+  if refusal is null then
+    select x.* into offer from core.offer_of(u.id) x;
+    if offer.price_id is null then
+      refusal := core.describe_refusal('billing_not_configured', 503, 'PRPM+ cannot be bought: no price at Stripe is set for it.', now);
+    end if;
+  end if;
+  if refusal is not null then
+    outcome := 'refused';
+    return;
+  end if;
+
+  select c.* into pending
+  from public.checkouts c
+  where c.user_id = u.id and c.status in ('begun', 'open') and c.livemode = begin_subscribe.livemode
+    and coalesce(c.expires_at, c.created_at + interval '24 hours') > now
+  order by c.created_at desc
+  limit 1;
+  if pending.session_id is not null then
+    session_id := pending.session_id;
+    if (pending.plan, pending.success_url, pending.cancel_url) = (offer.plan, begin_subscribe.success_url, begin_subscribe.cancel_url) then
+      outcome := 'open';
+      url := pending.url;
+    else
+      outcome := 'expire';
+    end if;
+    return;
+  end if;
+
+  refusal := core.count_sale(u.id, now);
+  if refusal is not null then
+    outcome := 'refused';
+    return;
+  end if;
+  -- Begun, but Stripe's answer was lost: the same row again, and with it the same key.
+  if pending.id is null or (pending.plan, pending.success_url, pending.cancel_url) is distinct from (offer.plan, begin_subscribe.success_url, begin_subscribe.cancel_url) then
+    insert into public.checkouts (user_id, id, plan, livemode, success_url, cancel_url, created_at)
+    values (u.id, gen_random_uuid(), offer.plan, begin_subscribe.livemode, begin_subscribe.success_url, begin_subscribe.cancel_url, now)
+    returning * into pending;
+  end if;
+  outcome := 'create';
+  checkout_id := pending.id;
+  parameters := jsonb_build_object(
+    'mode', 'subscription',
+    'line_items', jsonb_build_array(jsonb_build_object('price', offer.price_id, 'quantity', 1)),
+    'success_url', begin_subscribe.success_url,
+    'cancel_url', begin_subscribe.cancel_url,
+    'client_reference_id', u.id,
+    'metadata', jsonb_build_object('checkout_id', pending.id),
+    'subscription_data', jsonb_build_object(
+      'metadata', jsonb_build_object('user_id', u.id, 'plan', offer.plan), 'billing_mode', jsonb_build_object('type', 'flexible')
+    )
+  );
+end
+$$;
+
+ALTER FUNCTION api.begin_subscribe(user_id uuid, success_url text, cancel_url text, livemode boolean, OUT outcome text, OUT refusal json, OUT checkout_id uuid, OUT session_id text, OUT url text, OUT parameters jsonb) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION begin_subscribe(user_id uuid, success_url text, cancel_url text, livemode boolean, OUT outcome text, OUT refusal json, OUT checkout_id uuid, OUT session_id text, OUT url text, OUT parameters jsonb); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.begin_subscribe(user_id uuid, success_url text, cancel_url text, livemode boolean, OUT outcome text, OUT refusal json, OUT checkout_id uuid, OUT session_id text, OUT url text, OUT parameters jsonb) IS 'Begins a subscription to the plan that is offered to a user. outcome: refused (already_subscribed, purchases_disabled, payment_disputed, rate_limited, billing_not_configured), open (url of the checkout that is open already), expire (session_id is to be expired first, then ask again) or create (a checkout session of these parameters, checkout_id as idempotency key). Errors: PR404 unknown user. Spec 6.1.';
+
+--
+-- Name: begin_subscription_change(uuid, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.begin_subscription_change(user_id uuid, action text, OUT outcome text, OUT refusal json, OUT work_id uuid) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  now timestamptz := core.now();
+  s public.subscriptions;
+  is_open boolean;
+  parameters jsonb;
+begin
+  perform from public.users x where x.id = begin_subscription_change.user_id for no key update;
+  s := core.current_subscription(begin_subscription_change.user_id);
+  select x.is_open into is_open from public.subscription_states x where x.status = s.status;
+  if not coalesce(is_open, false) then
+    outcome := 'refused';
+    refusal := core.describe_refusal('no_subscription', 404, 'No active subscription found.', now);
+    return;
+  end if;
+  parameters := case
+    when action = 'cancel' and s.cancel_at is null then '{"cancel_at_period_end": true}'
+    when action = 'resume' then nullif(
+      case
+        when s.cancel_at_period_end then '{"cancel_at_period_end": false}'::jsonb
+        when s.cancel_at is not null then '{"cancel_at": ""}'::jsonb
+        else '{}'::jsonb
+      end || case when s.collection_paused then '{"pause_collection": ""}'::jsonb else '{}'::jsonb end,
+      '{}'
+    )
+  end;
+  if parameters is null then
+    outcome := 'ready';
+    return;
+  end if;
+  outcome := 'queued';
+  work_id := core.want_work('update_subscription', s.id, s.user_id, parameters, is_write => true);
+end
+$$;
+
+ALTER FUNCTION api.begin_subscription_change(user_id uuid, action text, OUT outcome text, OUT refusal json, OUT work_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION begin_subscription_change(user_id uuid, action text, OUT outcome text, OUT refusal json, OUT work_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.begin_subscription_change(user_id uuid, action text, OUT outcome text, OUT refusal json, OUT work_id uuid) IS 'Queues what cancels a user''s subscription at the end of its period (action cancel), or takes that and a pause back (resume): each time a row of its own, whose id is the idempotency key. outcome: refused (no_subscription), ready (it is so already) or queued (work_id). Spec 6.1.';
+
+--
 -- Name: checkpoint_run(uuid, uuid, text, text, integer, integer, integer, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -567,6 +910,216 @@ ALTER FUNCTION api.checkpoint_run(user_id uuid, run_id uuid, question text, answ
 COMMENT ON FUNCTION api.checkpoint_run(user_id uuid, run_id uuid, question text, answer text, output_tokens integer, input_tokens integer, cached_tokens integer, cache_write_tokens integer, OUT status text, OUT stop_requested boolean) IS 'Stores what a running run has produced so far, moves its hold''s expiry on and tells whether a stop was asked for elsewhere. Tokens null where not known yet. status is null for an unknown run; any other than running means: stop. Locks the run''s row alone. Spec 5.2.';
 
 --
+-- Name: claim_stripe_work(integer, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.claim_stripe_work(most integer, only_work uuid DEFAULT NULL::uuid) RETURNS TABLE(work_id uuid, kind text, key text, parameters jsonb, ticket bigint, user_id uuid)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  now timestamptz := core.now();
+begin
+  return query
+  update public.stripe_work w set claimed_until = now + interval '2 minutes', ticket = nextval('core.stripe_tickets')
+  where w.id in (
+    select x.id
+    from public.stripe_work x
+    where case when only_work is null then x.due_at <= now and not x.is_failed else x.id = only_work end
+      and (x.claimed_until is null or x.claimed_until <= now)
+    order by x.due_at
+    limit most
+    for no key update skip locked
+  )
+  returning w.id, w.kind, w.key, w.parameters, w.ticket, w.user_id;
+end
+$$;
+
+ALTER FUNCTION api.claim_stripe_work(most integer, only_work uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION claim_stripe_work(most integer, only_work uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.claim_stripe_work(most integer, only_work uuid) IS 'Gives a server up to so many pieces of work that are due (only_work: just that one), for two minutes; a server that dies loses nothing. ticket: the order in which fetches began. Spec 6.4, 7.1.';
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: packs; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.packs (
+    pack text NOT NULL,
+    credits integer NOT NULL,
+    price numeric(12,2) NOT NULL,
+    stripe_price_id text,
+    is_active boolean DEFAULT true NOT NULL,
+    CONSTRAINT packs_credits_check CHECK ((credits > 0)),
+    CONSTRAINT packs_pack_check CHECK ((pack ~ '^[a-z][a-z0-9_]{0,39}$'::text)),
+    CONSTRAINT packs_price_check CHECK (((price > (0)::numeric) AND (price < (1000000)::numeric)))
+);
+
+ALTER TABLE public.packs OWNER TO prpm_owner;
+
+--
+-- Name: TABLE packs; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.packs IS 'config. Credits that can be bought once (spec 6.2).';
+
+--
+-- Name: COLUMN packs.pack; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packs.pack IS 'Names the pack.';
+
+--
+-- Name: COLUMN packs.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packs.credits IS 'Credits in it.';
+
+--
+-- Name: COLUMN packs.price; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packs.price IS 'US dollars.';
+
+--
+-- Name: COLUMN packs.stripe_price_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packs.stripe_price_id IS 'Stripe''s price, from the environment at start; null: an inline price.';
+
+--
+-- Name: COLUMN packs.is_active; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packs.is_active IS 'False: can no longer be bought.';
+
+--
+-- Name: plans; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.plans (
+    plan text NOT NULL,
+    tier_name text NOT NULL,
+    monthly_price numeric(12,2) NOT NULL,
+    monthly_credits integer NOT NULL,
+    requires_verified_organization boolean DEFAULT false NOT NULL,
+    stripe_price_id text,
+    is_active boolean DEFAULT true NOT NULL,
+    CONSTRAINT plans_monthly_credits_check CHECK ((monthly_credits >= 0)),
+    CONSTRAINT plans_monthly_price_check CHECK (((monthly_price >= (0)::numeric) AND (monthly_price <= (1000000)::numeric))),
+    CONSTRAINT plans_plan_check CHECK ((plan ~ '^[a-z][a-z0-9_]{0,39}$'::text))
+);
+
+ALTER TABLE public.plans OWNER TO prpm_owner;
+
+--
+-- Name: TABLE plans; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.plans IS 'config. Subscriptions that can be bought; a new one is one row here and one tier (spec 2.4).';
+
+--
+-- Name: COLUMN plans.plan; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.plans.plan IS 'Names the plan.';
+
+--
+-- Name: COLUMN plans.tier_name; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.plans.tier_name IS 'Tier while a period of it is paid.';
+
+--
+-- Name: COLUMN plans.monthly_price; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.plans.monthly_price IS 'US dollars a month.';
+
+--
+-- Name: COLUMN plans.monthly_credits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.plans.monthly_credits IS 'Credits granted for each paid period.';
+
+--
+-- Name: COLUMN plans.requires_verified_organization; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.plans.requires_verified_organization IS 'Only for members of a verified organization.';
+
+--
+-- Name: COLUMN plans.stripe_price_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.plans.stripe_price_id IS 'Stripe''s price, from the environment at start.';
+
+--
+-- Name: COLUMN plans.is_active; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.plans.is_active IS 'False: can no longer be bought.';
+
+--
+-- Name: compare_stripe_prices(jsonb, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.compare_stripe_prices(prices jsonb, livemode boolean) RETURNS TABLE(complaint text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT format('%s %s sells for %s (price %s), but %s.'::text, ours.kind, ours.name, ours.costs, ours.price_id, x.problem) AS format
+    FROM ((( SELECT 'Plan'::text AS kind,
+             p.plan AS name,
+             p.stripe_price_id AS price_id,
+             ((p.monthly_price * (100)::numeric))::integer AS cents,
+             true AS recurs,
+             (p.monthly_price || ' usd a month'::text) AS costs
+            FROM public.plans p
+           WHERE (p.stripe_price_id IS NOT NULL)
+         UNION ALL
+          SELECT 'Pack'::text,
+             p.pack,
+             p.stripe_price_id,
+             ((p.price * (100)::numeric))::integer AS int4,
+             false,
+             (p.price || ' usd once'::text)
+            FROM public.packs p
+           WHERE (p.stripe_price_id IS NOT NULL)) ours
+      JOIN jsonb_array_elements(compare_stripe_prices.prices) theirs(value) ON (((theirs.value ->> 'id'::text) = ours.price_id)))
+      CROSS JOIN LATERAL ( VALUES (
+                 CASE
+                     WHEN ((theirs.value ->> 'missing'::text))::boolean THEN 'Stripe knows no such price'::text
+                     WHEN (((theirs.value ->> 'livemode'::text))::boolean IS DISTINCT FROM compare_stripe_prices.livemode) THEN 'that price is of the other mode than the key'::text
+                     WHEN (NOT ((theirs.value ->> 'active'::text))::boolean) THEN 'that price is not active at Stripe'::text
+                     WHEN (((theirs.value ->> 'currency'::text) <> 'usd'::text) OR (((theirs.value ->> 'unit_amount'::text))::bigint IS DISTINCT FROM ours.cents) OR ((theirs.value ->> 'type'::text) <>
+                     CASE
+                         WHEN ours.recurs THEN 'recurring'::text
+                         ELSE 'one_time'::text
+                     END) OR (ours.recurs AND (((theirs.value #>> '{recurring,interval}'::text[]) <> 'month'::text) OR (((theirs.value #>> '{recurring,interval_count}'::text[]))::integer <> 1)))) THEN format('Stripe has %s %s %s'::text, COALESCE((round((((theirs.value ->> 'unit_amount'::text))::numeric / (100)::numeric), 2))::text, 'no amount'::text), (theirs.value ->> 'currency'::text), COALESCE(((('every '::text || (theirs.value #>> '{recurring,interval_count}'::text[])) || ' '::text) || (theirs.value #>> '{recurring,interval}'::text[])), 'once'::text))
+                     ELSE NULL::text
+                 END)) x(problem))
+   WHERE (x.problem IS NOT NULL)
+   ORDER BY (format('%s %s sells for %s (price %s), but %s.'::text, ours.kind, ours.name, ours.costs, ours.price_id, x.problem));
+END;
+
+ALTER FUNCTION api.compare_stripe_prices(prices jsonb, livemode boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION compare_stripe_prices(prices jsonb, livemode boolean); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.compare_stripe_prices(prices jsonb, livemode boolean) IS 'Compares prices as Stripe has them (an array of its price objects, or {"id", "missing": true}) with plans and packs: amount, currency, interval, mode, active. Each row is one difference, in words that name both sides; none: they agree. Spec 2.4.';
+
+--
 -- Name: create_token(uuid, bytea, uuid, text, text[], timestamp with time zone); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -609,10 +1162,6 @@ ALTER FUNCTION api.create_token(user_id uuid, token_hash bytea, id uuid, name te
 
 COMMENT ON FUNCTION api.create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone) IS 'Keeps a new API token of a user by the SHA-256 of its text; id names it, expires_at null is never. Called again with the same id and hash it returns the same. Returns the token''s id and when it was made. Errors: as core.check_token; PR400 naming id or token_hash; PR409 an id or hash in use. Spec 2.2.';
 
-SET default_tablespace = '';
-
-SET default_table_access_method = heap;
-
 --
 -- Name: settings; Type: TABLE; Schema: public; Owner: prpm_owner
 --
@@ -650,6 +1199,7 @@ CREATE TABLE public.settings (
     job_batch integer DEFAULT 500 NOT NULL,
     clock_offset interval DEFAULT '00:00:00'::interval NOT NULL,
     clock_offset_allowed boolean DEFAULT false NOT NULL,
+    stripe_max_rps integer DEFAULT 10 NOT NULL,
     CONSTRAINT clock_offset_only_where_allowed CHECK (((clock_offset = '00:00:00'::interval) OR clock_offset_allowed)),
     CONSTRAINT settings_abandon_after_ms_check CHECK (((abandon_after_ms >= 0) AND (abandon_after_ms <= 600000))),
     CONSTRAINT settings_cache_min_runs_check CHECK ((cache_min_runs > 0)),
@@ -677,6 +1227,7 @@ CREATE TABLE public.settings (
     CONSTRAINT settings_run_text_days_check CHECK ((run_text_days > 0)),
     CONSTRAINT settings_run_timeout_ms_check CHECK (((run_timeout_ms >= 100) AND (run_timeout_ms <= 3600000))),
     CONSTRAINT settings_signup_credits_check CHECK ((signup_credits >= 0)),
+    CONSTRAINT settings_stripe_max_rps_check CHECK (((stripe_max_rps >= 1) AND (stripe_max_rps <= 100))),
     CONSTRAINT settings_tokens_per_credit_check CHECK ((tokens_per_credit > 0)),
     CONSTRAINT settings_trial_credits_check CHECK ((trial_credits >= 0))
 );
@@ -882,6 +1433,12 @@ COMMENT ON COLUMN public.settings.clock_offset IS 'Added to the database''s cloc
 COMMENT ON COLUMN public.settings.clock_offset_allowed IS 'True only where the database was made for demo or tests; the owner alone can set it.';
 
 --
+-- Name: COLUMN settings.stripe_max_rps; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.settings.stripe_max_rps IS 'Requests a second that a server sends to Stripe at most (spec 6.4).';
+
+--
 -- Name: now(); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -1051,6 +1608,51 @@ ALTER FUNCTION api.due_jobs() OWNER TO prpm_owner;
 COMMENT ON FUNCTION api.due_jobs() IS 'Jobs whose slot is due and not done yet: what a server asks each minute where no scheduler runs in the database, to do each by api.run_job. Spec 7.1.';
 
 --
+-- Name: end_session(uuid, text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.end_session(user_id uuid, session_id text, how text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  update public.checkouts c set status = end_session.how
+  where c.user_id = end_session.user_id and c.session_id = end_session.session_id and c.status in ('begun', 'open');
+  if end_session.how = 'expired' then
+    update public.purchases p set status = 'expired'
+    where p.user_id = end_session.user_id and p.stripe_checkout_session_id = end_session.session_id and p.status = 'pending';
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.end_session(user_id uuid, session_id text, how text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION end_session(user_id uuid, session_id text, how text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.end_session(user_id uuid, session_id text, how text) IS 'Notes that a checkout session is complete or expired. What was bought is told by payments, never by the session. Spec 6.1.';
+
+--
+-- Name: end_checkout(uuid, text, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.end_checkout(user_id uuid, session_id text, how text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT core.end_session(user_id, session_id, how) AS end_session;
+END;
+
+ALTER FUNCTION api.end_checkout(user_id uuid, session_id text, how text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION end_checkout(user_id uuid, session_id text, how text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.end_checkout(user_id uuid, session_id text, how text) IS 'Notes that a checkout session is expired or complete. Spec 6.1.';
+
+--
 -- Name: estimate_run(uuid, uuid, text, text, uuid, text, boolean, integer, text, integer, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -1115,6 +1717,269 @@ ALTER FUNCTION api.estimate_run(user_id uuid, run_id uuid, package text, package
 --
 
 COMMENT ON FUNCTION api.estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer) IS 'What a run would cost, and the refusal that it would meet: begins it by the very rules of a run, and takes that back. Credits and tokens least, likely (by this package''s and model''s usual answer) and most; null where the refusal came before the size was known. run_id is any new id. Errors: PR404 unknown user. Spec 5.7.';
+
+--
+-- Name: fail_stripe_event(text, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.fail_stripe_event(event_id text, error text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  tries integer;
+begin
+  update public.stripe_events e set attempts = e.attempts + 1, error = left(fail_stripe_event.error, 2000)
+  where e.id = fail_stripe_event.event_id and e.status = 'received'
+  returning e.attempts into tries;
+  if found then
+    perform core.want_work('apply_event', fail_stripe_event.event_id, null, delay => least(interval '6 hours', interval '30 seconds' * power(2, least(tries, 12))));
+  end if;
+end
+$$;
+
+ALTER FUNCTION api.fail_stripe_event(event_id text, error text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION fail_stripe_event(event_id text, error text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.fail_stripe_event(event_id text, error text) IS 'Notes that an event could not be applied, and when it is tried again: ever later. Spec 6.5.';
+
+--
+-- Name: stripe_work; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.stripe_work (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    dedupe text NOT NULL,
+    kind text NOT NULL,
+    key text NOT NULL,
+    parameters jsonb DEFAULT '{}'::jsonb NOT NULL,
+    user_id uuid,
+    ticket bigint,
+    again_at timestamp with time zone,
+    attempts integer DEFAULT 0 NOT NULL,
+    error text,
+    is_failed boolean DEFAULT false NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    claimed_until timestamp with time zone,
+    created_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE public.stripe_work OWNER TO prpm_owner;
+
+--
+-- Name: TABLE stripe_work; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.stripe_work IS 'ops. What a server has to fetch from Stripe or write to it; done by whichever claims it (spec 6.1, 6.4).';
+
+--
+-- Name: COLUMN stripe_work.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.id IS 'Names it; the idempotency key of a write.';
+
+--
+-- Name: COLUMN stripe_work.dedupe; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.dedupe IS 'A fetch of the same object is wanted once at a time; each write is its own.';
+
+--
+-- Name: COLUMN stripe_work.kind; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.kind IS 'What to do: apply_event, fetch_…, update_subscription, cancel_subscription, refund_payment, expire_session.';
+
+--
+-- Name: COLUMN stripe_work.key; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.key IS 'The object''s id at Stripe, or the event''s.';
+
+--
+-- Name: COLUMN stripe_work.parameters; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.parameters IS 'Of a write, as Stripe takes them.';
+
+--
+-- Name: COLUMN stripe_work.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.user_id IS 'Whose object, where known.';
+
+--
+-- Name: COLUMN stripe_work.ticket; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.ticket IS 'Order in which fetches began; set by each claim.';
+
+--
+-- Name: COLUMN stripe_work.again_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.again_at IS 'Wanted once more, from then on, while it was under way.';
+
+--
+-- Name: COLUMN stripe_work.attempts; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.attempts IS 'How often it failed.';
+
+--
+-- Name: COLUMN stripe_work.error; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.error IS 'Why it failed last.';
+
+--
+-- Name: COLUMN stripe_work.is_failed; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.is_failed IS 'True: it cannot be done; a person has to look.';
+
+--
+-- Name: COLUMN stripe_work.due_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.due_at IS 'Not before.';
+
+--
+-- Name: COLUMN stripe_work.claimed_until; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.claimed_until IS 'A server is at it until then.';
+
+--
+-- Name: COLUMN stripe_work.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.created_at IS 'When it was first wanted.';
+
+--
+-- Name: fail_stripe_work(uuid, text, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.fail_stripe_work(work_id uuid, error text, is_final boolean) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ UPDATE public.stripe_work w SET attempts = (w.attempts + 1), error = "left"(fail_stripe_work.error, 2000), is_failed = fail_stripe_work.is_final, claimed_until = NULL::timestamp with time zone, due_at = (core.now() + LEAST('06:00:00'::interval, ('00:00:15'::interval * power((2)::double precision, (LEAST(w.attempts, 12))::double precision))))
+   WHERE (w.id = fail_stripe_work.work_id);
+END;
+
+ALTER FUNCTION api.fail_stripe_work(work_id uuid, error text, is_final boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION fail_stripe_work(work_id uuid, error text, is_final boolean); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.fail_stripe_work(work_id uuid, error text, is_final boolean) IS 'Notes that a piece of work could not be done: it is tried again, ever later, or, where that is final, kept for a person. Spec 6.4.';
+
+--
+-- Name: finish_stripe_work(uuid, bigint, jsonb); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.finish_stripe_work(work_id uuid, ticket bigint, result jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  now timestamptz := core.now();
+  work public.stripe_work;
+  owner uuid;
+  complaint text;
+begin
+  select w.* into work from public.stripe_work w where w.id = finish_stripe_work.work_id;
+  if not found or work.ticket <> finish_stripe_work.ticket then
+    return; -- done, or claimed anew by another server, whose word is newer
+  end if;
+  if work.kind <> 'apply_event' and result is not null then
+    owner := coalesce(work.user_id, core.user_of_customer(coalesce(result #>> '{customer,id}', result ->> 'customer')));
+    if owner is not null then
+      perform from public.users u where u.id = owner for no key update;
+      complaint := core.apply_object(owner, work.kind, work.key, work.ticket, work.claimed_until - interval '2 minutes', result, now);
+      if work.kind = 'fetch_payment' then
+        perform core.wake_reversals(owner, work.key, now); -- should they have begun to wait in the meantime
+      end if;
+    elsif work.kind = 'fetch_payment' then
+      delete from public.stripe_work w -- of no customer of ours
+      where w.dedupe in ('fetch_refunds ' || work.key, 'fetch_disputes ' || work.key) and w.user_id is null;
+    end if;
+  end if;
+  if complaint is not null then
+    update public.stripe_work w set is_failed = true, error = complaint, claimed_until = null where w.id = work.id;
+    return;
+  end if;
+  delete from public.stripe_work w where w.id = work.id and w.again_at is null;
+  if not found then
+    update public.stripe_work w set due_at = w.again_at, again_at = null, claimed_until = null, attempts = 0, error = null where w.id = work.id;
+  end if;
+end
+$$;
+
+ALTER FUNCTION api.finish_stripe_work(work_id uuid, ticket bigint, result jsonb) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION finish_stripe_work(work_id uuid, ticket bigint, result jsonb); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.finish_stripe_work(work_id uuid, ticket bigint, result jsonb) IS 'Books what Stripe answered to a piece of work and takes it off the queue; one whose claim has passed to another server changes nothing. Locks the user''s row. Spec 6.4.';
+
+--
+-- Name: keep_checkout(uuid, uuid, text, text, timestamp with time zone); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.keep_checkout(user_id uuid, checkout_id uuid, session_id text, url text, expires_at timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  update public.checkouts c set
+    session_id = keep_checkout.session_id, url = keep_checkout.url, expires_at = keep_checkout.expires_at,
+    status = case when c.status = 'begun' then 'open' else c.status end
+  where c.user_id = keep_checkout.user_id and c.id = keep_checkout.checkout_id;
+  update public.purchases p set stripe_checkout_session_id = keep_checkout.session_id
+  where p.user_id = keep_checkout.user_id and p.id = keep_checkout.checkout_id;
+end
+$$;
+
+ALTER FUNCTION api.keep_checkout(user_id uuid, checkout_id uuid, session_id text, url text, expires_at timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION keep_checkout(user_id uuid, checkout_id uuid, session_id text, url text, expires_at timestamp with time zone); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.keep_checkout(user_id uuid, checkout_id uuid, session_id text, url text, expires_at timestamp with time zone) IS 'Keeps the checkout session that Stripe made for a begun subscription or purchase. Spec 6.1, 6.2.';
+
+--
+-- Name: keep_customer(uuid, text, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.keep_customer(user_id uuid, customer_id text, livemode boolean) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  kept text;
+begin
+  update public.stripe_customers c set customer_id = coalesce(c.customer_id, keep_customer.customer_id)
+  where c.user_id = keep_customer.user_id and c.livemode = keep_customer.livemode
+  returning c.customer_id into kept;
+  return kept;
+end
+$$;
+
+ALTER FUNCTION api.keep_customer(user_id uuid, customer_id text, livemode boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION keep_customer(user_id uuid, customer_id text, livemode boolean); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.keep_customer(user_id uuid, customer_id text, livemode boolean) IS 'Keeps the customer that was made at Stripe, unless there is one already. Returns the one that counts; null without api.begin_customer before. Spec 6.1.';
 
 --
 -- Name: organization_members; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -1450,6 +2315,30 @@ ALTER FUNCTION api.list_models(user_id uuid) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION api.list_models(user_id uuid) IS 'The models that can be chosen, the default first, the same for every user. Prices are US dollars per million tokens as of now, null where priced is false: such a model cannot be run yet. Spec 1.2, 1.3.';
+
+--
+-- Name: list_packs(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.list_packs(user_id uuid) RETURNS json
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT COALESCE(json_agg(json_build_object('id', p.pack, 'name', (initcap(p.pack) || ' pack'::text), 'credits', p.credits, 'price', ((p.price * (100)::numeric))::integer, 'price_formatted', ('$'::text || to_char(p.price, 'FM999,990.00'::text)), 'per_credit_cost', round((p.price / (p.credits)::numeric), 3), 'bonus', GREATEST((0)::numeric, round(((((100)::numeric * ((p.credits)::numeric / p.price)) / NULLIF(dearest.credits_per_dollar, (0)::numeric)) - (100)::numeric))), 'description', format('%s credits that never expire'::text, p.credits), 'popular', (p.pack = 'medium'::text)) ORDER BY p.price), '[]'::json) AS "coalesce"
+    FROM (public.packs p
+      CROSS JOIN ( SELECT min(((x.credits)::numeric / x.price)) AS credits_per_dollar
+            FROM public.packs x
+           WHERE x.is_active) dearest)
+   WHERE (p.is_active AND (list_packs.user_id IS NOT NULL));
+END;
+
+ALTER FUNCTION api.list_packs(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION list_packs(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.list_packs(user_id uuid) IS 'Packs that can be bought: credits, price in cents, dollars a credit, and bonus, the percent of credits more than the dearest pack gives for the money. Spec 6.2.';
 
 --
 -- Name: list_sessions(uuid, integer, text, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -2238,6 +3127,113 @@ ALTER FUNCTION api.read_package(user_id uuid, package text) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION api.read_package(user_id uuid, package text) IS 'A package by id or name, with versions and suggested_inputs as core.describe_versions and core.describe_suggested_inputs give them; author and organization are names, may_publish is about the acting user. No row: there is none that this user may see. Spec 5.5, 10.6.';
+
+--
+-- Name: organizations; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.organizations (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    name text NOT NULL,
+    is_verified boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT organizations_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100)))
+);
+
+ALTER TABLE public.organizations OWNER TO prpm_owner;
+
+--
+-- Name: TABLE organizations; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.organizations IS 'config. An organization. Members of a verified one may have the organization price (spec 2.4).';
+
+--
+-- Name: COLUMN organizations.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.organizations.id IS 'Made once, never changes.';
+
+--
+-- Name: COLUMN organizations.name; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.organizations.name IS 'Shown to people, 1 to 100 characters.';
+
+--
+-- Name: COLUMN organizations.is_verified; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.organizations.is_verified IS 'Set by ops.verify_organization.';
+
+--
+-- Name: COLUMN organizations.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.organizations.created_at IS 'When the row was made.';
+
+--
+-- Name: offer_of(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.offer_of(user_id uuid, OUT plan text, OUT price numeric, OUT credits integer, OUT price_id text, OUT organization text) RETURNS record
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT p.plan,
+     p.monthly_price,
+     p.monthly_credits,
+     p.stripe_price_id,
+         CASE
+             WHEN p.requires_verified_organization THEN membership.name
+             ELSE NULL::text
+         END AS "case"
+    FROM (public.plans p
+      LEFT JOIN LATERAL ( SELECT o.name
+            FROM (public.organization_members m
+              JOIN public.organizations o ON (((o.id = m.organization_id) AND o.is_verified)))
+           WHERE (m.user_id = offer_of.user_id)
+           ORDER BY o.name
+          LIMIT 1) membership ON (true))
+   WHERE (p.is_active AND (p.plan = ANY (ARRAY['prpm_plus_individual'::text, 'prpm_plus_org_member'::text])) AND ((NOT p.requires_verified_organization) OR (membership.name IS NOT NULL)))
+   ORDER BY p.requires_verified_organization DESC
+  LIMIT 1;
+END;
+
+ALTER FUNCTION core.offer_of(user_id uuid, OUT plan text, OUT price numeric, OUT credits integer, OUT price_id text, OUT organization text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION offer_of(user_id uuid, OUT plan text, OUT price numeric, OUT credits integer, OUT price_id text, OUT organization text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.offer_of(user_id uuid, OUT plan text, OUT price numeric, OUT credits integer, OUT price_id text, OUT organization text) IS 'The PRPM+ plan that is offered to a user: the members'' one in a verified organization, else the individual one. price is US dollars a month. Spec 2.4.';
+
+--
+-- Name: read_pricing(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_pricing(user_id uuid) RETURNS json
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT json_build_object('plan', offer.plan, 'price', offer.price, 'currency', 'USD', 'interval', 'month', 'credits', offer.credits, 'is_org_member', (offer.organization IS NOT NULL), 'org_name', offer.organization, 'discount',
+         CASE
+             WHEN (offer.organization IS NULL) THEN (0)::numeric
+             ELSE round(((100)::numeric * ((1)::numeric - (offer.price / NULLIF(full_price.price, (0)::numeric)))))
+         END) AS json_build_object
+    FROM (core.offer_of(read_pricing.user_id) offer(plan, price, credits, price_id, organization)
+      CROSS JOIN LATERAL ( SELECT max(p.monthly_price) AS price
+            FROM public.plans p
+           WHERE (p.plan = 'prpm_plus_individual'::text)) full_price);
+END;
+
+ALTER FUNCTION api.read_pricing(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_pricing(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_pricing(user_id uuid) IS 'What PRPM+ costs a user: plan, price (US dollars a month), credits a month, whether a verified organization makes it cheaper, and by how many percent (discount). Spec 2.4, 6.1.';
 
 --
 -- Name: cost_limits_config; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -3053,6 +4049,339 @@ ALTER FUNCTION api.read_session(user_id uuid, session_id uuid) OWNER TO prpm_own
 COMMENT ON FUNCTION api.read_session(user_id uuid, session_id uuid) IS 'A user''s own session: its header as in api.list_sessions, and exchanges, a JSON array in the order of the conversation with question, answer, status, model, credits, tokens and times of each run whose text is kept. No row for a session that is unknown, deleted or another user''s. Spec 10.1.';
 
 --
+-- Name: subscription_states; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.subscription_states (
+    status text NOT NULL,
+    entitles text NOT NULL,
+    is_open boolean NOT NULL,
+    is_final boolean NOT NULL,
+    told text NOT NULL,
+    CONSTRAINT subscription_states_entitles_check CHECK ((entitles = ANY (ARRAY['trial'::text, 'while_paid'::text, 'grace'::text, 'paid_out'::text, 'never'::text])))
+);
+
+ALTER TABLE public.subscription_states OWNER TO prpm_owner;
+
+--
+-- Name: TABLE subscription_states; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.subscription_states IS 'config. Stripe''s words for a subscription''s state, and what each means here: entitlement, whether it stands in the way of another one, whether it can still change, what its owner is told (spec 2.5, 6.1).';
+
+--
+-- Name: COLUMN subscription_states.status; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_states.status IS 'Stripe''s own word.';
+
+--
+-- Name: COLUMN subscription_states.entitles; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_states.entitles IS 'trial: until the trial''s end; while_paid: to the end of the paid period, and grace_days on while the next payment is awaited; grace: grace_days from the unpaid invoice on, at least to the end of the paid period; paid_out: to the end of the paid period; never.';
+
+--
+-- Name: COLUMN subscription_states.is_open; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_states.is_open IS 'True: another subscription is refused with already_subscribed.';
+
+--
+-- Name: COLUMN subscription_states.is_final; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_states.is_final IS 'True: Stripe never leaves this state.';
+
+--
+-- Name: COLUMN subscription_states.told; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_states.told IS 'A sentence for the person.';
+
+--
+-- Name: subscriptions; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.subscriptions (
+    user_id uuid NOT NULL,
+    id text NOT NULL,
+    plan text NOT NULL,
+    status text NOT NULL,
+    current_period_start timestamp with time zone,
+    current_period_end timestamp with time zone,
+    paid_until timestamp with time zone,
+    cancel_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    monthly_amount numeric(12,2) DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    livemode boolean DEFAULT false NOT NULL,
+    item_id text,
+    price_id text,
+    cancel_at_period_end boolean DEFAULT false NOT NULL,
+    collection_paused boolean DEFAULT false NOT NULL,
+    trial_end timestamp with time zone,
+    unpaid_since timestamp with time zone,
+    hosted_invoice_url text,
+    money_back boolean DEFAULT false NOT NULL,
+    superseded boolean DEFAULT false NOT NULL,
+    stripe_created_at timestamp with time zone,
+    known_second bigint DEFAULT 0 NOT NULL,
+    fetched_ticket bigint DEFAULT 0 NOT NULL,
+    fetched_at timestamp with time zone,
+    CONSTRAINT subscriptions_monthly_amount_check CHECK ((monthly_amount >= (0)::numeric))
+);
+
+ALTER TABLE public.subscriptions OWNER TO prpm_owner;
+
+--
+-- Name: TABLE subscriptions; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.subscriptions IS 'per-user. PRPM+ subscriptions as Stripe knows them.';
+
+--
+-- Name: COLUMN subscriptions.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.user_id IS 'Who subscribed.';
+
+--
+-- Name: COLUMN subscriptions.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.id IS 'Stripe''s id.';
+
+--
+-- Name: COLUMN subscriptions.plan; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.plan IS 'What was bought.';
+
+--
+-- Name: COLUMN subscriptions.status; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.status IS 'Stripe''s own word.';
+
+--
+-- Name: COLUMN subscriptions.current_period_start; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.current_period_start IS 'Start of the period that Stripe is in.';
+
+--
+-- Name: COLUMN subscriptions.current_period_end; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.current_period_end IS 'Its end.';
+
+--
+-- Name: COLUMN subscriptions.paid_until; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.paid_until IS 'End of the last period that is paid.';
+
+--
+-- Name: COLUMN subscriptions.cancel_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.cancel_at IS 'When it ends by the customer''s wish, or null.';
+
+--
+-- Name: COLUMN subscriptions.ended_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.ended_at IS 'When it ended, or null.';
+
+--
+-- Name: COLUMN subscriptions.monthly_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.monthly_amount IS 'US dollars that it pays a month.';
+
+--
+-- Name: COLUMN subscriptions.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.created_at IS 'First sight.';
+
+--
+-- Name: COLUMN subscriptions.updated_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.updated_at IS 'Last change.';
+
+--
+-- Name: COLUMN subscriptions.livemode; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.livemode IS 'Stripe''s mode that it belongs to.';
+
+--
+-- Name: COLUMN subscriptions.item_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.item_id IS 'Stripe''s id of its one item.';
+
+--
+-- Name: COLUMN subscriptions.price_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.price_id IS 'Stripe''s id of the item''s price now; the paid period''s plan decides the tier.';
+
+--
+-- Name: COLUMN subscriptions.cancel_at_period_end; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.cancel_at_period_end IS 'Stripe''s flag of that name; see cancel_at for the instant.';
+
+--
+-- Name: COLUMN subscriptions.collection_paused; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.collection_paused IS 'Stripe makes invoices, but does not collect them.';
+
+--
+-- Name: COLUMN subscriptions.trial_end; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.trial_end IS 'End of its trial, or null.';
+
+--
+-- Name: COLUMN subscriptions.unpaid_since; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.unpaid_since IS 'When the open invoice that could not be collected was finalized, or null.';
+
+--
+-- Name: COLUMN subscriptions.hosted_invoice_url; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.hosted_invoice_url IS 'Where its owner can pay that invoice.';
+
+--
+-- Name: COLUMN subscriptions.money_back; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.money_back IS 'It ended and money or credit for the rest of its period went back.';
+
+--
+-- Name: COLUMN subscriptions.superseded; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.superseded IS 'A second one of the same person: it is canceled, refunded, and grants nothing (spec 6.1).';
+
+--
+-- Name: COLUMN subscriptions.stripe_created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.stripe_created_at IS 'When Stripe made it.';
+
+--
+-- Name: COLUMN subscriptions.known_second; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.known_second IS 'Event time (Unix, whole seconds) of the last event that was applied; 0: none.';
+
+--
+-- Name: COLUMN subscriptions.fetched_ticket; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.fetched_ticket IS 'Ticket of the last fetch that was applied; fetches are applied in the order in which they began.';
+
+--
+-- Name: COLUMN subscriptions.fetched_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.fetched_at IS 'When that fetch began.';
+
+--
+-- Name: current_subscription(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.current_subscription(user_id uuid) RETURNS public.subscriptions
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT s.*::public.subscriptions AS s
+    FROM (public.subscriptions s
+      JOIN public.subscription_states state ON ((state.status = s.status)))
+   WHERE ((s.user_id = current_subscription.user_id) AND (NOT s.superseded))
+   ORDER BY state.is_open DESC, s.stripe_created_at DESC NULLS LAST, s.id DESC
+  LIMIT 1;
+END;
+
+ALTER FUNCTION core.current_subscription(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION current_subscription(user_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.current_subscription(user_id uuid) IS 'The subscription that a user means: the open one, else the newest; null without any. Spec 6.1.';
+
+--
+-- Name: tier_now(public.users); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.tier_now(person public.users) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN (c.is_active OR (t.tier = 'free'::text) OR (c.tier_name IS NULL)) THEN t.tier
+             ELSE 'free'::text
+         END AS "case"
+    FROM (( SELECT core.tier_at((tier_now.person).tier_override, (tier_now.person).plan_tier, (tier_now.person).entitled_until, core.now()) AS tier) t
+      LEFT JOIN public.cost_limits_config c ON ((c.tier_name = t.tier)));
+END;
+
+ALTER FUNCTION core.tier_now(person public.users) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION tier_now(person public.users); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.tier_now(person public.users) IS 'A user''s tier at this moment: the operator''s override, else the plan''s while its period is paid, else free; free too where that tier is no longer active. A tier without a row is returned as it is: its runs are refused. Spec 2.5, 3.1.';
+
+--
+-- Name: read_subscription(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_subscription(user_id uuid) RETURNS json
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT json_build_object('is_active', COALESCE(((u.prpm_plus_status = 'active'::text) AND (u.entitled_until > core.now())), false), 'status', (current.s).status, 'plan', COALESCE((current.s).plan, offer.plan), 'tier', core.tier_now(u.*), 'price', (p.monthly_price)::text, 'currency', 'USD', 'interval', 'month', 'credits', p.monthly_credits, 'cancel_at_period_end', (((current.s).cancel_at IS NOT NULL) AND (NOT COALESCE(state.is_final, false))), 'cancel_at', (current.s).cancel_at, 'current_period_end', (current.s).current_period_end, 'paid_until', (current.s).paid_until, 'entitled_until', u.entitled_until, 'collection_paused', COALESCE((current.s).collection_paused, false), 'payment_problem',
+         CASE
+             WHEN ((current.s).unpaid_since IS NOT NULL) THEN json_build_object('since', (current.s).unpaid_since, 'hosted_invoice_url', (current.s).hosted_invoice_url)
+             ELSE NULL::json
+         END, 'told',
+         CASE
+             WHEN ((current.s).id IS NULL) THEN 'You have no subscription.'::text
+             WHEN (((current.s).cancel_at IS NOT NULL) AND state.is_open) THEN (('Your subscription ends on '::text || to_char(((current.s).cancel_at AT TIME ZONE 'UTC'::text), 'FMMonth FMDD, YYYY'::text)) || '.'::text)
+             WHEN ((current.s).collection_paused AND state.is_open) THEN 'Payments for your subscription are paused.'::text
+             ELSE state.told
+         END) AS json_build_object
+    FROM ((((public.users u
+      CROSS JOIN LATERAL core.offer_of(u.id) offer(plan, price, credits, price_id, organization))
+      CROSS JOIN LATERAL ( VALUES (core.current_subscription(u.id))) current(s))
+      LEFT JOIN public.subscription_states state ON ((state.status = (current.s).status)))
+      LEFT JOIN public.plans p ON ((p.plan = COALESCE((current.s).plan, offer.plan))))
+   WHERE (u.id = read_subscription.user_id);
+END;
+
+ALTER FUNCTION api.read_subscription(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_subscription(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_subscription(user_id uuid) IS 'A user''s subscription: is_active (it entitles now), status (Stripe''s word, null without any), plan, tier, price (US dollars a month), credits a month, cancel_at, current_period_end, paid_until, payment_problem {since, hosted_invoice_url}, and told, a sentence for the person. Null for an unknown user. Spec 6.1.';
+
+--
 -- Name: read_version(uuid, text, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -3396,6 +4725,42 @@ ALTER FUNCTION api.search_packages(user_id uuid, query text, "limit" integer, cu
 COMMENT ON FUNCTION api.search_packages(user_id uuid, query text, "limit" integer, cursor text) IS 'One page of the packages that a text is found in, best match first: name, then tag, then description, then names like it; null or blank finds all, by name. Public ones, and the user''s own and their organizations'' of any visibility. One row: packages (JSON array of id, name, description, tags, author, visibility, latest_version, updated_at), next_cursor (null on the last page), total. limit 1 to 100. Errors: PR400 naming limit or cursor. Spec 10.6, 10.7.';
 
 --
+-- Name: set_stripe_prices(jsonb); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.set_stripe_prices(prices jsonb) RETURNS TABLE(kind text, name text, price_id text, amount_cents integer, currency text, "interval" text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+begin
+  update public.plans p set stripe_price_id = given.value
+  from jsonb_each_text(coalesce(prices -> 'plans', '{}')) given
+  where p.plan = given.key and given.value is not null and p.stripe_price_id is distinct from given.value;
+  update public.packs p set stripe_price_id = given.value
+  from jsonb_each_text(coalesce(prices -> 'packs', '{}')) given
+  where p.pack = given.key and given.value is not null and p.stripe_price_id is distinct from given.value;
+  return query
+    select 'plan', p.plan, p.stripe_price_id, (p.monthly_price * 100)::integer, 'usd', 'month'
+    from public.plans p
+    where p.stripe_price_id is not null
+    union all
+    select 'pack', p.pack, p.stripe_price_id, (p.price * 100)::integer, 'usd', null
+    from public.packs p
+    where p.stripe_price_id is not null
+    order by 1 desc, 2;
+end
+$$;
+
+ALTER FUNCTION api.set_stripe_prices(prices jsonb) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION set_stripe_prices(prices jsonb); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.set_stripe_prices(prices jsonb) IS 'Sets the price ids at Stripe of plans and packs, {"plans": {plan: id}, "packs": {pack: id}}; what is left out stays. Returns those that have one, with what each should cost (amount in cents of currency, interval null for once). Spec 2.4.';
+
+--
 -- Name: sign_in(text, text, text, boolean, text, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -3481,6 +4846,73 @@ ALTER FUNCTION api.stop_run(user_id uuid, run_id uuid) OWNER TO prpm_owner;
 COMMENT ON FUNCTION api.stop_run(user_id uuid, run_id uuid) IS 'Asks a run to stop; the server that runs it sees so at once or at its next checkpoint. Returns its status now; no row for an unknown run or another''s. Spec 5.2.';
 
 --
+-- Name: store_stripe_event(text, text, boolean, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.store_stripe_event(event_id text, body text, livemode boolean, api_version text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  event jsonb := body::jsonb;
+  complaint text;
+  known text;
+begin
+  complaint := case
+    when (event ->> 'livemode')::boolean is distinct from store_stripe_event.livemode then
+      'it is of the ' || case when (event ->> 'livemode')::boolean then 'live' else 'test' end || ' mode, this server of the other'
+    when event ->> 'account' is not null then 'it is of another account: ' || (event ->> 'account')
+    when event ->> 'context' is not null then 'it is of another context: ' || (event ->> 'context')
+  end;
+  insert into public.stripe_events (id, type, created, livemode, api_version, body, status, same_version, error, received_at)
+  values (
+    store_stripe_event.event_id, coalesce(event ->> 'type', '?'), coalesce((event ->> 'created')::bigint, 0),
+    coalesce((event ->> 'livemode')::boolean, false), event ->> 'api_version', store_stripe_event.body,
+    case when complaint is null then 'received' else 'needs_review' end,
+    coalesce(event ->> 'api_version' = store_stripe_event.api_version, false), complaint, core.now()
+  )
+  on conflict on constraint stripe_events_pkey do nothing;
+  if not found then
+    select e.status into known from public.stripe_events e where e.id = store_stripe_event.event_id;
+    return case when known = 'received' then 'pending' else 'repeated' end;
+  end if;
+  if complaint is null then
+    -- Should the server die before it has applied it.
+    perform core.want_work('apply_event', store_stripe_event.event_id, null, delay => interval '1 minute');
+  end if;
+  return 'stored';
+end
+$$;
+
+ALTER FUNCTION api.store_stripe_event(event_id text, body text, livemode boolean, api_version text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION store_stripe_event(event_id text, body text, livemode boolean, api_version text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.store_stripe_event(event_id text, body text, livemode boolean, api_version text) IS 'Keeps an event whose signature was good, as it came, once. livemode and api_version are the server''s own: an event of the other mode, another account or context is kept for review. Returns stored, repeated, or pending (known, not applied yet). Spec 6.4, 6.5.';
+
+--
+-- Name: stripe_limits(); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.stripe_limits(OUT max_rps integer) RETURNS integer
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT s.stripe_max_rps
+    FROM public.settings s;
+END;
+
+ALTER FUNCTION api.stripe_limits(OUT max_rps integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION stripe_limits(OUT max_rps integer); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.stripe_limits(OUT max_rps integer) IS 'How many requests a second a server may send to Stripe (settings.stripe_max_rps). Spec 6.4.';
+
+--
 -- Name: affordable_tokens(bigint, integer, numeric, numeric); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -3499,19 +4931,283 @@ ALTER FUNCTION core.affordable_tokens(credits bigint, tokens_per_credit integer,
 COMMENT ON FUNCTION core.affordable_tokens(credits bigint, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric) IS 'The most tokens that so many credits can pay for: the inverse of core.charge_for. 0 if they pay for nothing. Spec 1.5.';
 
 --
--- Name: apply_refund(uuid, uuid, numeric, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: stripe_events; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.apply_refund(user_id uuid, purchase_id uuid, refunded_total numeric, now timestamp with time zone) RETURNS bigint
+CREATE TABLE public.stripe_events (
+    id text NOT NULL,
+    type text NOT NULL,
+    created bigint NOT NULL,
+    livemode boolean NOT NULL,
+    api_version text,
+    body text,
+    status text NOT NULL,
+    same_version boolean NOT NULL,
+    user_id uuid,
+    attempts integer DEFAULT 0 NOT NULL,
+    error text,
+    received_at timestamp with time zone NOT NULL,
+    applied_at timestamp with time zone,
+    CONSTRAINT stripe_events_status_check CHECK ((status = ANY (ARRAY['received'::text, 'applied'::text, 'ignored'::text, 'needs_review'::text])))
+);
+
+ALTER TABLE public.stripe_events OWNER TO prpm_owner;
+
+--
+-- Name: TABLE stripe_events; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.stripe_events IS 'ops. The webhook''s inbox: each event as it came, once, and what became of it (spec 6.4).';
+
+--
+-- Name: COLUMN stripe_events.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_events.id IS 'Stripe''s id of the event.';
+
+--
+-- Name: COLUMN stripe_events.type; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_events.type IS 'Such as payment_intent.succeeded.';
+
+--
+-- Name: COLUMN stripe_events.created; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_events.created IS 'Stripe''s time of it, Unix seconds.';
+
+--
+-- Name: COLUMN stripe_events.livemode; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_events.livemode IS 'Stripe''s mode.';
+
+--
+-- Name: COLUMN stripe_events.api_version; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_events.api_version IS 'Version of the API that its object is written in.';
+
+--
+-- Name: COLUMN stripe_events.body; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_events.body IS 'As it was received; its signature was good. Dropped with age.';
+
+--
+-- Name: COLUMN stripe_events.status; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_events.status IS 'received (not applied yet), applied, ignored, or needs_review: a person has to look, see error.';
+
+--
+-- Name: COLUMN stripe_events.same_version; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_events.same_version IS 'Its object can be read as it is; else it is fetched.';
+
+--
+-- Name: COLUMN stripe_events.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_events.user_id IS 'Whose it is, once known.';
+
+--
+-- Name: COLUMN stripe_events.attempts; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_events.attempts IS 'How often it failed.';
+
+--
+-- Name: COLUMN stripe_events.error; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_events.error IS 'Why it failed, was ignored, or needs review.';
+
+--
+-- Name: COLUMN stripe_events.received_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_events.received_at IS 'When it came.';
+
+--
+-- Name: COLUMN stripe_events.applied_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_events.applied_at IS 'When its effect was booked.';
+
+--
+-- Name: apply_event(uuid, public.stripe_events, jsonb, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.apply_event(user_id uuid, event public.stripe_events, object jsonb, payment text, now timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if event.type like 'customer.subscription.%' then
+    if event.same_version then
+      return core.take_subscription(user_id, object, event.created, null, null, event.livemode, now);
+    end if;
+    perform core.want_work('fetch_subscription', object ->> 'id', user_id);
+  elsif event.type = 'payment_intent.succeeded' then
+    if event.same_version then
+      return core.take_payment(user_id, object, null, now);
+    end if;
+    perform core.want_work('fetch_payment', payment, user_id);
+  elsif event.type = 'invoice.paid' then
+    perform core.want_work('fetch_invoice', object ->> 'id', user_id); -- with the payment that paid it
+  elsif event.type in ('invoice.payment_failed', 'invoice.payment_action_required') then
+    perform core.want_work('fetch_subscription', id, user_id)
+    from coalesce(object #>> '{parent,subscription_details,subscription}') id
+    where id is not null;
+  elsif event.type in ('charge.refunded', 'refund.created', 'refund.updated', 'refund.failed') then
+    if payment is not null then
+      perform core.want_work('fetch_refunds', payment, user_id);
+    end if;
+  elsif event.type like 'charge.dispute.%' then
+    if payment is not null then
+      perform core.want_work('fetch_disputes', payment, user_id);
+    end if;
+  elsif event.type in ('checkout.session.completed', 'checkout.session.async_payment_succeeded') then
+    perform core.end_session(user_id, object ->> 'id', 'complete');
+    if object ->> 'mode' = 'payment' and object ->> 'payment_status' = 'paid' and payment is not null then
+      perform core.want_work('fetch_payment', payment, user_id);
+    end if;
+  elsif event.type = 'checkout.session.expired' then
+    perform core.end_session(user_id, object ->> 'id', 'expired');
+  elsif event.type = 'checkout.session.async_payment_failed' then
+    update public.purchases p set status = 'failed'
+    where p.user_id = apply_event.user_id and p.stripe_checkout_session_id = object ->> 'id' and p.status = 'pending';
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION core.apply_event(user_id uuid, event public.stripe_events, object jsonb, payment text, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION apply_event(user_id uuid, event public.stripe_events, object jsonb, payment text, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.apply_event(user_id uuid, event public.stripe_events, object jsonb, payment text, now timestamp with time zone) IS 'What an event tells of one of our users, by its type: booked from its own object where that says all, else fetched. Returns why a person has to look at it, or null. The caller holds the user''s row. Spec 6.3, 6.4.';
+
+--
+-- Name: apply_object(uuid, text, text, bigint, timestamp with time zone, jsonb, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.apply_object(user_id uuid, kind text, key text, ticket bigint, fetched_at timestamp with time zone, result jsonb, now timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  case kind
+    when 'fetch_subscription', 'update_subscription', 'cancel_subscription' then
+      return core.take_subscription(user_id, result, null, ticket, fetched_at, (result ->> 'livemode')::boolean, now);
+    when 'fetch_invoice' then
+      return core.take_invoice(user_id, result, result #>> '{payments,data,0,payment,payment_intent}', now);
+    when 'fetch_payment' then
+      return core.take_payment(user_id, result, null, now);
+    when 'fetch_payment_invoice' then
+      return core.take_invoice_payments(user_id, key, result, now);
+    when 'fetch_session_of_payment' then
+      return core.take_sessions(user_id, key, result, now);
+    when 'fetch_refunds' then
+      perform core.take_reversals(user_id, key, 'refund', result -> 'refunds', now);
+    when 'fetch_disputes' then
+      perform core.take_reversals(user_id, key, 'dispute', result -> 'disputes', now);
+    when 'refund_payment' then
+      perform core.take_reversals(user_id, key, 'refund', jsonb_build_array(result), now);
+    else
+      null; -- expire_session: what it did is known
+  end case;
+  return null;
+end
+$$;
+
+ALTER FUNCTION core.apply_object(user_id uuid, kind text, key text, ticket bigint, fetched_at timestamp with time zone, result jsonb, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION apply_object(user_id uuid, kind text, key text, ticket bigint, fetched_at timestamp with time zone, result jsonb, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.apply_object(user_id uuid, kind text, key text, ticket bigint, fetched_at timestamp with time zone, result jsonb, now timestamp with time zone) IS 'Applies what Stripe answered to a piece of work, by its kind. Returns why a person has to look at it, or null. The caller holds the user''s row. Spec 6.4.';
+
+--
+-- Name: apply_period_refund(uuid, text, timestamp with time zone, numeric, numeric, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.apply_period_refund(user_id uuid, subscription_id text, period_start timestamp with time zone, refunded_total numeric, disputed_total numeric, now timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  period public.subscription_periods;
+  key text := apply_period_refund.subscription_id || '/' || extract(epoch from apply_period_refund.period_start)::bigint;
+  gone numeric;
+  wanted bigint;
+  taken bigint;
+  lots uuid[];
+begin
+  perform from public.users u where u.id = apply_period_refund.user_id for no key update;
+  select p.* into period from public.subscription_periods p
+  where p.user_id = apply_period_refund.user_id and p.subscription_id = apply_period_refund.subscription_id
+    and p.period_start = apply_period_refund.period_start;
+  if not found or period.paid_amount = 0 then
+    return 0;
+  end if;
+
+  gone := least(period.paid_amount, apply_period_refund.refunded_total + apply_period_refund.disputed_total);
+  wanted := floor(period.credits * gone / period.paid_amount) - period.credits_taken_back;
+  lots := array(
+    select l.id from public.credit_lots l
+    where l.user_id = apply_period_refund.user_id and l.source in ('subscription', 'rollover') and l.source_id = key
+    order by l.source desc
+  );
+  taken := core.take_back(
+    apply_period_refund.user_id, lots, wanted, apply_period_refund.now, subscription_id => period.subscription_id,
+    why => case
+      when wanted < 0 then 'A refund or dispute of the subscription no longer stands: credits given back'
+      else 'Refunded ' || apply_period_refund.refunded_total || ' and disputed ' || apply_period_refund.disputed_total
+        || ' of the ' || period.paid_amount || ' dollars of the period from ' || to_char(period.period_start at time zone 'UTC', 'YYYY-MM-DD')
+    end
+  );
+
+  update public.subscription_periods p
+  set
+    refunded_amount = apply_period_refund.refunded_total,
+    disputed_amount = apply_period_refund.disputed_total,
+    credits_taken_back = p.credits_taken_back + taken,
+    shortfall = greatest(0, wanted - taken)
+  where p.user_id = period.user_id and p.subscription_id = period.subscription_id and p.period_start = period.period_start;
+  perform core.refresh_lots(apply_period_refund.user_id);
+  return taken;
+end
+$$;
+
+ALTER FUNCTION core.apply_period_refund(user_id uuid, subscription_id text, period_start timestamp with time zone, refunded_total numeric, disputed_total numeric, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION apply_period_refund(user_id uuid, subscription_id text, period_start timestamp with time zone, refunded_total numeric, disputed_total numeric, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.apply_period_refund(user_id uuid, subscription_id text, period_start timestamp with time zone, refunded_total numeric, disputed_total numeric, now timestamp with time zone) IS 'The same for the payment of a subscription''s period: floor(credits × gone / paid) are taken back from that period''s monthly lot, then from the rollover made of it. Returns the credits taken now (negative: given back); 0 for a period that is unknown or cost nothing. Locks the user''s row. Spec 4.5, 4.6.';
+
+--
+-- Name: apply_refund(uuid, uuid, numeric, timestamp with time zone, numeric); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.apply_refund(user_id uuid, purchase_id uuid, refunded_total numeric, now timestamp with time zone, disputed_total numeric DEFAULT 0) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 declare
   purchase public.purchases;
+  gone numeric;
   wanted bigint;
-  lot uuid;
-  free bigint;
   taken bigint;
+  lots uuid[];
 begin
   perform from public.users u where u.id = apply_refund.user_id for no key update;
   select p.* into purchase from public.purchases p where p.user_id = apply_refund.user_id and p.id = apply_refund.purchase_id;
@@ -3524,35 +5220,32 @@ begin
   end if;
 
   if purchase.paid_at is null then
-    update public.purchases p set refunded_amount = apply_refund.refunded_total
+    update public.purchases p
+    set refunded_amount = apply_refund.refunded_total, disputed_amount = apply_refund.disputed_total
     where p.user_id = apply_refund.user_id and p.id = purchase.id;
     return 0;
   end if;
 
-  wanted := floor(purchase.credits * apply_refund.refunded_total / purchase.paid_amount) - purchase.credits_taken_back;
-  select h.lot_id, h.remaining - h.held into lot, free
-  from public.users u, public.credit_lots l, core.held_in_lots(u.id, u.held_included, u.held_purchased) h
-  where u.id = apply_refund.user_id and l.user_id = u.id and l.source = 'purchase' and l.source_id = purchase.id::text and h.lot_id = l.id;
-  taken := least(wanted, coalesce(free, 0));
-
-  if taken > 0 then
-    perform core.move_credits(
-      apply_refund.user_id, lot, 'refund', 'lot', 'clawed_back', taken, apply_refund.now,
-      purchase_id => purchase.id, description => 'Refund of ' || apply_refund.refunded_total || ' dollars of pack ' || purchase.pack
-    );
-  elsif taken < 0 then
-    select l.id into strict lot
-    from public.credit_lots l
-    where l.user_id = apply_refund.user_id and l.source = 'purchase' and l.source_id = purchase.id::text;
-    perform core.move_credits(
-      apply_refund.user_id, lot, 'refund', 'clawed_back', 'lot', -taken, apply_refund.now,
-      purchase_id => purchase.id, description => 'A refund failed: credits given back'
-    );
-  end if;
+  gone := least(purchase.paid_amount, apply_refund.refunded_total + apply_refund.disputed_total);
+  wanted := floor(purchase.credits * gone / purchase.paid_amount) - purchase.credits_taken_back;
+  lots := array(
+    select l.id from public.credit_lots l
+    where l.user_id = apply_refund.user_id and l.source = 'purchase' and l.source_id = purchase.id::text
+  );
+  taken := core.take_back(
+    apply_refund.user_id, lots, wanted, apply_refund.now, purchase_id => purchase.id,
+    why => case
+      when wanted < 0 then 'A refund or dispute of pack ' || purchase.pack || ' no longer stands: credits given back'
+      when apply_refund.disputed_total > 0 then 'Refunded ' || apply_refund.refunded_total || ' and disputed ' || apply_refund.disputed_total
+        || ' of the ' || purchase.paid_amount || ' dollars of pack ' || purchase.pack
+      else 'Refund of ' || apply_refund.refunded_total || ' dollars of pack ' || purchase.pack
+    end
+  );
 
   update public.purchases p
   set
     refunded_amount = apply_refund.refunded_total,
+    disputed_amount = apply_refund.disputed_total,
     credits_taken_back = p.credits_taken_back + taken,
     shortfall = greatest(0, wanted - taken),
     status = case
@@ -3566,13 +5259,13 @@ begin
 end
 $$;
 
-ALTER FUNCTION core.apply_refund(user_id uuid, purchase_id uuid, refunded_total numeric, now timestamp with time zone) OWNER TO prpm_owner;
+ALTER FUNCTION core.apply_refund(user_id uuid, purchase_id uuid, refunded_total numeric, now timestamp with time zone, disputed_total numeric) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION apply_refund(user_id uuid, purchase_id uuid, refunded_total numeric, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION apply_refund(user_id uuid, purchase_id uuid, refunded_total numeric, now timestamp with time zone, disputed_total numeric); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.apply_refund(user_id uuid, purchase_id uuid, refunded_total numeric, now timestamp with time zone) IS 'Makes a purchase''s books agree with the US dollars refunded of it in all: floor(credits × refunded / paid) are taken back from its own lot, never below what running runs hold; what is already spent stays a shortfall of the purchase. A smaller total than before gives back. Returns the credits taken now (negative: given back). Errors: PR404, PR400. Locks the user''s row. Spec 4.5, 4.6.';
+COMMENT ON FUNCTION core.apply_refund(user_id uuid, purchase_id uuid, refunded_total numeric, now timestamp with time zone, disputed_total numeric) IS 'Makes a purchase''s books agree with the US dollars refunded of it in all, and those disputed (open or lost): floor(credits × gone / paid) are taken back from its own lot, never what running runs hold; what is already spent stays a shortfall of the purchase. A smaller total than before gives back. Returns the credits taken now (negative: given back). Errors: PR404, PR400. Locks the user''s row. Spec 4.5, 4.6.';
 
 --
 -- Name: audit_lots(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -3620,9 +5313,11 @@ begin
         case l.kind when 'monthly' then 1 when 'rollover' then 2 when 'signup' then 3 when 'bonus' then 4 else 5 end,
         l.expires_at, l.created_at, l.id
       ))[1] as first_lot,
-      bool_or(p.shortfall > 0) as is_owed
+      bool_or(p.shortfall > 0 or q.shortfall > 0) as is_owed
     from public.credit_lots l
     left join public.purchases p on l.source = 'purchase' and p.user_id = l.user_id and p.id::text = l.source_id
+    left join public.subscription_periods q on l.source in ('subscription', 'rollover') and q.user_id = l.user_id
+      and q.subscription_id || '/' || extract(epoch from q.period_start)::bigint = l.source_id
     where l.remaining > 0 and (only_user is null or l.user_id = only_user)
     group by l.user_id
   ) f on f.user_id = u.id
@@ -3645,6 +5340,73 @@ ALTER FUNCTION core.audit_lots(only_user uuid) OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.audit_lots(only_user uuid) IS 'Part of ops.audit_books: what each lot was granted and has left by its transfers, and what users'' rows say of their lots. null: all users. Spec 4.1, 4.2.';
 
 --
+-- Name: audit_periods(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.audit_periods(only_user uuid) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $$
+#variable_conflict use_column
+begin
+  return query
+  select p.user_id, problem.check_name, 'period ' || rule.key, problem.expected, problem.actual
+  from public.subscription_periods p
+  cross join lateral (
+    select
+      p.subscription_id || '/' || extract(epoch from p.period_start)::bigint as key,
+      case
+        when p.paid_amount > 0 then floor(p.credits * least(p.paid_amount, p.refunded_amount + p.disputed_amount) / p.paid_amount)
+        else 0
+      end as owed
+  ) rule
+  left join public.credit_lots granted on granted.user_id = p.user_id and granted.source = 'subscription' and granted.source_id = rule.key
+  cross join lateral (
+    select
+      coalesce(sum(t.amount) filter (where t.credit = 'clawed_back'), 0)
+        - coalesce(sum(t.amount) filter (where t.debit = 'clawed_back'), 0) as taken_back
+    from public.credit_lots l
+    join public.credit_transactions t on t.user_id = l.user_id and t.lot_id = l.id and t.type = 'refund'
+    where l.user_id = p.user_id and l.source in ('subscription', 'rollover') and l.source_id = rule.key
+  ) f
+  cross join lateral (values
+    ('period_credits', coalesce(granted.granted, 0)::text, p.credits::text),
+    ('period_state', case when p.paid_at is null then 'due' else 'paid' end, p.state),
+    ('period_taken_back', f.taken_back::text, p.credits_taken_back::text),
+    ('period_refund', rule.owed::text, (p.credits_taken_back + p.shortfall)::text)
+  ) problem (check_name, expected, actual)
+  where (only_user is null or p.user_id = only_user) and problem.expected is distinct from problem.actual;
+
+  -- What was refunded and disputed of each, by the refunds and disputes that stand.
+  return query
+  select x.user_id, 'reversed_amount', x.object, x.expected::text, x.actual::text
+  from (
+    select
+      pay.user_id,
+      coalesce('purchase ' || pay.purchase_id, 'period ' || pay.subscription_id || '/' || extract(epoch from pay.period_start)::bigint) as object,
+      least(pay.paid_amount, r.refunded) + r.disputed as expected,
+      coalesce(p.refunded_amount + p.disputed_amount, q.refunded_amount + q.disputed_amount, 0) as actual
+    from public.payments pay
+    cross join lateral core.reversed_of(pay.user_id, pay.id) r
+    left join public.purchases p on p.user_id = pay.user_id and p.id = pay.purchase_id
+    left join public.subscription_periods q
+      on q.user_id = pay.user_id and q.subscription_id = pay.subscription_id and q.period_start = pay.period_start
+    where pay.kind <> 'unknown' and pay.needs_review is null and (only_user is null or pay.user_id = only_user)
+  ) x
+  where x.expected <> x.actual;
+end
+$$;
+
+ALTER FUNCTION core.audit_periods(only_user uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION audit_periods(only_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.audit_periods(only_user uuid) IS 'Part of ops.audit_books: of each paid period what was granted, that credits taken back and shortfall are together floor(credits × (refunded + disputed) / paid), and of each payment that those are its refunds and disputes that stand. null: all users. Spec 4.3, 4.6.';
+
+--
 -- Name: audit_purchases(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -3661,7 +5423,7 @@ begin
   cross join lateral (
     select
       p.paid_at is not null as is_paid,
-      case when p.paid_at is not null then floor(p.credits * p.refunded_amount / p.paid_amount) else 0 end as owed
+      case when p.paid_at is not null then floor(p.credits * least(p.paid_amount, p.refunded_amount + p.disputed_amount) / p.paid_amount) else 0 end as owed
   ) rule
   left join (
     select
@@ -3700,7 +5462,7 @@ ALTER FUNCTION core.audit_purchases(only_user uuid) OWNER TO prpm_owner;
 -- Name: FUNCTION audit_purchases(only_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.audit_purchases(only_user uuid) IS 'Part of ops.audit_books: of each purchase what was granted, and that credits taken back and shortfall are together floor(credits × refunded / paid). null: all users. Spec 4.6.';
+COMMENT ON FUNCTION core.audit_purchases(only_user uuid) IS 'Part of ops.audit_books: of each purchase what was granted, and that credits taken back and shortfall are together floor(credits × (refunded + disputed) / paid). null: all users. Spec 4.6.';
 
 --
 -- Name: audit_references(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -3946,7 +5708,7 @@ begin
   from public.credit_transactions t
   where (only_user is null or t.user_id = only_user) and not coalesce(case t.type
     when 'spend' then t.debit = 'lot' and t.credit = 'spent' and t.run_id is not null
-    when 'expire' then t.debit = 'lot' and t.credit = 'expired'
+    when 'expire' then t.debit = 'lot' and t.credit = 'expired' or t.debit = 'expired' and t.credit = 'lot'
     when 'rollover' then t.debit = 'lot' and t.credit = 'issued' or t.debit = 'issued' and t.credit = 'lot'
     when 'refund' then
       t.debit = 'lot' and t.credit = 'clawed_back' or t.debit = 'clawed_back' and t.credit = 'lot'
@@ -4546,6 +6308,36 @@ ALTER FUNCTION core.count_refusal(user_id uuid, refusal json, now timestamp with
 COMMENT ON FUNCTION core.count_refusal(user_id uuid, refusal json, now timestamp with time zone) IS 'Counts a refusal by user, reason and hour. The caller holds the user''s row. Spec 3.7.';
 
 --
+-- Name: count_sale(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.count_sale(user_id uuid, now timestamp with time zone) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  per_minute integer := (select x.purchases_per_minute from public.settings x);
+  window_left record;
+begin
+  select x.* into window_left from core.count_in_window(count_sale.user_id, 'purchase', per_minute) x;
+  if window_left.allowed then
+    return null;
+  end if;
+  return core.describe_refusal('rate_limited', 429,
+    format('At most %s purchases a minute. Try again in %s seconds.', per_minute, window_left.reset), now,
+    per_minute, unit => 'purchases', retry_at => now + window_left.reset * interval '1 second');
+end
+$$;
+
+ALTER FUNCTION core.count_sale(user_id uuid, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION count_sale(user_id uuid, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.count_sale(user_id uuid, now timestamp with time zone) IS 'Counts a checkout that is to be made in the user''s minute (settings.purchases_per_minute) and returns why it may not, or null. Spec 3.6.';
+
+--
 -- Name: cover_overrun(bigint, bigint, bigint, boolean, bigint, bigint); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -4991,7 +6783,7 @@ begin
   update public.credit_lots l
   set expires_at = least(l.expires_at, end_subscription.at)
   where l.user_id = end_subscription.user_id and l.source = 'subscription'
-    and starts_with(l.source_id, end_subscription.subscription_id || '/') and l.remaining > 0;
+    and starts_with(l.source_id, end_subscription.subscription_id || '/');
   perform core.tidy_lots(end_subscription.user_id, end_subscription.now);
 end
 $$;
@@ -5298,10 +7090,10 @@ ALTER FUNCTION core.grant_lot(user_id uuid, kind text, amount bigint, type text,
 COMMENT ON FUNCTION core.grant_lot(user_id uuid, kind text, amount bigint, type text, source text, source_id text, now timestamp with time zone, expires_at timestamp with time zone, paid_per_credit numeric, period_start timestamp with time zone, period_end timestamp with time zone, purchase_id uuid, subscription_id text, description text, actor text) IS 'Gives a user a lot of credits, once for each (source, source_id), whoever calls and however often. Returns the lot''s id; null where the amount is 0. Locks the user''s row. Spec 4.1, 4.2.';
 
 --
--- Name: grant_period(uuid, text, text, timestamp with time zone, timestamp with time zone, numeric, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: grant_period(uuid, text, text, timestamp with time zone, timestamp with time zone, numeric, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone) RETURNS uuid
+CREATE FUNCTION core.grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS uuid
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
@@ -5311,6 +7103,7 @@ declare
   key text := grant_period.subscription_id || '/' || extract(epoch from grant_period.period_start)::bigint;
   old record;
   lot_id uuid;
+  next_start timestamptz;
   rollover_id uuid := gen_random_uuid();
 begin
   select p.monthly_credits into strict allocation from public.plans p where p.plan = grant_period.plan;
@@ -5325,37 +7118,62 @@ begin
   end if;
 
   for old in
-    select l.id, l.kind
+    select l.id, l.kind, l.rolls_into, l.period_end
     from public.credit_lots l
-    where l.user_id = grant_period.user_id and l.kind in ('rollover', 'monthly') and l.remaining > 0
+    -- Empty ones too: a refund that fails may give back to them.
+    where l.user_id = grant_period.user_id and l.kind in ('rollover', 'monthly')
       and l.period_start < grant_period.period_start
     order by l.kind desc
   loop
     update public.credit_lots l
     set
       expires_at = least(l.expires_at, grant_period.period_start),
-      rolls_into = case when l.kind = 'monthly' and l.period_end > grant_period.period_start - interval '1 day' then rollover_id end
+      rolls_into = coalesce(
+        l.rolls_into, case when l.kind = 'monthly' and l.period_end > grant_period.period_start - interval '1 day' then rollover_id end
+      )
     where l.user_id = grant_period.user_id and l.id = old.id;
+
+    -- We hear of it late, but it was paid in time: what has expired of the period before rolls over all the same.
+    if old.kind = 'monthly' and old.rolls_into is null and old.period_end > grant_period.period_start - interval '1 day'
+      and coalesce(grant_period.paid_at, grant_period.now) <= old.period_end + grace * interval '24 hours'
+    then
+      perform core.restore_expired(grant_period.user_id, old.id, grant_period.now);
+    end if;
   end loop;
   perform core.tidy_lots(grant_period.user_id, grant_period.now);
 
-  return core.grant_lot(
+  lot_id := core.grant_lot(
     grant_period.user_id, 'monthly', allocation, 'monthly', 'subscription', key, grant_period.now,
     expires_at => grant_period.period_end + grace * interval '24 hours',
     paid_per_credit => coalesce(round(grant_period.paid / nullif(allocation, 0), 6), 0),
     period_start => grant_period.period_start, period_end => grant_period.period_end,
     subscription_id => grant_period.subscription_id, description => 'Monthly credits of ' || grant_period.plan
   );
+
+  -- Heard of late: a later period was granted already, so this one has rolled over by now.
+  select min(l.period_start) into next_start
+  from public.credit_lots l
+  where l.user_id = grant_period.user_id and l.source = 'subscription' and l.period_start > grant_period.period_start;
+  if next_start is not null then
+    update public.credit_lots l
+    set
+      expires_at = least(l.expires_at, next_start),
+      rolls_into = case when l.period_end > next_start - interval '1 day' then gen_random_uuid() end
+    where l.user_id = grant_period.user_id and l.id = lot_id;
+    perform core.tidy_lots(grant_period.user_id, grant_period.now);
+    perform core.tidy_lots(grant_period.user_id, grant_period.now); -- a rollover whose own time is over too
+  end if;
+  return lot_id;
 end
 $$;
 
-ALTER FUNCTION core.grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone) OWNER TO prpm_owner;
+ALTER FUNCTION core.grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone) IS 'Grants a paid billing period''s credits, once for each user, subscription and period start. What is left of the period before becomes one rollover lot, older rollover expires. paid is US dollars received for the period. Periods of one subscription are granted in their order. Returns the lot. Locks the user''s row. Spec 4.3.';
+COMMENT ON FUNCTION core.grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone) IS 'Grants a paid billing period''s credits, once for each user, subscription and period start. What is left of the period before becomes one rollover lot, older rollover expires. A period that is heard of after a later one rolls over at once. paid_at is when it was paid (null: now): where that was within the grace, what has expired since rolls over too. paid is US dollars received for the period. Returns the lot. Locks the user''s row. Spec 4.3.';
 
 --
 -- Name: grant_purchase(uuid, uuid, numeric, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -5387,8 +7205,10 @@ begin
   update public.purchases p
   set status = 'paid', paid_amount = grant_purchase.paid_amount, paid_at = grant_purchase.now
   where p.user_id = grant_purchase.user_id and p.id = purchase.id and p.paid_at is null;
-  if purchase.refunded_amount > 0 then
-    perform core.apply_refund(grant_purchase.user_id, purchase.id, purchase.refunded_amount, grant_purchase.now);
+  if purchase.refunded_amount + purchase.disputed_amount > 0 then
+    perform core.apply_refund(
+      grant_purchase.user_id, purchase.id, purchase.refunded_amount, grant_purchase.now, purchase.disputed_amount
+    );
   end if;
   return lot_id;
 end
@@ -5901,8 +7721,11 @@ CREATE TABLE public.purchases (
     stripe_checkout_session_id text,
     created_at timestamp with time zone NOT NULL,
     paid_at timestamp with time zone,
+    livemode boolean DEFAULT false NOT NULL,
+    disputed_amount numeric(12,2) DEFAULT 0 NOT NULL,
     CONSTRAINT purchases_credits_check CHECK ((credits > 0)),
     CONSTRAINT purchases_credits_taken_back_check CHECK ((credits_taken_back >= 0)),
+    CONSTRAINT purchases_disputed_amount_check CHECK ((disputed_amount >= (0)::numeric)),
     CONSTRAINT purchases_paid_amount_check CHECK ((paid_amount > (0)::numeric)),
     CONSTRAINT purchases_price_check CHECK ((price > (0)::numeric)),
     CONSTRAINT purchases_refunded_amount_check CHECK ((refunded_amount >= (0)::numeric)),
@@ -5970,7 +7793,7 @@ COMMENT ON COLUMN public.purchases.refunded_amount IS 'US dollars of refunds tha
 -- Name: COLUMN purchases.credits_taken_back; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.purchases.credits_taken_back IS 'Credits taken back from its lot for refunds.';
+COMMENT ON COLUMN public.purchases.credits_taken_back IS 'Credits taken back from its lot for refunds and disputes.';
 
 --
 -- Name: COLUMN purchases.shortfall; Type: COMMENT; Schema: public; Owner: prpm_owner
@@ -6003,6 +7826,152 @@ COMMENT ON COLUMN public.purchases.created_at IS 'When it was begun.';
 COMMENT ON COLUMN public.purchases.paid_at IS 'When it was paid.';
 
 --
+-- Name: COLUMN purchases.livemode; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.purchases.livemode IS 'Stripe''s mode that it belongs to.';
+
+--
+-- Name: COLUMN purchases.disputed_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.purchases.disputed_amount IS 'US dollars of disputes that are open or lost.';
+
+--
+-- Name: subscription_periods; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.subscription_periods (
+    user_id uuid NOT NULL,
+    subscription_id text NOT NULL,
+    period_start timestamp with time zone NOT NULL,
+    period_end timestamp with time zone NOT NULL,
+    plan text NOT NULL,
+    state text NOT NULL,
+    invoice_id text,
+    payment_id text,
+    credits bigint DEFAULT 0 NOT NULL,
+    paid_amount numeric(12,2) DEFAULT 0 NOT NULL,
+    refunded_amount numeric(12,2) DEFAULT 0 NOT NULL,
+    disputed_amount numeric(12,2) DEFAULT 0 NOT NULL,
+    credits_taken_back bigint DEFAULT 0 NOT NULL,
+    shortfall bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    paid_at timestamp with time zone,
+    CONSTRAINT subscription_periods_credits_check CHECK ((credits >= 0)),
+    CONSTRAINT subscription_periods_credits_taken_back_check CHECK ((credits_taken_back >= 0)),
+    CONSTRAINT subscription_periods_disputed_amount_check CHECK ((disputed_amount >= (0)::numeric)),
+    CONSTRAINT subscription_periods_paid_amount_check CHECK ((paid_amount >= (0)::numeric)),
+    CONSTRAINT subscription_periods_refunded_amount_check CHECK ((refunded_amount >= (0)::numeric)),
+    CONSTRAINT subscription_periods_shortfall_check CHECK ((shortfall >= 0)),
+    CONSTRAINT subscription_periods_state_check CHECK ((state = ANY (ARRAY['due'::text, 'paid'::text])))
+);
+
+ALTER TABLE public.subscription_periods OWNER TO prpm_owner;
+
+--
+-- Name: TABLE subscription_periods; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.subscription_periods IS 'per-user. Billing periods: due when Stripe has moved to them, paid when their invoice is; only paid ones grant (spec 4.3).';
+
+--
+-- Name: COLUMN subscription_periods.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.user_id IS 'Whose.';
+
+--
+-- Name: COLUMN subscription_periods.subscription_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.subscription_id IS 'Stripe''s id of the subscription.';
+
+--
+-- Name: COLUMN subscription_periods.period_start; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.period_start IS 'Start, by the invoice''s line or the subscription''s item.';
+
+--
+-- Name: COLUMN subscription_periods.period_end; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.period_end IS 'Its end.';
+
+--
+-- Name: COLUMN subscription_periods.plan; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.plan IS 'What was paid for in it.';
+
+--
+-- Name: COLUMN subscription_periods.state; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.state IS 'due: awaited; paid: by money, coupon or balance.';
+
+--
+-- Name: COLUMN subscription_periods.invoice_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.invoice_id IS 'Stripe''s id of the invoice that paid it.';
+
+--
+-- Name: COLUMN subscription_periods.payment_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.payment_id IS 'Stripe''s id of the payment intent, or null where no money was needed or it is not known yet.';
+
+--
+-- Name: COLUMN subscription_periods.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.credits IS 'Credits granted for it.';
+
+--
+-- Name: COLUMN subscription_periods.paid_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.paid_amount IS 'US dollars received for it.';
+
+--
+-- Name: COLUMN subscription_periods.refunded_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.refunded_amount IS 'US dollars of refunds that neither failed nor were canceled.';
+
+--
+-- Name: COLUMN subscription_periods.disputed_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.disputed_amount IS 'US dollars of disputes that are open or lost.';
+
+--
+-- Name: COLUMN subscription_periods.credits_taken_back; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.credits_taken_back IS 'Credits taken back for refunds and disputes.';
+
+--
+-- Name: COLUMN subscription_periods.shortfall; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.shortfall IS 'Credits that should have been taken back but were spent already.';
+
+--
+-- Name: COLUMN subscription_periods.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.created_at IS 'When it was first heard of.';
+
+--
+-- Name: COLUMN subscription_periods.paid_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.paid_at IS 'When it was known to be paid.';
+
+--
 -- Name: owes_credits(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -6010,10 +7979,13 @@ CREATE FUNCTION core.owes_credits(user_id uuid) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path TO ''
     BEGIN ATOMIC
- SELECT (EXISTS ( SELECT
+ SELECT ((EXISTS ( SELECT
             FROM (public.purchases p
               JOIN public.credit_lots l ON (((l.user_id = p.user_id) AND (l.source = 'purchase'::text) AND (l.source_id = (p.id)::text))))
-           WHERE ((p.user_id = owes_credits.user_id) AND (p.shortfall > 0) AND (l.remaining > 0)))) AS "exists";
+           WHERE ((p.user_id = owes_credits.user_id) AND (p.shortfall > 0) AND (l.remaining > 0)))) OR (EXISTS ( SELECT
+            FROM (public.subscription_periods p
+              JOIN public.credit_lots l ON (((l.user_id = p.user_id) AND (l.source = ANY (ARRAY['subscription'::text, 'rollover'::text])) AND (l.source_id = ((p.subscription_id || '/'::text) || (EXTRACT(epoch FROM p.period_start))::bigint)))))
+           WHERE ((p.user_id = owes_credits.user_id) AND (p.shortfall > 0) AND (l.remaining > 0)))));
 END;
 
 ALTER FUNCTION core.owes_credits(user_id uuid) OWNER TO prpm_owner;
@@ -6023,6 +7995,27 @@ ALTER FUNCTION core.owes_credits(user_id uuid) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.owes_credits(user_id uuid) IS 'True while a refund could take back more as soon as a run lets go of its hold. Spec 4.5, 4.6.';
+
+--
+-- Name: plan_of_price(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.plan_of_price(price_id text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT p.plan
+    FROM public.plans p
+   WHERE (p.stripe_price_id = plan_of_price.price_id);
+END;
+
+ALTER FUNCTION core.plan_of_price(price_id text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION plan_of_price(price_id text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.plan_of_price(price_id text) IS 'The plan that a price at Stripe sells; null for an unknown one. Spec 2.4.';
 
 --
 -- Name: put_suggested_inputs(uuid, uuid, json); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -6117,6 +8110,73 @@ ALTER FUNCTION core.record_change() OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.record_change() IS 'Trigger: writes to the audit log who changed a row by plain SQL, with the columns that changed, before and after. Its argument is the column that names the row. It only watches. Spec 12.';
+
+--
+-- Name: refresh_entitlement(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.refresh_entitlement(user_id uuid, now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  grace interval := (select s.grace_days * interval '24 hours' from public.settings s);
+  best record;
+  word text;
+  was_throttled boolean;
+begin
+  select x.until, x.tier_name into best
+  from (
+    select
+      p.tier_name,
+      case state.entitles
+        when 'trial' then s.trial_end
+        when 'while_paid' then paid.until + case when s.collection_paused then interval '0' else grace end
+        when 'grace' then greatest(paid.until, coalesce(s.unpaid_since, s.current_period_start) + grace)
+        when 'paid_out' then case when s.money_back then least(paid.until, s.ended_at) else paid.until end
+      end as until
+    from public.subscriptions s
+    join public.subscription_states state on state.status = s.status
+    left join lateral (
+      select max(q.period_end) as until, (array_agg(q.plan order by q.period_start desc))[1] as plan
+      from public.subscription_periods q
+      where q.user_id = s.user_id and q.subscription_id = s.id and q.state = 'paid'
+    ) paid on true
+    join public.plans p on p.plan = coalesce(paid.plan, s.plan)
+    where s.user_id = refresh_entitlement.user_id and not s.superseded
+      -- Who never paid a period has no plan, whatever Stripe calls the state.
+      and (state.entitles = 'trial' or paid.until is not null)
+  ) x
+  where x.until > refresh_entitlement.now
+  order by x.until desc, x.tier_name
+  limit 1;
+
+  select s.status into word
+  from public.subscriptions s
+  where s.user_id = refresh_entitlement.user_id and not s.superseded
+  order by s.stripe_created_at desc nulls last, s.id desc
+  limit 1;
+
+  update public.users u set
+    prpm_plus_status = case when best.until is not null then 'active' else word end,
+    plan_tier = case when best.until is not null then best.tier_name end,
+    entitled_until = best.until,
+    updated_at = refresh_entitlement.now
+  where u.id = refresh_entitlement.user_id
+  returning u.is_throttled into was_throttled;
+  if was_throttled then
+    perform core.judge_throttle(refresh_entitlement.user_id, refresh_entitlement.now);
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.refresh_entitlement(user_id uuid, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION refresh_entitlement(user_id uuid, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.refresh_entitlement(user_id uuid, now timestamp with time zone) IS 'Works out anew, from a user''s subscriptions and their paid periods, which tier they have and until when (users.plan_tier, entitled_until, prpm_plus_status), and lifts a throttle that no longer stands. The caller holds the user''s row. Spec 2.5.';
 
 --
 -- Name: refresh_lots(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -6381,6 +8441,44 @@ ALTER FUNCTION core.refuse_run(u public.users, l public.cost_limits_config, refu
 COMMENT ON FUNCTION core.refuse_run(u public.users, l public.cost_limits_config, refusal json, now timestamp with time zone) IS 'Stores what a refused attempt leaves behind and writes api.begin_run''s answer to it. The caller holds the user''s row. Spec 3.2, 3.6.';
 
 --
+-- Name: refuse_sale(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.refuse_sale(user_id uuid, now timestamp with time zone) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  s public.settings := (select x from public.settings x);
+begin
+  if not s.purchases_enabled then
+    return core.describe_refusal('purchases_disabled', 503, 'Nothing can be bought at the moment. Try again later.', now);
+  end if;
+  if exists (
+    select from public.reversals r
+    left join public.payments p on p.user_id = r.user_id and p.id = r.payment_id
+    left join public.purchases bought on bought.user_id = p.user_id and bought.id = p.purchase_id
+    left join public.subscription_periods period
+      on period.user_id = p.user_id and period.subscription_id = p.subscription_id and period.period_start = p.period_start
+    where r.user_id = refuse_sale.user_id and r.kind = 'dispute' and r.status = 'lost'
+      and coalesce(bought.shortfall, period.shortfall, 0) > 0
+  ) then
+    return core.describe_refusal('payment_disputed', 403,
+      'An earlier payment was disputed, and its credits had been spent. Ask the operator before you buy again.', now);
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION core.refuse_sale(user_id uuid, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION refuse_sale(user_id uuid, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.refuse_sale(user_id uuid, now timestamp with time zone) IS 'Why nothing can be sold to a user now: purchases are switched off, or a lost dispute left a shortfall. Null: nothing stands in the way. Spec 3.6, 4.6.';
+
+--
 -- Name: reopen_run(public.runs, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -6449,6 +8547,132 @@ ALTER FUNCTION core.reopen_run(r public.runs, now timestamp with time zone) OWNE
 --
 
 COMMENT ON FUNCTION core.reopen_run(r public.runs, now timestamp with time zone) IS 'Undoes what an expiry booked for a run, credits and cost, so that it can be settled by what it really used in the same transaction. Its hold is what is free by now. The caller holds the user''s row. Spec 5.3.';
+
+--
+-- Name: restore_expired(uuid, uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.restore_expired(user_id uuid, lot_id uuid, now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  expired bigint;
+begin
+  select sum(case when t.credit = 'expired' then t.amount else -t.amount end) into expired
+  from public.credit_transactions t
+  where t.user_id = restore_expired.user_id and t.lot_id = restore_expired.lot_id and t.type = 'expire';
+  if expired > 0 then
+    perform core.move_credits(
+      restore_expired.user_id, restore_expired.lot_id, 'expire', 'expired', 'lot', expired, restore_expired.now,
+      description => 'Had expired, but the next period was paid in time'
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.restore_expired(user_id uuid, lot_id uuid, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION restore_expired(user_id uuid, lot_id uuid, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.restore_expired(user_id uuid, lot_id uuid, now timestamp with time zone) IS 'Takes back that a lot''s credits had expired. The caller holds the user''s row and says what becomes of them. Spec 4.3.';
+
+--
+-- Name: reversals; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.reversals (
+    user_id uuid NOT NULL,
+    id text NOT NULL,
+    payment_id text NOT NULL,
+    kind text NOT NULL,
+    reversed_amount numeric(12,2) NOT NULL,
+    status text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT reversals_kind_check CHECK ((kind = ANY (ARRAY['refund'::text, 'dispute'::text]))),
+    CONSTRAINT reversals_reversed_amount_check CHECK ((reversed_amount >= (0)::numeric))
+);
+
+ALTER TABLE public.reversals OWNER TO prpm_owner;
+
+--
+-- Name: TABLE reversals; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.reversals IS 'per-user. Refunds and disputes by Stripe''s ids. What takes credits back is the sum of those that stand: their order never matters (spec 4.6).';
+
+--
+-- Name: COLUMN reversals.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.reversals.user_id IS 'Whose payment.';
+
+--
+-- Name: COLUMN reversals.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.reversals.id IS 'Stripe''s id of the refund or dispute.';
+
+--
+-- Name: COLUMN reversals.payment_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.reversals.payment_id IS 'Stripe''s id of the payment intent.';
+
+--
+-- Name: COLUMN reversals.kind; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.reversals.kind IS 'refund or dispute.';
+
+--
+-- Name: COLUMN reversals.reversed_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.reversals.reversed_amount IS 'US dollars.';
+
+--
+-- Name: COLUMN reversals.status; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.reversals.status IS 'Stripe''s own word.';
+
+--
+-- Name: COLUMN reversals.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.reversals.created_at IS 'First sight.';
+
+--
+-- Name: COLUMN reversals.updated_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.reversals.updated_at IS 'Last change.';
+
+--
+-- Name: reversed_of(uuid, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.reversed_of(user_id uuid, payment_id text, OUT refunded numeric, OUT disputed numeric) RETURNS record
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT COALESCE(sum(r.reversed_amount) FILTER (WHERE ((r.kind = 'refund'::text) AND (r.status <> ALL (ARRAY['failed'::text, 'canceled'::text])))), (0)::numeric) AS "coalesce",
+     COALESCE(sum(r.reversed_amount) FILTER (WHERE ((r.kind = 'dispute'::text) AND (r.status <> ALL (ARRAY['won'::text, 'prevented'::text, 'warning_closed'::text, 'warning_needs_response'::text, 'warning_under_review'::text])))), (0)::numeric) AS "coalesce"
+    FROM public.reversals r
+   WHERE ((r.user_id = reversed_of.user_id) AND (r.payment_id = reversed_of.payment_id));
+END;
+
+ALTER FUNCTION core.reversed_of(user_id uuid, payment_id text, OUT refunded numeric, OUT disputed numeric) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION reversed_of(user_id uuid, payment_id text, OUT refunded numeric, OUT disputed numeric); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.reversed_of(user_id uuid, payment_id text, OUT refunded numeric, OUT disputed numeric) IS 'US dollars of a payment that refunds took (those neither failed nor canceled), and that disputes hold or took (not won, prevented or a mere warning). Spec 4.6.';
 
 --
 -- Name: roll_over(uuid, uuid, bigint, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -6541,6 +8765,41 @@ ALTER FUNCTION core.settle_again(r public.runs, ending text, called boolean, inp
 COMMENT ON FUNCTION core.settle_again(r public.runs, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer, now timestamp with time zone) IS 'Answers a settlement of a run that has ended: the receipt as it stands. But if the run had been taken for dead (expired) and its server comes back with what really happened, that is booked in place of the expiry''s guess. The caller holds the user''s row. Spec 5.3.';
 
 --
+-- Name: settle_payment(uuid, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.settle_payment(user_id uuid, payment_id text, now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  payment public.payments;
+  gone record;
+begin
+  select p.* into payment from public.payments p where p.user_id = settle_payment.user_id and p.id = settle_payment.payment_id;
+  if not found or payment.needs_review is not null then
+    return;
+  end if;
+  select r.* into gone from core.reversed_of(payment.user_id, payment.id) r;
+  if payment.kind = 'pack' then
+    perform core.apply_refund(payment.user_id, payment.purchase_id, least(gone.refunded, payment.paid_amount), settle_payment.now, gone.disputed);
+  elsif payment.kind = 'subscription' then
+    perform core.apply_period_refund(
+      payment.user_id, payment.subscription_id, payment.period_start, least(gone.refunded, payment.paid_amount), gone.disputed, settle_payment.now
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.settle_payment(user_id uuid, payment_id text, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION settle_payment(user_id uuid, payment_id text, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.settle_payment(user_id uuid, payment_id text, now timestamp with time zone) IS 'Makes what a payment bought agree with its refunds and disputes that stand, in whatever order they became known. The caller holds the user''s row. Spec 4.6.';
+
+--
 -- Name: spend_lots(public.users, uuid, bigint, bigint, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -6602,6 +8861,561 @@ ALTER FUNCTION core.spend_lots(u public.users, run_id uuid, from_included bigint
 COMMENT ON FUNCTION core.spend_lots(u public.users, run_id uuid, from_included bigint, from_purchased bigint, now timestamp with time zone, OUT by_kind jsonb, OUT transaction_count bigint, OUT spend_lot uuid, OUT next_lot_expiry timestamp with time zone) IS 'Takes credits from a user''s lots in the order of spending, a transfer for each lot, and answers by kind what was taken, the last transfer''s number, and which lot is next. The caller holds the user''s row and stores the answer in it. Errors: PR500 if the lots hold less than the user''s figures say. Spec 4.1, 4.2.';
 
 --
+-- Name: supersede_doubles(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.supersede_doubles(user_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  later record;
+begin
+  for later in
+    select s.id
+    from public.subscriptions s
+    join public.subscription_states state on state.status = s.status and state.is_open
+    where s.user_id = supersede_doubles.user_id and not s.superseded
+    order by s.stripe_created_at, s.id
+    offset 1
+  loop
+    update public.subscriptions s set superseded = true where s.user_id = supersede_doubles.user_id and s.id = later.id;
+    perform core.want_work('cancel_subscription', later.id, supersede_doubles.user_id, '{"prorate": false}', is_write => true);
+    perform core.want_work('refund_payment', p.id, supersede_doubles.user_id,
+      jsonb_build_object('payment_intent', p.id, 'metadata', jsonb_build_object('reason', 'second subscription')), is_write => true)
+    from public.payments p
+    where p.user_id = supersede_doubles.user_id and p.subscription_id = later.id and p.paid_amount > 0;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION core.supersede_doubles(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION supersede_doubles(user_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.supersede_doubles(user_id uuid) IS 'Where a user has paid for two subscriptions, lets the later one be canceled and its payments be refunded. The caller holds the user''s row. Spec 6.1.';
+
+--
+-- Name: take_back(uuid, uuid[], bigint, timestamp with time zone, uuid, text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.take_back(user_id uuid, lots uuid[], wanted bigint, now timestamp with time zone, purchase_id uuid DEFAULT NULL::uuid, subscription_id text DEFAULT NULL::text, why text DEFAULT NULL::text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  u public.users;
+  lot record;
+  part bigint;
+  taken bigint := 0;
+begin
+  select x.* into strict u from public.users x where x.id = take_back.user_id;
+  if wanted > 0 then
+    for lot in
+      select h.lot_id, h.remaining - h.held as free
+      from core.held_in_lots(u.id, u.held_included, u.held_purchased) h
+      where h.lot_id = any (lots) and h.remaining > h.held
+      order by array_position(lots, h.lot_id)
+    loop
+      part := least(wanted - taken, lot.free);
+      exit when part = 0;
+      perform core.move_credits(
+        u.id, lot.lot_id, 'refund', 'lot', 'clawed_back', part, take_back.now,
+        purchase_id => take_back.purchase_id, subscription_id => take_back.subscription_id, description => why
+      );
+      taken := taken + part;
+    end loop;
+    -- What time has taken since was theirs to give back: a shortfall is what was spent, whenever we hear of it.
+    for lot in
+      select
+        t.lot_id,
+        sum(case when t.credit = 'expired' then t.amount else -t.amount end) as expired
+      from public.credit_transactions t
+      where t.user_id = u.id and t.type = 'expire' and t.lot_id = any (lots)
+      group by t.lot_id
+      having sum(case when t.credit = 'expired' then t.amount else -t.amount end) > 0
+      order by array_position(lots, t.lot_id)
+    loop
+      part := least(wanted - taken, lot.expired);
+      exit when part = 0;
+      perform core.move_credits(
+        u.id, lot.lot_id, 'expire', 'expired', 'lot', part, take_back.now,
+        subscription_id => take_back.subscription_id, description => 'Had expired; refunded instead'
+      );
+      perform core.move_credits(
+        u.id, lot.lot_id, 'refund', 'lot', 'clawed_back', part, take_back.now,
+        purchase_id => take_back.purchase_id, subscription_id => take_back.subscription_id, description => why
+      );
+      taken := taken + part;
+    end loop;
+  elsif wanted < 0 then
+    -- Given back to the lots that it was taken from, last taken first.
+    for lot in
+      select
+        t.lot_id,
+        sum(case when t.credit = 'clawed_back' then t.amount else -t.amount end) as owed,
+        max(t.id) as newest
+      from public.credit_transactions t
+      where t.user_id = u.id and t.type = 'refund' and 'clawed_back' in (t.debit, t.credit) and t.lot_id = any (lots)
+      group by t.lot_id
+      having sum(case when t.credit = 'clawed_back' then t.amount else -t.amount end) > 0
+      order by newest desc
+    loop
+      part := least(taken - wanted, lot.owed);
+      exit when part = 0;
+      perform core.move_credits(
+        u.id, lot.lot_id, 'refund', 'clawed_back', 'lot', part, take_back.now,
+        purchase_id => take_back.purchase_id, subscription_id => take_back.subscription_id, description => why
+      );
+      taken := taken - part;
+    end loop;
+  end if;
+  return taken;
+end
+$$;
+
+ALTER FUNCTION core.take_back(user_id uuid, lots uuid[], wanted bigint, now timestamp with time zone, purchase_id uuid, subscription_id text, why text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION take_back(user_id uuid, lots uuid[], wanted bigint, now timestamp with time zone, purchase_id uuid, subscription_id text, why text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.take_back(user_id uuid, lots uuid[], wanted bigint, now timestamp with time zone, purchase_id uuid, subscription_id text, why text) IS 'Takes credits out of these lots, in their order, never what running runs hold, then what had expired of them; wanted below 0 gives back what was taken from them. Returns the credits taken (negative: given back), at most what there is. The caller holds the user''s row and calls core.refresh_lots when done. Spec 4.5, 4.6.';
+
+--
+-- Name: take_invoice(uuid, jsonb, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.take_invoice(user_id uuid, invoice jsonb, payment_id text, now timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  subscription text := coalesce(invoice #>> '{parent,subscription_details,subscription,id}', invoice #>> '{parent,subscription_details,subscription}');
+  line jsonb;
+  bought text;
+  starts timestamptz;
+  ends timestamptz;
+  s public.subscriptions;
+  allocation bigint;
+  is_trial boolean;
+  paid numeric := (invoice ->> 'amount_paid')::numeric / 100;
+begin
+  if subscription is null then
+    return null;
+  end if;
+  select x.* into s from public.subscriptions x where x.user_id = take_invoice.user_id and x.id = subscription;
+  if not found then
+    perform core.want_work('fetch_subscription', subscription, take_invoice.user_id);
+  end if;
+  if invoice ->> 'status' <> 'paid' then
+    if invoice ->> 'status' = 'open' and (invoice ->> 'attempted')::boolean then
+      update public.subscriptions x set
+        unpaid_since = to_timestamp((invoice #>> '{status_transitions,finalized_at}')::bigint),
+        hosted_invoice_url = invoice ->> 'hosted_invoice_url'
+      where x.user_id = take_invoice.user_id and x.id = subscription;
+    end if;
+    return null;
+  end if;
+  if invoice ->> 'billing_reason' not in ('subscription_create', 'subscription_cycle') then
+    return null;
+  end if;
+
+  select l into line
+  from jsonb_array_elements(invoice #> '{lines,data}') l
+  where (l #>> '{parent,subscription_item_details,proration}')::boolean is false
+  order by (l #>> '{period,end}')::bigint desc
+  limit 1;
+  bought := core.plan_of_price(line #>> '{pricing,price_details,price}');
+  if bought is null then
+    return 'invoice ' || (invoice ->> 'id') || ' is for a price that no plan has';
+  end if;
+  starts := to_timestamp((line #>> '{period,start}')::bigint);
+  ends := to_timestamp((line #>> '{period,end}')::bigint);
+  is_trial := coalesce(s.trial_end > starts, false) or (s.id is null and paid = 0 and coalesce((line ->> 'amount')::bigint, 0) = 0);
+  if s.id is null and is_trial then
+    return null; -- told by the subscription, which is fetched
+  end if;
+
+  if s.superseded then
+    allocation := 0;
+  elsif is_trial then
+    select x.trial_credits into allocation from public.settings x;
+  else
+    select p.monthly_credits into allocation from public.plans p where p.plan = bought;
+  end if;
+  insert into public.subscription_periods as q
+    (user_id, subscription_id, period_start, period_end, plan, state, invoice_id, credits, paid_amount, created_at, paid_at)
+  values (
+    take_invoice.user_id, subscription, starts, ends, bought, 'paid', invoice ->> 'id', allocation, paid, take_invoice.now, take_invoice.now
+  )
+  on conflict on constraint subscription_periods_pkey do update set
+    state = 'paid', plan = excluded.plan, period_end = excluded.period_end, invoice_id = excluded.invoice_id, credits = excluded.credits,
+    paid_amount = excluded.paid_amount, paid_at = excluded.paid_at
+  where q.state = 'due';
+  if found and allocation > 0 then
+    perform core.grant_period(take_invoice.user_id, subscription, bought, starts, ends, paid, take_invoice.now,
+      paid_at => to_timestamp((invoice #>> '{status_transitions,paid_at}')::bigint));
+  end if;
+
+  if payment_id is not null then
+    update public.subscription_periods q set payment_id = take_invoice.payment_id
+    where q.user_id = take_invoice.user_id and q.subscription_id = subscription and q.period_start = starts and q.payment_id is null;
+    update public.payments p set kind = 'subscription', subscription_id = subscription, period_start = starts, needs_review = null
+    where p.user_id = take_invoice.user_id and p.id = take_invoice.payment_id and p.kind = 'unknown';
+    perform core.settle_payment(take_invoice.user_id, take_invoice.payment_id, take_invoice.now);
+    if s.superseded and found then
+      perform core.want_work('refund_payment', take_invoice.payment_id, take_invoice.user_id,
+        jsonb_build_object('payment_intent', take_invoice.payment_id, 'metadata', jsonb_build_object('reason', 'second subscription')), is_write => true);
+    end if;
+  end if;
+
+  update public.subscriptions x set
+    paid_until = greatest(x.paid_until, ends),
+    monthly_amount = case when ends >= coalesce(x.paid_until, ends) then paid else x.monthly_amount end,
+    unpaid_since = case when ends >= coalesce(x.current_period_end, ends) then null else x.unpaid_since end,
+    hosted_invoice_url = case when ends >= coalesce(x.current_period_end, ends) then null else x.hosted_invoice_url end,
+    updated_at = take_invoice.now
+  where x.user_id = take_invoice.user_id and x.id = subscription
+  returning x.* into s;
+  if s.status = 'canceled' then
+    perform core.end_subscription(
+      take_invoice.user_id, subscription, case when s.money_back then s.ended_at else s.paid_until end, take_invoice.now
+    );
+  end if;
+  perform core.refresh_entitlement(take_invoice.user_id, take_invoice.now);
+  return null;
+end
+$$;
+
+ALTER FUNCTION core.take_invoice(user_id uuid, invoice jsonb, payment_id text, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION take_invoice(user_id uuid, invoice jsonb, payment_id text, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.take_invoice(user_id uuid, invoice jsonb, payment_id text, now timestamp with time zone) IS 'Books a subscription''s invoice as Stripe tells it: a paid one that opened a period (no proration) pays that period and grants its credits, once; an open one that could not be collected starts the grace. The period is its line''s. payment_id is the payment intent that paid it, or null. Returns why a person has to look at it, or null. The caller holds the user''s row. Spec 4.3, 6.5.';
+
+--
+-- Name: take_invoice_payments(uuid, text, jsonb, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.take_invoice_payments(user_id uuid, payment_id text, result jsonb, now timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  invoice jsonb;
+begin
+  select x -> 'invoice' into invoice
+  from jsonb_array_elements(result -> 'invoice_payments') x
+  where x #>> '{invoice,parent,type}' = 'subscription_details'
+  limit 1;
+  if invoice is null then
+    perform core.want_work('fetch_session_of_payment', take_invoice_payments.payment_id, take_invoice_payments.user_id);
+    return null;
+  end if;
+  return core.take_invoice(take_invoice_payments.user_id, invoice, take_invoice_payments.payment_id, take_invoice_payments.now);
+end
+$$;
+
+ALTER FUNCTION core.take_invoice_payments(user_id uuid, payment_id text, result jsonb, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION take_invoice_payments(user_id uuid, payment_id text, result jsonb, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.take_invoice_payments(user_id uuid, payment_id text, result jsonb, now timestamp with time zone) IS 'Takes Stripe''s answer to which invoice a payment paid: a subscription''s, or else it is asked for its checkout session. Returns why a person has to look at it, or null. The caller holds the user''s row. Spec 6.5.';
+
+--
+-- Name: take_payment(uuid, jsonb, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.take_payment(user_id uuid, payment jsonb, session_id text, now timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  purchase public.purchases;
+  known public.payments;
+  amount numeric := (payment ->> 'amount_received')::numeric / 100;
+  complaint text;
+begin
+  if payment ->> 'status' <> 'succeeded' then
+    return null;
+  end if;
+  select p.* into known from public.payments p where p.user_id = take_payment.user_id and p.id = payment ->> 'id';
+  if found and known.kind <> 'unknown' then
+    return known.needs_review;
+  end if;
+
+  -- Ours is what our own row says: by the purchase that was named, or by the session that it was paid in.
+  select p.* into purchase
+  from public.purchases p
+  where p.user_id = take_payment.user_id
+    and (p.id = core.uuid_or_null(payment #>> '{metadata,purchase_id}') or p.stripe_checkout_session_id = take_payment.session_id)
+  order by (p.stripe_checkout_session_id = take_payment.session_id) is true desc
+  limit 1;
+
+  insert into public.payments (user_id, id, kind, paid_amount, currency, created_at)
+  values (take_payment.user_id, payment ->> 'id', 'unknown', amount, coalesce(payment ->> 'currency', '?'), take_payment.now)
+  on conflict on constraint payments_pkey do nothing;
+  perform core.wake_reversals(take_payment.user_id, payment ->> 'id', take_payment.now);
+  if purchase.id is null then
+    if session_id is null then
+      perform core.want_work('fetch_payment_invoice', payment ->> 'id', take_payment.user_id);
+    end if;
+    return null;
+  end if;
+
+  complaint := case
+    when payment ->> 'currency' is distinct from 'usd' then 'paid in ' || coalesce(payment ->> 'currency', 'no currency') || ', not usd'
+    when amount is distinct from purchase.price then 'paid ' || amount || ' dollars for a pack of ' || purchase.price
+    when purchase.stripe_payment_intent_id <> payment ->> 'id' and purchase.paid_at is not null then 'the purchase was paid already, by ' || purchase.stripe_payment_intent_id
+  end;
+  update public.payments p set kind = 'pack', purchase_id = purchase.id, needs_review = complaint
+  where p.user_id = take_payment.user_id and p.id = payment ->> 'id';
+  if complaint is not null then
+    update public.purchases p set status = 'needs_review'
+    where p.user_id = take_payment.user_id and p.id = purchase.id and p.paid_at is null;
+    return 'purchase ' || purchase.id || ': ' || complaint;
+  end if;
+  update public.purchases p set stripe_payment_intent_id = payment ->> 'id'
+  where p.user_id = take_payment.user_id and p.id = purchase.id and p.stripe_payment_intent_id is distinct from payment ->> 'id';
+  perform core.grant_purchase(take_payment.user_id, purchase.id, amount, take_payment.now);
+  perform core.settle_payment(take_payment.user_id, payment ->> 'id', take_payment.now);
+  return null;
+end
+$$;
+
+ALTER FUNCTION core.take_payment(user_id uuid, payment jsonb, session_id text, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION take_payment(user_id uuid, payment jsonb, session_id text, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.take_payment(user_id uuid, payment jsonb, session_id text, now timestamp with time zone) IS 'Books a payment that succeeded: a pack''s, where purchase, amount and currency agree with our own row (session_id: the checkout that it was paid in, where asked); else it is asked whose invoice it paid. Returns why a person has to look at it, or null. The caller holds the user''s row. Spec 6.5.';
+
+--
+-- Name: take_reversals(uuid, text, text, jsonb, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.take_reversals(user_id uuid, payment_id text, kind text, list jsonb, now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  insert into public.reversals as r (user_id, id, payment_id, kind, reversed_amount, status, created_at, updated_at)
+  select take_reversals.user_id, x ->> 'id', take_reversals.payment_id, take_reversals.kind, (x ->> 'amount')::numeric / 100, x ->> 'status',
+    take_reversals.now, take_reversals.now
+  from jsonb_array_elements(list) x
+  on conflict on constraint reversals_pkey do update
+  set reversed_amount = excluded.reversed_amount, status = excluded.status, updated_at = excluded.updated_at
+  where (r.reversed_amount, r.status) is distinct from (excluded.reversed_amount, excluded.status);
+  perform core.settle_payment(take_reversals.user_id, take_reversals.payment_id, take_reversals.now);
+end
+$$;
+
+ALTER FUNCTION core.take_reversals(user_id uuid, payment_id text, kind text, list jsonb, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION take_reversals(user_id uuid, payment_id text, kind text, list jsonb, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.take_reversals(user_id uuid, payment_id text, kind text, list jsonb, now timestamp with time zone) IS 'Keeps a payment''s refunds or disputes as Stripe lists them now, by their ids, and settles what they take back. The caller holds the user''s row. Spec 4.6.';
+
+--
+-- Name: take_sessions(uuid, text, jsonb, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.take_sessions(user_id uuid, payment_id text, result jsonb, now timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  session text;
+  payment public.payments;
+begin
+  select p.stripe_checkout_session_id into session
+  from public.purchases p
+  where p.user_id = take_sessions.user_id
+    and p.stripe_checkout_session_id in (select x ->> 'id' from jsonb_array_elements(result -> 'sessions') x)
+  limit 1;
+  select p.* into payment from public.payments p where p.user_id = take_sessions.user_id and p.id = take_sessions.payment_id;
+  if session is null or payment.id is null then
+    update public.payments p set needs_review = 'it belongs to no purchase and no subscription of ours'
+    where p.user_id = take_sessions.user_id and p.id = take_sessions.payment_id and p.kind = 'unknown';
+    return 'payment ' || payment_id || ' belongs to no purchase and no subscription of ours';
+  end if;
+  return core.take_payment(
+    take_sessions.user_id,
+    jsonb_build_object('id', payment.id, 'status', 'succeeded', 'currency', payment.currency, 'amount_received', payment.paid_amount * 100),
+    session, take_sessions.now
+  );
+end
+$$;
+
+ALTER FUNCTION core.take_sessions(user_id uuid, payment_id text, result jsonb, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION take_sessions(user_id uuid, payment_id text, result jsonb, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.take_sessions(user_id uuid, payment_id text, result jsonb, now timestamp with time zone) IS 'Takes Stripe''s answer to which checkout session a payment was made in: that of one of our purchases, or a person has to look. Returns why, or null. The caller holds the user''s row. Spec 6.5.';
+
+--
+-- Name: take_subscription(uuid, jsonb, bigint, bigint, timestamp with time zone, boolean, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.take_subscription(user_id uuid, object jsonb, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  known public.subscriptions;
+  item jsonb := object #> '{items,data,0}';
+  new_plan text := core.plan_of_price(item #>> '{price,id}');
+  is_new boolean;
+  state public.subscription_states;
+  starts timestamptz := to_timestamp((item ->> 'current_period_start')::bigint);
+  ends timestamptz := to_timestamp((item ->> 'current_period_end')::bigint);
+  complaint text;
+begin
+  select s.* into known from public.subscriptions s where s.user_id = take_subscription.user_id and s.id = object ->> 'id';
+  is_new := not found;
+  select x.* into state from public.subscription_states x where x.status = object ->> 'status';
+  if not found then
+    return 'subscription ' || (object ->> 'id') || ' has the unknown status ' || coalesce(object ->> 'status', 'null');
+  end if;
+  if jsonb_array_length(object #> '{items,data}') <> 1 or coalesce((item ->> 'quantity')::integer, 1) <> 1 or new_plan is null and is_new then
+    return 'subscription ' || (object ->> 'id') || ' has not exactly one of a plan''s prices';
+  end if;
+
+  -- A final state beats all. Else the newest word counts: a fetch by its ticket, an event by its second.
+  if not is_new and (select x.is_final from public.subscription_states x where x.status = known.status) then
+    return null;
+  end if;
+  if ticket is not null then
+    if ticket <= known.fetched_ticket then
+      return null;
+    end if;
+  elsif not is_new and not state.is_final then
+    if second < known.known_second then
+      return null;
+    end if;
+    if second = known.known_second or second <= extract(epoch from known.fetched_at + interval '5 minutes') then
+      perform core.want_work('fetch_subscription', object ->> 'id', take_subscription.user_id);
+      return null;
+    end if;
+  end if;
+
+  insert into public.subscriptions as s (user_id, id, plan, status, created_at, updated_at)
+  values (take_subscription.user_id, object ->> 'id', new_plan, object ->> 'status', take_subscription.now, take_subscription.now)
+  on conflict on constraint subscriptions_pkey do nothing;
+  update public.subscriptions s set
+    plan = coalesce(new_plan, s.plan),
+    status = object ->> 'status',
+    livemode = take_subscription.livemode,
+    item_id = item ->> 'id',
+    price_id = item #>> '{price,id}',
+    current_period_start = starts,
+    current_period_end = ends,
+    cancel_at_period_end = (object ->> 'cancel_at_period_end')::boolean and not state.is_final,
+    cancel_at = case when not state.is_final then coalesce(to_timestamp((object ->> 'cancel_at')::bigint), case when (object ->> 'cancel_at_period_end')::boolean then ends end) end,
+    collection_paused = jsonb_typeof(object -> 'pause_collection') = 'object' and not state.is_final,
+    -- Its invoices may have been heard of first.
+    (paid_until, monthly_amount) = (
+      select greatest(s.paid_until, p.period_end), coalesce(p.paid_amount, s.monthly_amount)
+      from (values (1)) one
+      left join public.subscription_periods p on p.user_id = s.user_id and p.subscription_id = s.id and p.state = 'paid'
+      order by p.period_end desc nulls last
+      limit 1
+    ),
+    trial_end = to_timestamp((object ->> 'trial_end')::bigint),
+    ended_at = to_timestamp((object ->> 'ended_at')::bigint),
+    unpaid_since = case when object ->> 'status' = 'past_due' then s.unpaid_since end,
+    hosted_invoice_url = case when object ->> 'status' = 'past_due' then s.hosted_invoice_url end,
+    stripe_created_at = to_timestamp((object ->> 'created')::bigint),
+    known_second = greatest(s.known_second, coalesce(second, 0)),
+    fetched_ticket = coalesce(take_subscription.ticket, s.fetched_ticket),
+    fetched_at = coalesce(take_subscription.fetched_at, s.fetched_at),
+    updated_at = take_subscription.now
+  where s.user_id = take_subscription.user_id and s.id = object ->> 'id';
+
+  -- What a fetch brings along: the latest invoice as it is now.
+  if jsonb_typeof(object -> 'latest_invoice') = 'object' then
+    update public.subscriptions s set money_back = true
+    where s.user_id = take_subscription.user_id and s.id = object ->> 'id' and state.is_final
+      and exists (
+        select from jsonb_array_elements(object #> '{latest_invoice,lines,data}') l
+        where (l #>> '{parent,subscription_item_details,proration}')::boolean and (l ->> 'amount')::bigint < 0
+      );
+    complaint := core.take_invoice(take_subscription.user_id, object -> 'latest_invoice', null, take_subscription.now);
+  end if;
+
+  -- Since when it is unpaid, its invoice says.
+  if state.entitles = 'grace' and ticket is null then
+    perform core.want_work('fetch_subscription', object ->> 'id', take_subscription.user_id);
+  end if;
+
+  -- A period that Stripe is in and that is not known to be paid: looked at again when the money should be there. Only the
+  -- present one is awaited; should an earlier one be paid after all, its invoice says so.
+  delete from public.subscription_periods p
+  where p.user_id = take_subscription.user_id and p.subscription_id = object ->> 'id' and p.state = 'due'
+    and (state.is_final or p.period_start <> starts);
+  if state.status in ('active', 'past_due', 'unpaid') and starts is not null then
+    insert into public.subscription_periods (user_id, subscription_id, period_start, period_end, plan, state, created_at)
+    select take_subscription.user_id, object ->> 'id', starts, ends, coalesce(new_plan, known.plan), 'due', take_subscription.now
+    on conflict on constraint subscription_periods_pkey do nothing;
+    if exists (
+      select from public.subscription_periods p
+      where p.user_id = take_subscription.user_id and p.subscription_id = object ->> 'id' and p.period_start = starts and p.state = 'due'
+    ) then
+      perform core.want_work('fetch_subscription', object ->> 'id', take_subscription.user_id, delay => case
+        when ticket is not null then greatest(interval '70 minutes', (
+          select take_subscription.now - p.created_at
+          from public.subscription_periods p
+          where p.user_id = take_subscription.user_id and p.subscription_id = object ->> 'id' and p.period_start = starts
+        ))
+        when exists (
+          select from public.subscription_periods p
+          where p.user_id = take_subscription.user_id and p.subscription_id = object ->> 'id' and p.state = 'paid'
+        ) then interval '70 minutes'
+        else interval '0'
+      end);
+    end if;
+  end if;
+
+  if state.is_final then
+    if ticket is null and object ->> 'status' = 'canceled' then
+      perform core.want_work('fetch_subscription', object ->> 'id', take_subscription.user_id); -- did money go back?
+    end if;
+    select s.* into known from public.subscriptions s where s.user_id = take_subscription.user_id and s.id = object ->> 'id';
+    perform core.end_subscription(
+      take_subscription.user_id, known.id,
+      case when known.money_back or known.paid_until is null then coalesce(known.ended_at, take_subscription.now) else known.paid_until end,
+      take_subscription.now
+    );
+  end if;
+  update public.checkouts c set status = 'complete'
+  where c.user_id = take_subscription.user_id and c.status = 'open' and state.is_open;
+  perform core.supersede_doubles(take_subscription.user_id);
+  perform core.refresh_entitlement(take_subscription.user_id, take_subscription.now);
+  return complaint;
+end
+$$;
+
+ALTER FUNCTION core.take_subscription(user_id uuid, object jsonb, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION take_subscription(user_id uuid, object jsonb, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.take_subscription(user_id uuid, object jsonb, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone) IS 'Takes a subscription as Stripe tells it. From an event (second is its time, ticket null) the object counts where it is later than the last one; of the same second, or soon after a fetch, it is fetched. From a fetch (ticket, fetched_at) it counts where no later fetch was applied. Final states beat all. Returns why a person has to look at it, or null. The caller holds the user''s row. Spec 2.5, 4.4, 6.4.';
+
+--
 -- Name: throttled_at(public.users, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -6634,6 +9448,7 @@ declare
   lot record;
   expired bigint := 0;
   purchase record;
+  period record;
 begin
   select u.held_included, u.held_purchased into strict held_included, held_purchased
   from public.users u
@@ -6656,9 +9471,20 @@ begin
   end loop;
 
   for purchase in
-    select p.id, p.refunded_amount from public.purchases p where p.user_id = tidy_lots.user_id and p.shortfall > 0
+    select p.id, p.refunded_amount, p.disputed_amount
+    from public.purchases p
+    where p.user_id = tidy_lots.user_id and p.shortfall > 0
   loop
-    perform core.apply_refund(tidy_lots.user_id, purchase.id, purchase.refunded_amount, tidy_lots.now);
+    perform core.apply_refund(tidy_lots.user_id, purchase.id, purchase.refunded_amount, tidy_lots.now, purchase.disputed_amount);
+  end loop;
+  for period in
+    select p.subscription_id, p.period_start, p.refunded_amount, p.disputed_amount
+    from public.subscription_periods p
+    where p.user_id = tidy_lots.user_id and p.shortfall > 0
+  loop
+    perform core.apply_period_refund(
+      tidy_lots.user_id, period.subscription_id, period.period_start, period.refunded_amount, period.disputed_amount, tidy_lots.now
+    );
   end loop;
 
   perform core.refresh_lots(tidy_lots.user_id);
@@ -6675,29 +9501,75 @@ ALTER FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone) OWNER 
 COMMENT ON FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone) IS 'Books a user''s expired credits, rolls over what is due and takes back what refunds still ask for. Credits that running runs hold stay until those end. Returns the credits expired. Locks the user''s row. Spec 4.3, 4.5, 4.6.';
 
 --
--- Name: tier_now(public.users); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: stripe_customers; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.tier_now(person public.users) RETURNS text
+CREATE TABLE public.stripe_customers (
+    user_id uuid NOT NULL,
+    livemode boolean NOT NULL,
+    write_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    customer_id text,
+    created_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE public.stripe_customers OWNER TO prpm_owner;
+
+--
+-- Name: TABLE stripe_customers; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.stripe_customers IS 'ops. One customer at Stripe for each person and mode; finds whose an event is (spec 6.1).';
+
+--
+-- Name: COLUMN stripe_customers.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_customers.user_id IS 'The person.';
+
+--
+-- Name: COLUMN stripe_customers.livemode; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_customers.livemode IS 'Stripe''s mode.';
+
+--
+-- Name: COLUMN stripe_customers.write_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_customers.write_id IS 'Idempotency key of its making.';
+
+--
+-- Name: COLUMN stripe_customers.customer_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_customers.customer_id IS 'Stripe''s id, null while it is being made.';
+
+--
+-- Name: COLUMN stripe_customers.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_customers.created_at IS 'When it was begun.';
+
+--
+-- Name: user_of_customer(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.user_of_customer(customer_id text) RETURNS uuid
     LANGUAGE sql STABLE
     SET search_path TO ''
     BEGIN ATOMIC
- SELECT
-         CASE
-             WHEN (c.is_active OR (t.tier = 'free'::text) OR (c.tier_name IS NULL)) THEN t.tier
-             ELSE 'free'::text
-         END AS "case"
-    FROM (( SELECT core.tier_at((tier_now.person).tier_override, (tier_now.person).plan_tier, (tier_now.person).entitled_until, core.now()) AS tier) t
-      LEFT JOIN public.cost_limits_config c ON ((c.tier_name = t.tier)));
+ SELECT c.user_id
+    FROM public.stripe_customers c
+   WHERE (c.customer_id = user_of_customer.customer_id);
 END;
 
-ALTER FUNCTION core.tier_now(person public.users) OWNER TO prpm_owner;
+ALTER FUNCTION core.user_of_customer(customer_id text) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION tier_now(person public.users); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION user_of_customer(customer_id text); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.tier_now(person public.users) IS 'A user''s tier at this moment: the operator''s override, else the plan''s while its period is paid, else free; free too where that tier is no longer active. A tier without a row is returned as it is: its runs are refused. Spec 2.5, 3.1.';
+COMMENT ON FUNCTION core.user_of_customer(customer_id text) IS 'Whose customer at Stripe that is; null for one that we never made. Spec 6.5.';
 
 --
 -- Name: usual_output(text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -6747,6 +9619,63 @@ ALTER FUNCTION core.uuid_or_null(value text) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.uuid_or_null(value text) IS 'The text as a uuid, or null if it is none.';
+
+--
+-- Name: wake_reversals(uuid, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.wake_reversals(user_id uuid, payment_id text, now timestamp with time zone) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    BEGIN ATOMIC
+ UPDATE public.stripe_work w SET due_at = wake_reversals.now, user_id = wake_reversals.user_id
+   WHERE ((w.dedupe = ANY (ARRAY[('fetch_refunds '::text || wake_reversals.payment_id), ('fetch_disputes '::text || wake_reversals.payment_id)])) AND (w.user_id IS NULL));
+END;
+
+ALTER FUNCTION core.wake_reversals(user_id uuid, payment_id text, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION wake_reversals(user_id uuid, payment_id text, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.wake_reversals(user_id uuid, payment_id text, now timestamp with time zone) IS 'Lets refunds and disputes that were heard of before their payment be fetched, now that it is known whose it is. Spec 6.4.';
+
+--
+-- Name: want_work(text, text, uuid, jsonb, interval, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb DEFAULT '{}'::jsonb, delay interval DEFAULT '00:00:00'::interval, is_write boolean DEFAULT false) RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  now timestamptz := core.now();
+  new_id uuid := gen_random_uuid();
+  work_id uuid;
+begin
+  insert into public.stripe_work as w (id, dedupe, kind, key, parameters, user_id, due_at, created_at)
+  values (
+    new_id, case when is_write then new_id::text else want_work.kind || ' ' || want_work.key end,
+    want_work.kind, want_work.key, want_work.parameters, want_work.user_id, now + delay, now
+  )
+  on conflict on constraint stripe_work_dedupe_key do update set
+    user_id = coalesce(w.user_id, excluded.user_id),
+    due_at = case when w.claimed_until is null then least(w.due_at, excluded.due_at) else w.due_at end,
+    again_at = case when w.claimed_until is not null then least(w.again_at, excluded.due_at) end,
+    is_failed = false,
+    attempts = case when w.is_failed then 0 else w.attempts end
+  returning w.id into work_id;
+  return work_id;
+end
+$$;
+
+ALTER FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean) IS 'Queues a fetch from Stripe, once for each object at a time (wanted again while it is under way, it is done again), or a write, each its own. Returns its id. Spec 6.1, 6.4.';
 
 --
 -- Name: watch_throttle(); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -6838,6 +9767,7 @@ begin
   return query select * from core.audit_transfers(only_user);
   return query select * from core.audit_lots(only_user);
   return query select * from core.audit_purchases(only_user);
+  return query select * from core.audit_periods(only_user);
   return query select * from core.audit_runs(only_user);
   return query select * from core.audit_users(only_user);
   return query select * from core.audit_references(only_user);
@@ -6850,7 +9780,7 @@ ALTER FUNCTION ops.audit_books("user" text) OWNER TO prpm_owner;
 -- Name: FUNCTION audit_books("user" text); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.audit_books("user" text) IS 'Every disagreement between transfers, lots, purchases, runs, prices, windows and holds: which user, which check, of which object, what it should be and what it is. No row: the books balance. Recomputes all from transfers, runs and the price book; "user" (id, e-mail or username) looks at one. Call: select * from ops.audit_books(); Errors: PR404 unknown user. Spec 4.8.';
+COMMENT ON FUNCTION ops.audit_books("user" text) IS 'Every disagreement between transfers, lots, purchases, paid periods, runs, prices, windows and holds: which user, which check, of which object, what it should be and what it is. No row: the books balance. Recomputes all from transfers, runs and the price book; "user" (id, e-mail or username) looks at one. Call: select * from ops.audit_books(); Errors: PR404 unknown user. Spec 4.8.';
 
 --
 -- Name: checks(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -6984,50 +9914,6 @@ ALTER FUNCTION ops.close_user("user" text, reason text, dry_run boolean) OWNER T
 --
 
 COMMENT ON FUNCTION ops.close_user("user" text, reason text, dry_run boolean) IS 'Closes the account of a person (id, e-mail or username): nothing can be begun any more, tokens are revoked, running runs are asked to stop and are settled as stopped ones are; the books stay. A second call changes nothing. Returns how many tokens and runs it met. Call: select * from ops.close_user(''user@example.com'', ''asked to leave''); Errors: as core.find_user; PR400 without a reason. Spec 2.3.';
-
---
--- Name: organizations; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.organizations (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    name text NOT NULL,
-    is_verified boolean DEFAULT false NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT organizations_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100)))
-);
-
-ALTER TABLE public.organizations OWNER TO prpm_owner;
-
---
--- Name: TABLE organizations; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.organizations IS 'config. An organization. Members of a verified one may have the organization price (spec 2.4).';
-
---
--- Name: COLUMN organizations.id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.organizations.id IS 'Made once, never changes.';
-
---
--- Name: COLUMN organizations.name; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.organizations.name IS 'Shown to people, 1 to 100 characters.';
-
---
--- Name: COLUMN organizations.is_verified; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.organizations.is_verified IS 'Set by ops.verify_organization.';
-
---
--- Name: COLUMN organizations.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.organizations.created_at IS 'When the row was made.';
 
 --
 -- Name: create_organization(text, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -7697,6 +10583,113 @@ ALTER FUNCTION ops.remove_member(organization text, "user" text, reason text, dr
 COMMENT ON FUNCTION ops.remove_member(organization text, "user" text, reason text, dry_run boolean) IS 'Ends a person''s membership of an organization. Returns the membership that was. Call: select * from ops.remove_member(''Example'', ''user@example.com''); Errors: as core.find_user and core.find_organization; PR404 no member. Spec 2.3.';
 
 --
+-- Name: replay_stripe_event(text, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.replay_stripe_event(event_id text, reason text, dry_run boolean DEFAULT false) RETURNS TABLE(id text, type text, user_id uuid, status text, error text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  event public.stripe_events;
+begin
+  select e.* into event from public.stripe_events e where e.id = replay_stripe_event.event_id for no key update;
+  if not found then
+    raise exception 'event % is unknown', replay_stripe_event.event_id using errcode = 'PR404', detail = 'event_id',
+      hint = 'select id, type, status, error from stripe_events order by received_at desc limit 20;';
+  end if;
+  if event.body is null then
+    raise exception 'the body of event % is gone', event.id using errcode = 'PR409', detail = 'event_id';
+  end if;
+  if not dry_run then
+    perform core.note_action('replay_stripe_event', event.id, reason, null);
+    delete from public.stripe_effects x where x.user_id = event.user_id and x.event_id = event.id;
+    update public.stripe_events e set status = 'received', error = null where e.id = event.id;
+    perform api.apply_stripe_event(event.id);
+  end if;
+  return query select e.id, e.type, e.user_id, e.status, e.error from public.stripe_events e where e.id = event.id;
+end
+$$;
+
+ALTER FUNCTION ops.replay_stripe_event(event_id text, reason text, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION replay_stripe_event(event_id text, reason text, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.replay_stripe_event(event_id text, reason text, dry_run boolean) IS 'Applies a stored event once more, by hand: what is booked already stays booked once. Call: select * from ops.replay_stripe_event(''evt_…'', ''price was missing''); Errors: PR404 unknown event, PR409 without its body, PR400 without a reason. Spec 6.5.';
+
+--
+-- Name: reset_credits(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.reset_credits() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  now timestamptz := core.now();
+  candidate uuid;
+  touched bigint := 0;
+begin
+  for candidate in
+    select u.id
+    from public.users u
+    where u.entitled_until <= now or u.next_lot_expiry <= now
+    order by u.id
+  loop
+    perform from public.users u where u.id = candidate for no key update skip locked;
+    if found then
+      perform core.tidy_lots(candidate, now);
+      perform core.refresh_entitlement(candidate, now);
+      touched := touched + 1;
+    end if;
+  end loop;
+  return touched;
+end
+$$;
+
+ALTER FUNCTION ops.reset_credits() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION reset_credits(); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.reset_credits() IS 'Books what time has done to credits and entitlements: paid periods that are over, rollover and expiry that are due. Passes over users whose row is in use, those heal on use. Returns how many users it touched. Call: select ops.reset_credits(); Spec 4.3, 7.1.';
+
+--
+-- Name: retry_stripe_work(uuid, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.retry_stripe_work(work_id uuid, reason text, dry_run boolean DEFAULT false) RETURNS TABLE(id uuid, kind text, key text, user_id uuid, attempts integer, error text, due_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+begin
+  if not exists (select from public.stripe_work w where w.id = retry_stripe_work.work_id) then
+    raise exception 'work % is unknown or done', retry_stripe_work.work_id using errcode = 'PR404', detail = 'work_id',
+      hint = 'select id, kind, key, error from stripe_work where is_failed;';
+  end if;
+  if not dry_run then
+    perform core.note_action('retry_stripe_work', retry_stripe_work.work_id::text, reason, null);
+    update public.stripe_work w set is_failed = false, attempts = 0, due_at = core.now() where w.id = retry_stripe_work.work_id;
+  end if;
+  return query
+    select w.id, w.kind, w.key, w.user_id, w.attempts, w.error, w.due_at from public.stripe_work w where w.id = retry_stripe_work.work_id;
+end
+$$;
+
+ALTER FUNCTION ops.retry_stripe_work(work_id uuid, reason text, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION retry_stripe_work(work_id uuid, reason text, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.retry_stripe_work(work_id uuid, reason text, dry_run boolean) IS 'Lets a piece of work at Stripe that was given up be tried once more, by the next server that looks. Call: select * from ops.retry_stripe_work(''00000000-…'', ''price was set''); Errors: PR404 unknown or done, PR400 without a reason. Spec 6.5.';
+
+--
 -- Name: revoke_credits(text, bigint, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
 --
 
@@ -7787,6 +10780,7 @@ begin
       when 'choose-cached-prompts' then ops.choose_cached_prompts()
       when 'reset-monthly-costs' then public.reset_monthly_api_costs()
       when 'expire-rollover' then ops.expire_lots()
+      when 'reset-credits' then ops.reset_credits()
       when 'forget-keys' then ops.forget_keys()
     end;
     if j.job = 'refresh-analytics' then
@@ -8132,104 +11126,17 @@ COMMENT ON COLUMN core.package_model_usage.runs IS 'Completed runs, baselines le
 COMMENT ON COLUMN core.package_model_usage.average_output_tokens IS 'Tokens that an answer had on average.';
 
 --
--- Name: subscriptions; Type: TABLE; Schema: public; Owner: prpm_owner
+-- Name: stripe_tickets; Type: SEQUENCE; Schema: core; Owner: prpm_owner
 --
 
-CREATE TABLE public.subscriptions (
-    user_id uuid NOT NULL,
-    id text NOT NULL,
-    plan text NOT NULL,
-    status text NOT NULL,
-    current_period_start timestamp with time zone,
-    current_period_end timestamp with time zone,
-    paid_until timestamp with time zone,
-    cancel_at timestamp with time zone,
-    ended_at timestamp with time zone,
-    monthly_amount numeric(12,2) DEFAULT 0 NOT NULL,
-    created_at timestamp with time zone NOT NULL,
-    updated_at timestamp with time zone NOT NULL,
-    CONSTRAINT subscriptions_monthly_amount_check CHECK ((monthly_amount >= (0)::numeric))
-);
+CREATE SEQUENCE core.stripe_tickets
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
 
-ALTER TABLE public.subscriptions OWNER TO prpm_owner;
-
---
--- Name: TABLE subscriptions; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.subscriptions IS 'per-user. PRPM+ subscriptions as Stripe knows them.';
-
---
--- Name: COLUMN subscriptions.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.user_id IS 'Who subscribed.';
-
---
--- Name: COLUMN subscriptions.id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.id IS 'Stripe''s id.';
-
---
--- Name: COLUMN subscriptions.plan; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.plan IS 'What was bought.';
-
---
--- Name: COLUMN subscriptions.status; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.status IS 'Stripe''s own word.';
-
---
--- Name: COLUMN subscriptions.current_period_start; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.current_period_start IS 'Start of the period that Stripe is in.';
-
---
--- Name: COLUMN subscriptions.current_period_end; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.current_period_end IS 'Its end.';
-
---
--- Name: COLUMN subscriptions.paid_until; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.paid_until IS 'End of the last period that is paid.';
-
---
--- Name: COLUMN subscriptions.cancel_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.cancel_at IS 'When it ends by the customer''s wish, or null.';
-
---
--- Name: COLUMN subscriptions.ended_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.ended_at IS 'When it ended, or null.';
-
---
--- Name: COLUMN subscriptions.monthly_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.monthly_amount IS 'US dollars that it pays a month.';
-
---
--- Name: COLUMN subscriptions.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.created_at IS 'First sight.';
-
---
--- Name: COLUMN subscriptions.updated_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.updated_at IS 'Last change.';
+ALTER TABLE core.stripe_tickets OWNER TO prpm_owner;
 
 --
 -- Name: user_cost_figures; Type: MATERIALIZED VIEW; Schema: core; Owner: prpm_owner
@@ -8722,6 +11629,179 @@ COMMENT ON COLUMN ops.runs_live.running_for_seconds IS 'Seconds since it was let
 COMMENT ON COLUMN ops.runs_live.stop_requested_at IS 'When a stop was asked for, or null.';
 
 --
+-- Name: payments; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.payments (
+    user_id uuid NOT NULL,
+    id text NOT NULL,
+    kind text NOT NULL,
+    paid_amount numeric(12,2) NOT NULL,
+    currency text NOT NULL,
+    purchase_id uuid,
+    subscription_id text,
+    period_start timestamp with time zone,
+    needs_review text,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT payments_kind_check CHECK ((kind = ANY (ARRAY['pack'::text, 'subscription'::text, 'unknown'::text]))),
+    CONSTRAINT payments_paid_amount_check CHECK ((paid_amount >= (0)::numeric))
+);
+
+ALTER TABLE public.payments OWNER TO prpm_owner;
+
+--
+-- Name: TABLE payments; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.payments IS 'per-user. Payments at Stripe and what each paid for: a purchase, or a period of a subscription (spec 6.5).';
+
+--
+-- Name: COLUMN payments.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.payments.user_id IS 'Who paid.';
+
+--
+-- Name: COLUMN payments.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.payments.id IS 'Stripe''s id of the payment intent.';
+
+--
+-- Name: COLUMN payments.kind; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.payments.kind IS 'pack, subscription, or unknown: not found out yet.';
+
+--
+-- Name: COLUMN payments.paid_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.payments.paid_amount IS 'US dollars received.';
+
+--
+-- Name: COLUMN payments.currency; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.payments.currency IS 'Of that amount; usd, or it needs review.';
+
+--
+-- Name: COLUMN payments.purchase_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.payments.purchase_id IS 'The purchase, where it paid for a pack.';
+
+--
+-- Name: COLUMN payments.subscription_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.payments.subscription_id IS 'The subscription, where it paid for a period.';
+
+--
+-- Name: COLUMN payments.period_start; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.payments.period_start IS 'That period''s start.';
+
+--
+-- Name: COLUMN payments.needs_review; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.payments.needs_review IS 'Why a person has to look at it, or null.';
+
+--
+-- Name: COLUMN payments.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.payments.created_at IS 'First sight.';
+
+--
+-- Name: stripe_review; Type: VIEW; Schema: ops; Owner: prpm_owner
+--
+
+CREATE VIEW ops.stripe_review AS
+ SELECT e.received_at AS since,
+    'event'::text AS kind,
+    e.id AS object,
+    e.user_id,
+    e.type AS what,
+    e.error AS why,
+    format('select * from ops.replay_stripe_event(%L, ''…'');'::text, e.id) AS what_to_do
+   FROM public.stripe_events e
+  WHERE (e.status = 'needs_review'::text)
+UNION ALL
+ SELECT w.created_at AS since,
+    'work'::text AS kind,
+    w.key AS object,
+    w.user_id,
+    w.kind AS what,
+    w.error AS why,
+    format('select * from ops.retry_stripe_work(%L, ''…'');'::text, w.id) AS what_to_do
+   FROM public.stripe_work w
+  WHERE w.is_failed
+UNION ALL
+ SELECT p.created_at AS since,
+    'payment'::text AS kind,
+    p.id AS object,
+    p.user_id,
+    p.kind AS what,
+    p.needs_review AS why,
+    'Look at it in Stripe''s Dashboard: refund it, or grant by ops.grant_credits.'::text AS what_to_do
+   FROM public.payments p
+  WHERE (p.needs_review IS NOT NULL)
+  ORDER BY 1 DESC;
+
+ALTER TABLE ops.stripe_review OWNER TO prpm_owner;
+
+--
+-- Name: VIEW stripe_review; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON VIEW ops.stripe_review IS 'What of Stripe''s news needs a person, newest first: events, work that cannot be done, payments of nothing we sold. Spec 6.5.';
+
+--
+-- Name: COLUMN stripe_review.since; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.stripe_review.since IS 'Since when.';
+
+--
+-- Name: COLUMN stripe_review.kind; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.stripe_review.kind IS 'event, work or payment.';
+
+--
+-- Name: COLUMN stripe_review.object; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.stripe_review.object IS 'Stripe''s id.';
+
+--
+-- Name: COLUMN stripe_review.user_id; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.stripe_review.user_id IS 'Whose, where known.';
+
+--
+-- Name: COLUMN stripe_review.what; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.stripe_review.what IS 'Type of the event, kind of the work or payment.';
+
+--
+-- Name: COLUMN stripe_review.why; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.stripe_review.why IS 'What is wrong.';
+
+--
+-- Name: COLUMN stripe_review.what_to_do; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.stripe_review.what_to_do IS 'A call to paste, or what to look at.';
+
+--
 -- Name: throttled_now; Type: VIEW; Schema: ops; Owner: prpm_owner
 --
 
@@ -9163,6 +12243,99 @@ ALTER TABLE public.audit_log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 );
 
 --
+-- Name: checkouts; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.checkouts (
+    user_id uuid NOT NULL,
+    id uuid NOT NULL,
+    plan text NOT NULL,
+    livemode boolean NOT NULL,
+    success_url text NOT NULL,
+    cancel_url text NOT NULL,
+    session_id text,
+    url text,
+    expires_at timestamp with time zone,
+    status text DEFAULT 'begun'::text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT checkouts_status_check CHECK ((status = ANY (ARRAY['begun'::text, 'open'::text, 'complete'::text, 'expired'::text])))
+);
+
+ALTER TABLE public.checkouts OWNER TO prpm_owner;
+
+--
+-- Name: TABLE checkouts; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.checkouts IS 'per-user. Subscriptions begun at Stripe''s checkout; at most one open for each person (spec 6.1).';
+
+--
+-- Name: COLUMN checkouts.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.user_id IS 'Who.';
+
+--
+-- Name: COLUMN checkouts.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.id IS 'Our own id; the idempotency key at Stripe.';
+
+--
+-- Name: COLUMN checkouts.plan; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.plan IS 'What is to be bought.';
+
+--
+-- Name: COLUMN checkouts.livemode; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.livemode IS 'Stripe''s mode.';
+
+--
+-- Name: COLUMN checkouts.success_url; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.success_url IS 'Where the person returns when done.';
+
+--
+-- Name: COLUMN checkouts.cancel_url; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.cancel_url IS 'Where they return when not.';
+
+--
+-- Name: COLUMN checkouts.session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.session_id IS 'Stripe''s id of the session.';
+
+--
+-- Name: COLUMN checkouts.url; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.url IS 'Where the person pays.';
+
+--
+-- Name: COLUMN checkouts.expires_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.expires_at IS 'When the session ends by itself.';
+
+--
+-- Name: COLUMN checkouts.status; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.status IS 'begun, open, complete or expired.';
+
+--
+-- Name: COLUMN checkouts.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.created_at IS 'When it was begun.';
+
+--
 -- Name: credit_transactions; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
@@ -9383,126 +12556,6 @@ ALTER TABLE public.job_runs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 );
 
 --
--- Name: packs; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.packs (
-    pack text NOT NULL,
-    credits integer NOT NULL,
-    price numeric(12,2) NOT NULL,
-    stripe_price_id text,
-    is_active boolean DEFAULT true NOT NULL,
-    CONSTRAINT packs_credits_check CHECK ((credits > 0)),
-    CONSTRAINT packs_pack_check CHECK ((pack ~ '^[a-z][a-z0-9_]{0,39}$'::text)),
-    CONSTRAINT packs_price_check CHECK (((price > (0)::numeric) AND (price < (1000000)::numeric)))
-);
-
-ALTER TABLE public.packs OWNER TO prpm_owner;
-
---
--- Name: TABLE packs; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.packs IS 'config. Credits that can be bought once (spec 6.2).';
-
---
--- Name: COLUMN packs.pack; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packs.pack IS 'Names the pack.';
-
---
--- Name: COLUMN packs.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packs.credits IS 'Credits in it.';
-
---
--- Name: COLUMN packs.price; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packs.price IS 'US dollars.';
-
---
--- Name: COLUMN packs.stripe_price_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packs.stripe_price_id IS 'Stripe''s price, from the environment at start; null: an inline price.';
-
---
--- Name: COLUMN packs.is_active; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packs.is_active IS 'False: can no longer be bought.';
-
---
--- Name: plans; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.plans (
-    plan text NOT NULL,
-    tier_name text NOT NULL,
-    monthly_price numeric(12,2) NOT NULL,
-    monthly_credits integer NOT NULL,
-    requires_verified_organization boolean DEFAULT false NOT NULL,
-    stripe_price_id text,
-    is_active boolean DEFAULT true NOT NULL,
-    CONSTRAINT plans_monthly_credits_check CHECK ((monthly_credits >= 0)),
-    CONSTRAINT plans_monthly_price_check CHECK (((monthly_price >= (0)::numeric) AND (monthly_price <= (1000000)::numeric))),
-    CONSTRAINT plans_plan_check CHECK ((plan ~ '^[a-z][a-z0-9_]{0,39}$'::text))
-);
-
-ALTER TABLE public.plans OWNER TO prpm_owner;
-
---
--- Name: TABLE plans; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.plans IS 'config. Subscriptions that can be bought; a new one is one row here and one tier (spec 2.4).';
-
---
--- Name: COLUMN plans.plan; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.plans.plan IS 'Names the plan.';
-
---
--- Name: COLUMN plans.tier_name; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.plans.tier_name IS 'Tier while a period of it is paid.';
-
---
--- Name: COLUMN plans.monthly_price; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.plans.monthly_price IS 'US dollars a month.';
-
---
--- Name: COLUMN plans.monthly_credits; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.plans.monthly_credits IS 'Credits granted for each paid period.';
-
---
--- Name: COLUMN plans.requires_verified_organization; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.plans.requires_verified_organization IS 'Only for members of a verified organization.';
-
---
--- Name: COLUMN plans.stripe_price_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.plans.stripe_price_id IS 'Stripe''s price, from the environment at start.';
-
---
--- Name: COLUMN plans.is_active; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.plans.is_active IS 'False: can no longer be bought.';
-
---
 -- Name: rate_windows; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
@@ -9574,6 +12627,42 @@ COMMENT ON COLUMN public.signup_claims.identity_hash IS 'SHA-256 over a secret o
 --
 
 COMMENT ON COLUMN public.signup_claims.claimed_at IS 'When.';
+
+--
+-- Name: stripe_effects; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.stripe_effects (
+    user_id uuid NOT NULL,
+    event_id text NOT NULL,
+    applied_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE public.stripe_effects OWNER TO prpm_owner;
+
+--
+-- Name: TABLE stripe_effects; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.stripe_effects IS 'per-user. Events whose effect is booked: each once, also where the inbox was not ticked off (spec 6.4).';
+
+--
+-- Name: COLUMN stripe_effects.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_effects.user_id IS 'Whose.';
+
+--
+-- Name: COLUMN stripe_effects.event_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_effects.event_id IS 'stripe_events.id.';
+
+--
+-- Name: COLUMN stripe_effects.applied_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_effects.applied_at IS 'When.';
 
 --
 -- Name: user_cost_analytics; Type: VIEW; Schema: public; Owner: prpm_owner
@@ -9769,6 +12858,13 @@ ALTER TABLE ONLY public.audit_log
     ADD CONSTRAINT audit_log_pkey PRIMARY KEY (id);
 
 --
+-- Name: checkouts checkouts_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.checkouts
+    ADD CONSTRAINT checkouts_pkey PRIMARY KEY (user_id, id);
+
+--
 -- Name: cost_limits_config cost_limits_config_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
 --
 
@@ -9902,6 +12998,13 @@ ALTER TABLE ONLY public.packs
     ADD CONSTRAINT packs_stripe_price_id_key UNIQUE (stripe_price_id);
 
 --
+-- Name: payments payments_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.payments
+    ADD CONSTRAINT payments_pkey PRIMARY KEY (user_id, id);
+
+--
 -- Name: plans plans_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
 --
 
@@ -9937,6 +13040,13 @@ ALTER TABLE ONLY public.refusals
     ADD CONSTRAINT refusals_pkey PRIMARY KEY (user_id, reason, hour);
 
 --
+-- Name: reversals reversals_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.reversals
+    ADD CONSTRAINT reversals_pkey PRIMARY KEY (user_id, id);
+
+--
 -- Name: run_texts run_texts_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
 --
 
@@ -9970,6 +13080,62 @@ ALTER TABLE ONLY public.settings
 
 ALTER TABLE ONLY public.signup_claims
     ADD CONSTRAINT signup_claims_pkey PRIMARY KEY (identity_hash);
+
+--
+-- Name: stripe_customers stripe_customers_customer_id_key; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.stripe_customers
+    ADD CONSTRAINT stripe_customers_customer_id_key UNIQUE (customer_id);
+
+--
+-- Name: stripe_customers stripe_customers_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.stripe_customers
+    ADD CONSTRAINT stripe_customers_pkey PRIMARY KEY (user_id, livemode);
+
+--
+-- Name: stripe_effects stripe_effects_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.stripe_effects
+    ADD CONSTRAINT stripe_effects_pkey PRIMARY KEY (user_id, event_id);
+
+--
+-- Name: stripe_events stripe_events_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.stripe_events
+    ADD CONSTRAINT stripe_events_pkey PRIMARY KEY (id);
+
+--
+-- Name: stripe_work stripe_work_dedupe_key; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.stripe_work
+    ADD CONSTRAINT stripe_work_dedupe_key UNIQUE (dedupe);
+
+--
+-- Name: stripe_work stripe_work_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.stripe_work
+    ADD CONSTRAINT stripe_work_pkey PRIMARY KEY (id);
+
+--
+-- Name: subscription_periods subscription_periods_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.subscription_periods
+    ADD CONSTRAINT subscription_periods_pkey PRIMARY KEY (user_id, subscription_id, period_start);
+
+--
+-- Name: subscription_states subscription_states_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.subscription_states
+    ADD CONSTRAINT subscription_states_pkey PRIMARY KEY (status);
 
 --
 -- Name: subscriptions subscriptions_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
@@ -10114,6 +13280,13 @@ CREATE TRIGGER record_change AFTER UPDATE OF is_throttled, throttled_reason, thr
 CREATE TRIGGER watch_throttle BEFORE UPDATE OF is_throttled ON public.users FOR EACH ROW WHEN (((old.is_throttled IS DISTINCT FROM new.is_throttled) AND (CURRENT_USER <> 'prpm_owner'::name))) EXECUTE FUNCTION core.watch_throttle();
 
 --
+-- Name: checkouts checkouts_plan_fkey; Type: FK CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.checkouts
+    ADD CONSTRAINT checkouts_plan_fkey FOREIGN KEY (plan) REFERENCES public.plans(plan);
+
+--
 -- Name: model_prices model_prices_model_fkey; Type: FK CONSTRAINT; Schema: public; Owner: prpm_owner
 --
 
@@ -10154,6 +13327,13 @@ ALTER TABLE ONLY public.plans
 
 ALTER TABLE ONLY public.purchases
     ADD CONSTRAINT purchases_pack_fkey FOREIGN KEY (pack) REFERENCES public.packs(pack);
+
+--
+-- Name: subscription_periods subscription_periods_plan_fkey; Type: FK CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.subscription_periods
+    ADD CONSTRAINT subscription_periods_plan_fkey FOREIGN KEY (plan) REFERENCES public.plans(plan);
 
 --
 -- Name: subscriptions subscriptions_plan_fkey; Type: FK CONSTRAINT; Schema: public; Owner: prpm_owner
@@ -10198,11 +13378,39 @@ REVOKE ALL ON FUNCTION api.admit_read(user_id uuid, OUT allowed boolean, OUT rat
 GRANT ALL ON FUNCTION api.admit_read(user_id uuid, OUT allowed boolean, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer) TO prpm_app;
 
 --
+-- Name: FUNCTION apply_stripe_event(event_id text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.apply_stripe_event(event_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.apply_stripe_event(event_id text) TO prpm_app;
+
+--
 -- Name: FUNCTION authenticate_token(token_hash bytea); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION api.authenticate_token(token_hash bytea) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.authenticate_token(token_hash bytea) TO prpm_app;
+
+--
+-- Name: FUNCTION begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT email text, OUT username text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT email text, OUT username text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT email text, OUT username text) TO prpm_app;
+
+--
+-- Name: FUNCTION begin_portal(user_id uuid, livemode boolean, OUT outcome text, OUT refusal json, OUT customer_id text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.begin_portal(user_id uuid, livemode boolean, OUT outcome text, OUT refusal json, OUT customer_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.begin_portal(user_id uuid, livemode boolean, OUT outcome text, OUT refusal json, OUT customer_id text) TO prpm_app;
+
+--
+-- Name: FUNCTION begin_purchase(user_id uuid, pack text, success_url text, cancel_url text, livemode boolean, OUT outcome text, OUT refusal json, OUT purchase_id uuid, OUT credits bigint, OUT price numeric, OUT currency text, OUT parameters jsonb); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.begin_purchase(user_id uuid, pack text, success_url text, cancel_url text, livemode boolean, OUT outcome text, OUT refusal json, OUT purchase_id uuid, OUT credits bigint, OUT price numeric, OUT currency text, OUT parameters jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.begin_purchase(user_id uuid, pack text, success_url text, cancel_url text, livemode boolean, OUT outcome text, OUT refusal json, OUT purchase_id uuid, OUT credits bigint, OUT price numeric, OUT currency text, OUT parameters jsonb) TO prpm_app;
 
 --
 -- Name: FUNCTION begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea); Type: ACL; Schema: api; Owner: prpm_owner
@@ -10212,11 +13420,53 @@ REVOKE ALL ON FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, pa
 GRANT ALL ON FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea) TO prpm_app;
 
 --
+-- Name: FUNCTION begin_subscribe(user_id uuid, success_url text, cancel_url text, livemode boolean, OUT outcome text, OUT refusal json, OUT checkout_id uuid, OUT session_id text, OUT url text, OUT parameters jsonb); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.begin_subscribe(user_id uuid, success_url text, cancel_url text, livemode boolean, OUT outcome text, OUT refusal json, OUT checkout_id uuid, OUT session_id text, OUT url text, OUT parameters jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.begin_subscribe(user_id uuid, success_url text, cancel_url text, livemode boolean, OUT outcome text, OUT refusal json, OUT checkout_id uuid, OUT session_id text, OUT url text, OUT parameters jsonb) TO prpm_app;
+
+--
+-- Name: FUNCTION begin_subscription_change(user_id uuid, action text, OUT outcome text, OUT refusal json, OUT work_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.begin_subscription_change(user_id uuid, action text, OUT outcome text, OUT refusal json, OUT work_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.begin_subscription_change(user_id uuid, action text, OUT outcome text, OUT refusal json, OUT work_id uuid) TO prpm_app;
+
+--
 -- Name: FUNCTION checkpoint_run(user_id uuid, run_id uuid, question text, answer text, output_tokens integer, input_tokens integer, cached_tokens integer, cache_write_tokens integer, OUT status text, OUT stop_requested boolean); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION api.checkpoint_run(user_id uuid, run_id uuid, question text, answer text, output_tokens integer, input_tokens integer, cached_tokens integer, cache_write_tokens integer, OUT status text, OUT stop_requested boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.checkpoint_run(user_id uuid, run_id uuid, question text, answer text, output_tokens integer, input_tokens integer, cached_tokens integer, cache_write_tokens integer, OUT status text, OUT stop_requested boolean) TO prpm_app;
+
+--
+-- Name: FUNCTION claim_stripe_work(most integer, only_work uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.claim_stripe_work(most integer, only_work uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.claim_stripe_work(most integer, only_work uuid) TO prpm_app;
+
+--
+-- Name: TABLE packs; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.packs TO prpm_ops;
+GRANT SELECT ON TABLE public.packs TO prpm_readonly;
+
+--
+-- Name: TABLE plans; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.plans TO prpm_ops;
+GRANT SELECT ON TABLE public.plans TO prpm_readonly;
+
+--
+-- Name: FUNCTION compare_stripe_prices(prices jsonb, livemode boolean); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.compare_stripe_prices(prices jsonb, livemode boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.compare_stripe_prices(prices jsonb, livemode boolean) TO prpm_app;
 
 --
 -- Name: FUNCTION create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone); Type: ACL; Schema: api; Owner: prpm_owner
@@ -10413,6 +13663,12 @@ GRANT UPDATE(job_batch) ON TABLE public.settings TO prpm_ops;
 GRANT UPDATE(clock_offset) ON TABLE public.settings TO prpm_ops;
 
 --
+-- Name: COLUMN settings.stripe_max_rps; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(stripe_max_rps) ON TABLE public.settings TO prpm_ops;
+
+--
 -- Name: FUNCTION now(); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -10449,11 +13705,65 @@ REVOKE ALL ON FUNCTION api.due_jobs() FROM PUBLIC;
 GRANT ALL ON FUNCTION api.due_jobs() TO prpm_app;
 
 --
+-- Name: FUNCTION end_session(user_id uuid, session_id text, how text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.end_session(user_id uuid, session_id text, how text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION end_checkout(user_id uuid, session_id text, how text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.end_checkout(user_id uuid, session_id text, how text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.end_checkout(user_id uuid, session_id text, how text) TO prpm_app;
+
+--
 -- Name: FUNCTION estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION api.estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer) TO prpm_app;
+
+--
+-- Name: FUNCTION fail_stripe_event(event_id text, error text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.fail_stripe_event(event_id text, error text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.fail_stripe_event(event_id text, error text) TO prpm_app;
+
+--
+-- Name: TABLE stripe_work; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.stripe_work TO prpm_ops;
+
+--
+-- Name: FUNCTION fail_stripe_work(work_id uuid, error text, is_final boolean); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.fail_stripe_work(work_id uuid, error text, is_final boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.fail_stripe_work(work_id uuid, error text, is_final boolean) TO prpm_app;
+
+--
+-- Name: FUNCTION finish_stripe_work(work_id uuid, ticket bigint, result jsonb); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.finish_stripe_work(work_id uuid, ticket bigint, result jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.finish_stripe_work(work_id uuid, ticket bigint, result jsonb) TO prpm_app;
+
+--
+-- Name: FUNCTION keep_checkout(user_id uuid, checkout_id uuid, session_id text, url text, expires_at timestamp with time zone); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.keep_checkout(user_id uuid, checkout_id uuid, session_id text, url text, expires_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.keep_checkout(user_id uuid, checkout_id uuid, session_id text, url text, expires_at timestamp with time zone) TO prpm_app;
+
+--
+-- Name: FUNCTION keep_customer(user_id uuid, customer_id text, livemode boolean); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.keep_customer(user_id uuid, customer_id text, livemode boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.keep_customer(user_id uuid, customer_id text, livemode boolean) TO prpm_app;
 
 --
 -- Name: TABLE organization_members; Type: ACL; Schema: public; Owner: prpm_owner
@@ -10502,6 +13812,13 @@ GRANT SELECT ON TABLE public.models TO prpm_readonly;
 
 REVOKE ALL ON FUNCTION api.list_models(user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.list_models(user_id uuid) TO prpm_app;
+
+--
+-- Name: FUNCTION list_packs(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.list_packs(user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_packs(user_id uuid) TO prpm_app;
 
 --
 -- Name: FUNCTION list_sessions(user_id uuid, "limit" integer, cursor text, "offset" integer); Type: ACL; Schema: api; Owner: prpm_owner
@@ -10611,6 +13928,26 @@ REVOKE ALL ON FUNCTION api.read_package(user_id uuid, package text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.read_package(user_id uuid, package text) TO prpm_app;
 
 --
+-- Name: TABLE organizations; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.organizations TO prpm_ops;
+GRANT SELECT ON TABLE public.organizations TO prpm_readonly;
+
+--
+-- Name: FUNCTION offer_of(user_id uuid, OUT plan text, OUT price numeric, OUT credits integer, OUT price_id text, OUT organization text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.offer_of(user_id uuid, OUT plan text, OUT price numeric, OUT credits integer, OUT price_id text, OUT organization text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION read_pricing(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_pricing(user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_pricing(user_id uuid) TO prpm_app;
+
+--
 -- Name: TABLE cost_limits_config; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
@@ -10696,6 +14033,40 @@ REVOKE ALL ON FUNCTION api.read_session(user_id uuid, session_id uuid) FROM PUBL
 GRANT ALL ON FUNCTION api.read_session(user_id uuid, session_id uuid) TO prpm_app;
 
 --
+-- Name: TABLE subscription_states; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.subscription_states TO prpm_ops;
+
+--
+-- Name: TABLE subscriptions; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.subscriptions TO prpm_ops;
+GRANT SELECT ON TABLE public.subscriptions TO prpm_readonly;
+
+--
+-- Name: FUNCTION current_subscription(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.current_subscription(user_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION tier_now(person public.users); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.tier_now(person public.users) FROM PUBLIC;
+GRANT ALL ON FUNCTION core.tier_now(person public.users) TO prpm_ops;
+GRANT ALL ON FUNCTION core.tier_now(person public.users) TO prpm_readonly;
+
+--
+-- Name: FUNCTION read_subscription(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_subscription(user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_subscription(user_id uuid) TO prpm_app;
+
+--
 -- Name: FUNCTION read_version(user_id uuid, package text, package_version text); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
@@ -10738,6 +14109,13 @@ REVOKE ALL ON FUNCTION api.search_packages(user_id uuid, query text, "limit" int
 GRANT ALL ON FUNCTION api.search_packages(user_id uuid, query text, "limit" integer, cursor text) TO prpm_app;
 
 --
+-- Name: FUNCTION set_stripe_prices(prices jsonb); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.set_stripe_prices(prices jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.set_stripe_prices(prices jsonb) TO prpm_app;
+
+--
 -- Name: FUNCTION sign_in(issuer text, subject text, claimed_email text, email_verified boolean, claimed_username text, new_user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
@@ -10752,6 +14130,20 @@ REVOKE ALL ON FUNCTION api.stop_run(user_id uuid, run_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.stop_run(user_id uuid, run_id uuid) TO prpm_app;
 
 --
+-- Name: FUNCTION store_stripe_event(event_id text, body text, livemode boolean, api_version text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.store_stripe_event(event_id text, body text, livemode boolean, api_version text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.store_stripe_event(event_id text, body text, livemode boolean, api_version text) TO prpm_app;
+
+--
+-- Name: FUNCTION stripe_limits(OUT max_rps integer); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.stripe_limits(OUT max_rps integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.stripe_limits(OUT max_rps integer) TO prpm_app;
+
+--
 -- Name: FUNCTION affordable_tokens(credits bigint, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -10760,10 +14152,34 @@ GRANT ALL ON FUNCTION core.affordable_tokens(credits bigint, tokens_per_credit i
 GRANT ALL ON FUNCTION core.affordable_tokens(credits bigint, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric) TO prpm_readonly;
 
 --
--- Name: FUNCTION apply_refund(user_id uuid, purchase_id uuid, refunded_total numeric, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: TABLE stripe_events; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.apply_refund(user_id uuid, purchase_id uuid, refunded_total numeric, now timestamp with time zone) FROM PUBLIC;
+GRANT SELECT ON TABLE public.stripe_events TO prpm_ops;
+
+--
+-- Name: FUNCTION apply_event(user_id uuid, event public.stripe_events, object jsonb, payment text, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.apply_event(user_id uuid, event public.stripe_events, object jsonb, payment text, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION apply_object(user_id uuid, kind text, key text, ticket bigint, fetched_at timestamp with time zone, result jsonb, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.apply_object(user_id uuid, kind text, key text, ticket bigint, fetched_at timestamp with time zone, result jsonb, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION apply_period_refund(user_id uuid, subscription_id text, period_start timestamp with time zone, refunded_total numeric, disputed_total numeric, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.apply_period_refund(user_id uuid, subscription_id text, period_start timestamp with time zone, refunded_total numeric, disputed_total numeric, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION apply_refund(user_id uuid, purchase_id uuid, refunded_total numeric, now timestamp with time zone, disputed_total numeric); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.apply_refund(user_id uuid, purchase_id uuid, refunded_total numeric, now timestamp with time zone, disputed_total numeric) FROM PUBLIC;
 
 --
 -- Name: FUNCTION audit_lots(only_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
@@ -10772,6 +14188,12 @@ REVOKE ALL ON FUNCTION core.apply_refund(user_id uuid, purchase_id uuid, refunde
 REVOKE ALL ON FUNCTION core.audit_lots(only_user uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION core.audit_lots(only_user uuid) TO prpm_ops;
 GRANT ALL ON FUNCTION core.audit_lots(only_user uuid) TO prpm_readonly;
+
+--
+-- Name: FUNCTION audit_periods(only_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.audit_periods(only_user uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION audit_purchases(only_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
@@ -10908,6 +14330,12 @@ REVOKE ALL ON FUNCTION core.count_in_window(user_id uuid, kind text, per_minute 
 --
 
 REVOKE ALL ON FUNCTION core.count_refusal(user_id uuid, refusal json, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION count_sale(user_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.count_sale(user_id uuid, now timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION cover_overrun(INOUT from_included bigint, INOUT from_purchased bigint, over bigint, purchased_first boolean, free_included bigint, free_purchased bigint); Type: ACL; Schema: core; Owner: prpm_owner
@@ -11050,10 +14478,10 @@ GRANT ALL ON FUNCTION core.fit_run(input_tokens integer, wanted integer, tokens_
 REVOKE ALL ON FUNCTION core.grant_lot(user_id uuid, kind text, amount bigint, type text, source text, source_id text, now timestamp with time zone, expires_at timestamp with time zone, paid_per_credit numeric, period_start timestamp with time zone, period_end timestamp with time zone, purchase_id uuid, subscription_id text, description text, actor text) FROM PUBLIC;
 
 --
--- Name: FUNCTION grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core.grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION grant_purchase(user_id uuid, purchase_id uuid, paid_amount numeric, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -11177,12 +14605,24 @@ GRANT SELECT ON TABLE public.purchases TO prpm_ops;
 GRANT SELECT ON TABLE public.purchases TO prpm_readonly;
 
 --
+-- Name: TABLE subscription_periods; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.subscription_periods TO prpm_ops;
+
+--
 -- Name: FUNCTION owes_credits(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.owes_credits(user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION core.owes_credits(user_id uuid) TO prpm_ops;
 GRANT ALL ON FUNCTION core.owes_credits(user_id uuid) TO prpm_readonly;
+
+--
+-- Name: FUNCTION plan_of_price(price_id text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.plan_of_price(price_id text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION put_suggested_inputs(package_id uuid, user_id uuid, inputs json); Type: ACL; Schema: core; Owner: prpm_owner
@@ -11195,6 +14635,12 @@ REVOKE ALL ON FUNCTION core.put_suggested_inputs(package_id uuid, user_id uuid, 
 --
 
 REVOKE ALL ON FUNCTION core.record_change() FROM PUBLIC;
+
+--
+-- Name: FUNCTION refresh_entitlement(user_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.refresh_entitlement(user_id uuid, now timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION refresh_lots(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
@@ -11247,10 +14693,34 @@ GRANT ALL ON FUNCTION core.refuse_by_standing(u public.users, l public.cost_limi
 REVOKE ALL ON FUNCTION core.refuse_run(u public.users, l public.cost_limits_config, refusal json, now timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION refuse_sale(user_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.refuse_sale(user_id uuid, now timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION reopen_run(r public.runs, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.reopen_run(r public.runs, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION restore_expired(user_id uuid, lot_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.restore_expired(user_id uuid, lot_id uuid, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: TABLE reversals; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.reversals TO prpm_ops;
+
+--
+-- Name: FUNCTION reversed_of(user_id uuid, payment_id text, OUT refunded numeric, OUT disputed numeric); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.reversed_of(user_id uuid, payment_id text, OUT refunded numeric, OUT disputed numeric) FROM PUBLIC;
 
 --
 -- Name: FUNCTION roll_over(user_id uuid, from_lot uuid, amount bigint, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -11265,10 +14735,64 @@ REVOKE ALL ON FUNCTION core.roll_over(user_id uuid, from_lot uuid, amount bigint
 REVOKE ALL ON FUNCTION core.settle_again(r public.runs, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer, now timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION settle_payment(user_id uuid, payment_id text, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.settle_payment(user_id uuid, payment_id text, now timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION spend_lots(u public.users, run_id uuid, from_included bigint, from_purchased bigint, now timestamp with time zone, OUT by_kind jsonb, OUT transaction_count bigint, OUT spend_lot uuid, OUT next_lot_expiry timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.spend_lots(u public.users, run_id uuid, from_included bigint, from_purchased bigint, now timestamp with time zone, OUT by_kind jsonb, OUT transaction_count bigint, OUT spend_lot uuid, OUT next_lot_expiry timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION supersede_doubles(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.supersede_doubles(user_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION take_back(user_id uuid, lots uuid[], wanted bigint, now timestamp with time zone, purchase_id uuid, subscription_id text, why text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.take_back(user_id uuid, lots uuid[], wanted bigint, now timestamp with time zone, purchase_id uuid, subscription_id text, why text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION take_invoice(user_id uuid, invoice jsonb, payment_id text, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.take_invoice(user_id uuid, invoice jsonb, payment_id text, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION take_invoice_payments(user_id uuid, payment_id text, result jsonb, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.take_invoice_payments(user_id uuid, payment_id text, result jsonb, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION take_payment(user_id uuid, payment jsonb, session_id text, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.take_payment(user_id uuid, payment jsonb, session_id text, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION take_reversals(user_id uuid, payment_id text, kind text, list jsonb, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.take_reversals(user_id uuid, payment_id text, kind text, list jsonb, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION take_sessions(user_id uuid, payment_id text, result jsonb, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.take_sessions(user_id uuid, payment_id text, result jsonb, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION take_subscription(user_id uuid, object jsonb, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.take_subscription(user_id uuid, object jsonb, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION throttled_at(person public.users, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -11285,12 +14809,16 @@ GRANT ALL ON FUNCTION core.throttled_at(person public.users, now timestamp with 
 REVOKE ALL ON FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: FUNCTION tier_now(person public.users); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: TABLE stripe_customers; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.tier_now(person public.users) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.tier_now(person public.users) TO prpm_ops;
-GRANT ALL ON FUNCTION core.tier_now(person public.users) TO prpm_readonly;
+GRANT SELECT ON TABLE public.stripe_customers TO prpm_ops;
+
+--
+-- Name: FUNCTION user_of_customer(customer_id text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.user_of_customer(customer_id text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION usual_output(package text, model text); Type: ACL; Schema: core; Owner: prpm_owner
@@ -11307,6 +14835,18 @@ GRANT ALL ON FUNCTION core.usual_output(package text, model text) TO prpm_readon
 REVOKE ALL ON FUNCTION core.uuid_or_null(value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION core.uuid_or_null(value text) TO prpm_ops;
 GRANT ALL ON FUNCTION core.uuid_or_null(value text) TO prpm_readonly;
+
+--
+-- Name: FUNCTION wake_reversals(user_id uuid, payment_id text, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.wake_reversals(user_id uuid, payment_id text, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean) FROM PUBLIC;
 
 --
 -- Name: FUNCTION watch_throttle(); Type: ACL; Schema: core; Owner: prpm_owner
@@ -11348,13 +14888,6 @@ GRANT ALL ON FUNCTION ops.choose_cached_prompts() TO prpm_ops;
 
 REVOKE ALL ON FUNCTION ops.close_user("user" text, reason text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.close_user("user" text, reason text, dry_run boolean) TO prpm_ops;
-
---
--- Name: TABLE organizations; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.organizations TO prpm_ops;
-GRANT SELECT ON TABLE public.organizations TO prpm_readonly;
 
 --
 -- Name: FUNCTION create_organization(name text, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
@@ -11462,6 +14995,27 @@ REVOKE ALL ON FUNCTION ops.remove_member(organization text, "user" text, reason 
 GRANT ALL ON FUNCTION ops.remove_member(organization text, "user" text, reason text, dry_run boolean) TO prpm_ops;
 
 --
+-- Name: FUNCTION replay_stripe_event(event_id text, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.replay_stripe_event(event_id text, reason text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.replay_stripe_event(event_id text, reason text, dry_run boolean) TO prpm_ops;
+
+--
+-- Name: FUNCTION reset_credits(); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.reset_credits() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.reset_credits() TO prpm_ops;
+
+--
+-- Name: FUNCTION retry_stripe_work(work_id uuid, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.retry_stripe_work(work_id uuid, reason text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.retry_stripe_work(work_id uuid, reason text, dry_run boolean) TO prpm_ops;
+
+--
 -- Name: FUNCTION revoke_credits("user" text, amount bigint, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
@@ -11538,13 +15092,6 @@ GRANT SELECT ON TABLE core.analytics_refresh TO prpm_ops;
 GRANT SELECT ON TABLE core.package_model_usage TO prpm_ops;
 
 --
--- Name: TABLE subscriptions; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.subscriptions TO prpm_ops;
-GRANT SELECT ON TABLE public.subscriptions TO prpm_readonly;
-
---
 -- Name: TABLE user_cost_figures; Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -11586,6 +15133,19 @@ GRANT SELECT ON TABLE ops.runs_live TO prpm_ops;
 GRANT SELECT ON TABLE ops.runs_live TO prpm_readonly;
 
 --
+-- Name: TABLE payments; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.payments TO prpm_ops;
+
+--
+-- Name: TABLE stripe_review; Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE ops.stripe_review TO prpm_ops;
+GRANT SELECT ON TABLE ops.stripe_review TO prpm_readonly;
+
+--
 -- Name: TABLE throttled_now; Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
@@ -11620,6 +15180,12 @@ GRANT SELECT ON TABLE ops.users_at_risk TO prpm_readonly;
 GRANT SELECT ON TABLE public.audit_log TO prpm_ops;
 
 --
+-- Name: TABLE checkouts; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.checkouts TO prpm_ops;
+
+--
 -- Name: TABLE credit_transactions; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
@@ -11639,20 +15205,6 @@ GRANT SELECT ON TABLE public.idempotency_keys TO prpm_ops;
 GRANT SELECT ON TABLE public.identities TO prpm_ops;
 
 --
--- Name: TABLE packs; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT,INSERT,UPDATE ON TABLE public.packs TO prpm_ops;
-GRANT SELECT ON TABLE public.packs TO prpm_readonly;
-
---
--- Name: TABLE plans; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT,INSERT,UPDATE ON TABLE public.plans TO prpm_ops;
-GRANT SELECT ON TABLE public.plans TO prpm_readonly;
-
---
 -- Name: TABLE rate_windows; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
@@ -11663,6 +15215,12 @@ GRANT SELECT ON TABLE public.rate_windows TO prpm_ops;
 --
 
 GRANT SELECT ON TABLE public.signup_claims TO prpm_ops;
+
+--
+-- Name: TABLE stripe_effects; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.stripe_effects TO prpm_ops;
 
 --
 -- Name: TABLE user_cost_analytics; Type: ACL; Schema: public; Owner: prpm_owner

@@ -8,18 +8,21 @@ import { createEngine } from './engine/engine.ts';
 import { createApp } from './http/app.ts';
 import { startJobs } from './jobs/schedule.ts';
 import { createProviders } from './providers/create.ts';
+import { type Billing, openBilling } from './stripe/billing.ts';
 import { createLog, type Log, plainLog } from './telemetry/log.ts';
 
 export type ServerOptions = {
   environment: Environment;
   log?: Log;
-  /** Do the jobs that are due each minute; harmless where pg_cron does them too. Default true. */
+  /** Do the jobs and the work at Stripe that are due each minute; harmless where pg_cron or others do them too. Default true. */
   jobs?: boolean;
 };
 
 export type RunningServer = {
   /** Where it listens, without a slash at the end. */
   url: string;
+  /** Until nothing is under way at Stripe and nothing is due there now. */
+  stripeIdle(): Promise<void>;
   /** Takes nothing new, lets runs end within DRAIN_MS, settles the others with what they have, closes everything. */
   close(): Promise<void>;
 };
@@ -39,10 +42,19 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     anthropic: anthropic === undefined ? undefined : { apiKey: anthropic, baseURL: environment.ANTHROPIC_BASE_URL },
     openai: openai === undefined ? undefined : { apiKey: openai, baseURL: environment.OPENAI_BASE_URL },
   });
+  const { jobs: hasJobs = true } = options;
+  let billing: Billing | undefined;
+  try {
+    billing = await openBilling({ environment, database, log, isLooking: hasJobs });
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
   const engine = createEngine({ database, providers, log });
   const services = {
     database,
     engine,
+    billing,
     log,
     requests: plainLog(log),
     authenticate: createAuthenticate(database.sql, verifyJwt),
@@ -55,12 +67,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   try {
     await listen(server, environment.PORT, environment.HOST);
   } catch (error) {
+    await billing?.stop();
     await database.close();
     throw error;
   }
   const url = urlOf(server, environment.HOST);
   log.info({ url }, 'listening');
-  const jobs = options.jobs === false ? undefined : startJobs(database.reads, log);
+  const jobs = hasJobs ? startJobs(database.reads, log) : undefined;
 
   const shutDown = async () => {
     log.info('stopping: running runs may end');
@@ -70,13 +83,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const impatient = setTimeout(() => server.closeAllConnections(), 1_000);
     await closed;
     clearTimeout(impatient);
-    await jobs?.stop();
+    await Promise.all([jobs?.stop(), billing?.stop()]);
     await database.close();
     log.info('stopped');
   };
   let closing: Promise<void> | undefined;
   return {
     url,
+    stripeIdle: async () => billing?.idle(),
     close: () => {
       closing ??= shutDown();
       return closing;

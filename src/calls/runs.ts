@@ -1,24 +1,7 @@
 import { z } from 'zod';
 import type { Sql } from '../database/client.ts';
 import { findRow, parseRow } from '../database/rows.ts';
-
-/** Why a run was not let in; `status` is HTTP's. Figures in `unit`. Spec 3.2, 11.3. */
-const refusalSchema = z.object({
-  code: z.string(),
-  status: z.number(),
-  message: z.string(),
-  limit: z.number().optional(),
-  used: z.number().optional(),
-  held: z.number().optional(),
-  unit: z.string().optional(),
-  retryAt: z.string().optional(),
-  retryAfter: z.number().optional(),
-  requiredCredits: z.number().optional(),
-  availableCredits: z.number().optional(),
-  purchaseUrl: z.string().optional(),
-  details: z.record(z.string(), z.unknown()).optional(),
-});
-export type Refusal = z.output<typeof refusalSchema>;
+import { refusalSchema } from '../errors/refusal.ts';
 
 const runStatus = z.enum(['running', 'completed', 'stopped', 'failed', 'released', 'expired']);
 

@@ -34,6 +34,7 @@ const list = (one: (item: string) => boolean, complaint: string) =>
 
 const originOnly = (text: string) =>
   URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) && new URL(text).origin === text;
+const isOrigin = (text: string) => !URL.canParse(text) || new URL(text).href === `${new URL(text).origin}/`;
 const addressOrNetwork = (text: string) => /^[0-9a-f.:]+(\/\d{1,3})?$/i.test(text);
 
 /** Everything that the server reads from its environment. The comments of .env.example are these descriptions. Spec 11.5. */
@@ -90,14 +91,19 @@ export const environmentSchema = z.object({
   ),
   OPENAI_BASE_URL: optional(httpUrl).describe('Where OpenAI is reached, with /v1. Default: its own address.'),
 
-  STRIPE_SECRET_KEY: key(/^[sr]k_/, 'sk_live_').describe('Secret key of the Stripe account.'),
+  STRIPE_SECRET_KEY: key(/^[sr]k_/, 'sk_live_').describe(
+    'Secret key of the Stripe account. Without it billing answers billing_not_configured.',
+  ),
   STRIPE_PRPM_PLUS_PRICE_ID: key(/^price_/, 'price_').describe('Price of PRPM+ for individuals, $6 a month.'),
   STRIPE_PRPM_PLUS_ORG_MEMBER_PRICE_ID: key(/^price_/, 'price_').describe(
     'Price of PRPM+ for members of a verified organization, $3 a month.',
   ),
-  STRIPE_PLAYGROUND_WEBHOOK_SECRET: key(/^whsec_/, 'whsec_').describe(
-    'Signing secret of the webhook; several, separated by commas, while rotating.',
-  ),
+  STRIPE_PLAYGROUND_WEBHOOK_SECRET: optional(
+    list(
+      (secret) => /^whsec_/.test(secret),
+      'has an entry that does not look like such a secret, which begins like whsec_; separate entries by commas',
+    ),
+  ).describe('Signing secret of the webhook; several, separated by commas, while rotating.'),
   STRIPE_SMALL_PACK_PRICE_ID: key(/^price_/, 'price_').describe(
     'Price of the small pack, $5 for 100 credits. Optional.',
   ),
@@ -107,6 +113,12 @@ export const environmentSchema = z.object({
   STRIPE_LARGE_PACK_PRICE_ID: key(/^price_/, 'price_').describe(
     'Price of the large pack, $20 for 600 credits. Optional.',
   ),
+  STRIPE_PORTAL_CONFIGURATION_ID: key(/^bpc_/, 'bpc_').describe(
+    "Configuration of the customer portal; npm run stripe:setup makes one. Default: the account's own.",
+  ),
+  STRIPE_API_BASE: optional(
+    httpUrl.refine(isOrigin, 'has a path; write the scheme, the host and the port only'),
+  ).describe('Where Stripe is reached; for the sandbox. Default: its own address.'),
 
   CRON_SECRET: optional(z.string().min(16, 'is too short; use 16 characters or more')).describe(
     'Where set, the cron routes ask for it as a bearer token.',

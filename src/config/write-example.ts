@@ -30,6 +30,7 @@ const examples: Record<string, string> = {
   STRIPE_SMALL_PACK_PRICE_ID: 'price_aaaaaaaaaaaa',
   STRIPE_MEDIUM_PACK_PRICE_ID: 'price_bbbbbbbbbbbb',
   STRIPE_LARGE_PACK_PRICE_ID: 'price_cccccccccccc',
+  STRIPE_PORTAL_CONFIGURATION_ID: 'bpc_dddddddddddd',
 };
 
 /** A variable's default, as text; undefined where it has none. */

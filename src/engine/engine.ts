@@ -6,7 +6,6 @@ import {
   beginRun,
   estimateRun,
   type Receipt,
-  type Refusal,
   type RunRequest,
   readRun,
   releaseRun,
@@ -21,7 +20,8 @@ import { readSession, type SessionWithExchanges } from '../calls/sessions.ts';
 import type { Database } from '../database/client.ts';
 import { isDatabaseDown } from '../errors/database.ts';
 import { Failure } from '../errors/failure.ts';
-import { isErrorCode, registry } from '../errors/registry.ts';
+import { refusalFailure } from '../errors/refusal.ts';
+import { registry } from '../errors/registry.ts';
 import type { Providers } from '../providers/create.ts';
 import type { ProviderCall, ProviderResult } from '../providers/provider.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -120,7 +120,11 @@ export function createEngine({ database, providers, log }: { database: Database;
       throw error;
     }
     if (begun.outcome !== 'known') noteRate(facts, begun);
-    if (begun.outcome === 'refused') throw refusalFailure(begun.refusal, facts);
+    if (begun.outcome === 'refused') {
+      const { refusal } = begun;
+      if (refusal.availableCredits !== undefined) facts.creditsRemaining = refusal.availableCredits;
+      throw refusalFailure(refusal);
+    }
     if (begun.outcome === 'known') {
       const { begunRunId, begunSessionId } = begun;
       return { runId: begunRunId, sessionId: begunSessionId, isNew: false, live: findLive(userId, begunRunId) };
@@ -342,14 +346,6 @@ type Rate = { rateLimit: number | null; rateRemaining: number | null; rateReset:
 function noteRate(facts: Facts, { rateLimit, rateRemaining, rateReset }: Rate): void {
   if (rateLimit === null || rateRemaining === null || rateReset === null) return;
   facts.rate = { policy: 'runs', limit: rateLimit, remaining: rateRemaining, reset: rateReset };
-}
-
-function refusalFailure(refusal: Refusal, facts: Facts): Failure {
-  const { code, status, message, retryAfter, details, ...figures } = refusal;
-  if (refusal.availableCredits !== undefined) facts.creditsRemaining = refusal.availableCredits;
-  const extras = { retryAfter, refusal: figures, ...(details !== undefined && { details }) };
-  if (isErrorCode(code)) return new Failure(code, message, extras, { status });
-  return new Failure('forbidden', message, extras, { status });
 }
 
 function unexpected(run: LiveRun, usage: ProviderResult['usage']): ProviderResult {

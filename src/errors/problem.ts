@@ -1,13 +1,19 @@
-import { snakeCase, snakeName } from '../names.ts';
+import { camelName, snakeCase, snakeName } from '../names.ts';
 import type { Failure } from './failure.ts';
 import { registry } from './registry.ts';
 
-/** Where an error happened. */
-export type Instance = { path: string; requestId: string };
+/** Where an error happened, and how the caller writes the names of fields: in snake_case where not said. */
+export type Instance = { path: string; requestId: string; case?: 'camel' | undefined };
 
 /** An error as application/problem+json says it (RFC 9457), with the fields that clients of the reference know. Spec 11.3. */
-export function problemOf(failure: Failure, { path, requestId }: Instance): Record<string, unknown> {
-  const { code, status, message, extras } = failure;
+export function problemOf(failure: Failure, { path, requestId, case: naming }: Instance): Record<string, unknown> {
+  const { code, status, extras } = failure;
+  const fieldName = naming === 'camel' ? camelName : snakeName;
+  // Messages name fields in snake_case.
+  const message = (extras.errors ?? []).reduce(
+    (text, { field }) => text.replaceAll(snakeName(field), fieldName(field)),
+    failure.message,
+  );
   return {
     type: `urn:prpm-playground:error:${code}`,
     title: registry[code][1],
@@ -19,7 +25,7 @@ export function problemOf(failure: Failure, { path, requestId }: Instance): Reco
     ...snakeMembers(extras.refusal),
     ...(extras.details !== undefined && { details: snakeCase(extras.details) }),
     ...(extras.errors && {
-      errors: extras.errors.map(({ field, message: what }) => ({ field: snakeName(field), message: what })),
+      errors: extras.errors.map(({ field, message: what }) => ({ field: fieldName(field), message: what })),
     }),
     ...(extras.runId !== undefined && { run_id: extras.runId }),
     ...(extras.retryAfter !== undefined && { retry_after: extras.retryAfter }),

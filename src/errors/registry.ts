@@ -75,6 +75,24 @@ export const registry = {
   provider_error: [502, 'Provider refused the request', 'Read the message; change the request or the model.'],
   provider_not_configured: [503, 'Provider not configured', 'Use another model, or ask the operator.'],
 
+  // Billing
+  already_subscribed: [
+    409,
+    'Already subscribed',
+    'Change the subscription that is there: cancel, resume, or the portal.',
+  ],
+  no_subscription: [404, 'No subscription', 'Subscribe first.'],
+  no_customer: [404, 'Nothing to manage', 'Subscribe or buy credits first.'],
+  pack_not_found: [404, 'Pack not found', 'See GET /api/v1/playground/credits/packages.'],
+  payment_disputed: [403, 'Payment disputed', 'Ask the operator: a payment of yours is disputed with the bank.'],
+  purchases_disabled: [503, 'Purchases are switched off', 'Try again later.'],
+  billing_unavailable: [503, 'Billing unavailable', 'Stripe cannot be reached. Try again in a moment.'],
+  webhook_signature_invalid: [
+    400,
+    'Webhook not accepted',
+    'Check the signing secret, the clock, and that the body arrives unchanged.',
+  ],
+
   // The server
   billing_not_configured: [503, 'Billing not configured', 'Ask the operator.'],
   admin_not_configured: [503, 'Admin API not configured', 'Ask the operator; the same figures are in psql.'],

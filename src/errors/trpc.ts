@@ -3,6 +3,7 @@ import { ZodError } from 'zod';
 import { snakeName } from '../names.ts';
 import { databaseFailure } from './database.ts';
 import { Failure } from './failure.ts';
+import { stripeFailure } from './stripe.ts';
 
 const CODES: Record<number, TRPCError['code']> = {
   400: 'BAD_REQUEST',
@@ -31,7 +32,11 @@ export function failureFrom(error: unknown): Failure {
     if (error.code === 'PAYLOAD_TOO_LARGE') return new Failure('request_too_long');
   }
   const cause = error instanceof TRPCError ? error.cause : error;
-  return databaseFailure(cause) ?? new Failure('internal_error', undefined, {}, { cause: cause ?? error });
+  return (
+    stripeFailure(cause) ??
+    databaseFailure(cause) ??
+    new Failure('internal_error', undefined, {}, { cause: cause ?? error })
+  );
 }
 
 /** The same as tRPC's error, which keeps the Failure as its cause. */

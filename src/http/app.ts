@@ -14,7 +14,7 @@ import { failureFrom } from '../errors/trpc.ts';
 import { snakeCase } from '../names.ts';
 import { appRouter } from '../trpc/_app.ts';
 import type { Services, Context as TrpcContext } from '../trpc/trpc.ts';
-import { parseObject, readBody } from './body.ts';
+import { parseObject, readBody, readBytes } from './body.ts';
 import { camelKeys } from './input.ts';
 import { openApi } from './openapi.ts';
 import { type ProcedureRoute, type Route, routes } from './routes.ts';
@@ -24,6 +24,8 @@ type Bindings = { Bindings: HttpBindings };
 
 const VERSION = '0.1.0';
 const API = '/api/v1';
+/** Spec 6.5. */
+const MOST_WEBHOOK_BYTES = 1024 * 1024;
 const { start: startRun, stream: followRun } = appRouter.runs;
 
 /** The HTTP interface: /trpc, /api/v1, /healthz, /readyz. */
@@ -78,6 +80,7 @@ type Call = {
   started: number;
   facts: Facts;
   incoming: IncomingMessage;
+  case?: 'camel' | undefined;
 };
 
 function beginCall(c: Context<Bindings>): Call {
@@ -98,8 +101,10 @@ async function answer(services: Services, route: Route, c: Context<Bindings>): P
   const call = beginCall(c);
   const { incoming, outgoing } = c.env;
   try {
+    if ('webhook' in route) return await answerWebhook(services, call);
     const body = await readBody(incoming);
     if ('unavailable' in route) throw new Failure(route.unavailable);
+    call.case = route.case;
     if (call.method === 'HEAD' && route.streams !== undefined) throw notAllowed('HEAD', ['GET']);
 
     const sent = camelKeys({ ...queryOf(c, route), ...parseObject(body) });
@@ -132,10 +137,31 @@ async function answer(services: Services, route: Route, c: Context<Bindings>): P
       return RESPONSE_ALREADY_SENT;
     }
     const output = await invoke(route.name, route.procedure, sent);
-    return reply(services, call, route.status ?? 200, JSON.stringify(snakeCase(output)));
+    const named = route.case === 'camel' ? output : snakeCase(output);
+    return reply(services, call, route.status ?? 200, JSON.stringify(named));
   } catch (error) {
-    return replyProblem(services, call, failureFrom(error));
+    const failure = failureFrom(error);
+    if ('webhook' in route) noteRefused(services, call, failure);
+    return replyProblem(services, call, failure);
   }
+}
+
+async function answerWebhook(services: Services, call: Call): Promise<Response> {
+  const { billing, log } = services;
+  const bytes = await readBytes(call.incoming, MOST_WEBHOOK_BYTES);
+  if (billing === undefined) throw new Failure('billing_not_configured');
+  const { 'stripe-signature': signature } = call.incoming.headers;
+  const { id, type, outcome } = await billing.receive({
+    bytes,
+    signature: Array.isArray(signature) ? signature.join(',') : signature,
+  });
+  log.info({ requestId: call.requestId, eventId: id, eventType: type, outcome }, 'Stripe event');
+  return reply(services, call, 200, '{"received":true}');
+}
+
+/** Whoever sends webhooks does not tell the operator why they are not taken. */
+function noteRefused({ log }: Services, { requestId }: Call, { code, message, cause: error }: Failure): void {
+  log[code === 'internal_error' ? 'error' : 'warn']({ requestId, code, reason: message, error }, 'webhook not taken');
 }
 
 /** Fields of the query, for routes that have no other place for them. */

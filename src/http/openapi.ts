@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { runEventSchema } from '../engine/events.ts';
-import { registry } from '../errors/registry.ts';
-import { snakeName } from '../names.ts';
+import { type ErrorCode, registry } from '../errors/registry.ts';
+import { camelName, snakeName } from '../names.ts';
 import { type ProcedureRoute, type Route, routes } from './routes.ts';
 
 type Json = Record<string, unknown>;
@@ -19,7 +19,7 @@ export function openApi(version: string): Json {
       title: 'PRPM Playground',
       version,
       description:
-        'Runs prompt packages and charges credits. Fields are accepted in snake_case and camelCase and answered in snake_case.',
+        'Runs prompt packages and charges credits. Fields are accepted in snake_case and camelCase, and answered as each operation says.',
     },
     paths: { ...paths, ...PLAIN_PATHS },
     components: {
@@ -34,16 +34,17 @@ function operation(route: Route): Json {
     const [status, title] = registry[route.unavailable];
     return { summary: route.summary, responses: { [status]: { ...problem, description: title } } };
   }
+  if ('webhook' in route) return webhookOperation(route);
   const { method, name, summary, status = 200 } = route;
   const input = inputSchema(route);
-  const inPath = new Set(Object.values(route.params ?? {}).map(snakeName));
+  const inPath = new Set(Object.values(route.params ?? {}).map(namingOf(route)));
   const fields = Object.entries(input.properties).filter(
     ([field]) => !inPath.has(field) && field !== 'idempotency_key',
   );
   const hasBody = method === 'POST' || route.streams === 'asked';
   const parameters = [
     ...Object.entries(route.params ?? {}).map(([param, field]) => ({
-      ...{ name: param, in: 'path', required: true, schema: input.properties[snakeName(field)] ?? {} },
+      ...{ name: param, in: 'path', required: true, schema: input.properties[namingOf(route)(field)] ?? {} },
     })),
     ...(hasBody || route.streams === 'always' ? [] : fields).map(([field, schema]) => ({
       ...{ name: field, in: 'query', required: input.required.includes(field), schema },
@@ -67,19 +68,45 @@ function operation(route: Route): Json {
       }),
     responses: {
       [status]: { description: 'Done.', content: { ...answer, ...stream } },
+      ...unconfiguredResponse(route),
       default: problem,
     },
   };
 }
 
+function webhookOperation(route: Extract<Route, { webhook: string }>): Json {
+  return {
+    operationId: `${route.name}${operationSuffix(route)}`,
+    ...{ summary: route.summary, security: [] },
+    parameters: [SIGNATURE],
+    requestBody: { required: true, content: { 'application/json': { schema: { type: 'object' } } } },
+    responses: {
+      200: { description: 'It is stored.', content: { 'application/json': { schema: RECEIVED } } },
+      ...unconfiguredResponse(route),
+      default: problem,
+    },
+  };
+}
+
+function unconfiguredResponse({ unconfigured }: { unconfigured?: ErrorCode }): Json {
+  if (unconfigured === undefined) return {};
+  const [status, title] = registry[unconfigured];
+  return { [status]: { ...problem, description: `${title}, or away for the moment.` } };
+}
+
+/** How a route names fields. */
+function namingOf(route: ProcedureRoute): (name: string) => string {
+  return route.case === 'camel' ? camelName : snakeName;
+}
+
 /** One procedure can have several routes; the path's last word tells them apart. */
-function operationSuffix(route: ProcedureRoute): string {
+function operationSuffix(route: Extract<Route, { name: string }>): string {
   const first = routes.find((one) => 'name' in one && one.name === route.name && one.method === route.method);
   return first === route ? '' : `.${route.path.split('/').at(-1)}`;
 }
 
 function inputSchema(route: ProcedureRoute): { properties: Json; required: string[] } {
-  const schema = jsonSchema(route.procedure._def.inputs[0], 'input');
+  const schema = jsonSchema(route.procedure._def.inputs[0], 'input', namingOf(route));
   const { properties, required } = schema;
   return {
     properties: isObject(properties) ? properties : {},
@@ -88,31 +115,31 @@ function inputSchema(route: ProcedureRoute): { properties: Json; required: strin
 }
 
 function outputSchema(route: ProcedureRoute): Json {
-  return jsonSchema(Reflect.get(route.procedure._def, 'output'), 'output');
+  return jsonSchema(Reflect.get(route.procedure._def, 'output'), 'output', namingOf(route));
 }
 
-function jsonSchema(schema: unknown, io: 'input' | 'output'): Json {
+function jsonSchema(schema: unknown, io: 'input' | 'output', rename = snakeName): Json {
   if (!(schema instanceof z.ZodType)) return {};
-  const converted = snakeProperties(z.toJSONSchema(schema, { io, unrepresentable: 'any' }));
+  const converted = renamed(z.toJSONSchema(schema, { io, unrepresentable: 'any' }), rename);
   if (!isObject(converted)) return {};
   const { $schema: _, ...rest } = converted;
   return rest;
 }
 
 /** A JSON schema whose properties are named as HTTP answers them. */
-function snakeProperties(schema: unknown): unknown {
-  if (Array.isArray(schema)) return schema.map(snakeProperties);
+function renamed(schema: unknown, rename: (name: string) => string): unknown {
+  if (Array.isArray(schema)) return schema.map((one) => renamed(one, rename));
   if (!isObject(schema)) return schema;
   const result: Json = {};
   for (const [key, value] of Object.entries(schema)) {
     if (key === 'properties' && isObject(value)) {
       result[key] = Object.fromEntries(
-        Object.entries(value).map(([name, inner]) => [snakeName(name), snakeProperties(inner)]),
+        Object.entries(value).map(([name, inner]) => [rename(name), renamed(inner, rename)]),
       );
     } else if (key === 'required' && Array.isArray(value)) {
-      result[key] = value.map((name) => snakeName(String(name)));
+      result[key] = value.map((name) => rename(String(name)));
     } else if (key !== '~standard') {
-      result[key] = snakeProperties(value);
+      result[key] = renamed(value, rename);
     }
   }
   return result;
@@ -137,6 +164,8 @@ const IDEMPOTENCY_KEY = {
   },
   description: 'The same key and request give the same run, charged once.',
 };
+const SIGNATURE = { name: 'Stripe-Signature', in: 'header', required: true, schema: { type: 'string' } };
+const RECEIVED = { type: 'object', required: ['received'], properties: { received: { const: true } } };
 const LAST_EVENT_ID = { name: 'Last-Event-ID', in: 'header', required: false, schema: { type: 'string' } };
 
 const problem = {

@@ -2,7 +2,7 @@ import type { AnyProcedure } from '@trpc/server';
 import type { ErrorCode } from '../errors/registry.ts';
 import { appRouter } from '../trpc/_app.ts';
 
-const { runs, sessions, credits, catalog } = appRouter;
+const { runs, sessions, credits, billing, catalog } = appRouter;
 
 type Common = {
   method: 'GET' | 'POST';
@@ -22,17 +22,26 @@ export type ProcedureRoute = Common & {
   /** `asked`: answers as a stream where the caller asks for one. `always`: follows the run `params` name. */
   streams?: 'asked' | 'always';
   status?: 201;
+  /** How fields are named in answers: in snake_case where not said. Both are taken. */
+  case?: 'camel';
+  /** What it answers where the operator has not set it up. */
+  unconfigured?: ErrorCode;
 };
+
+/** Takes what Stripe sends, as it comes: no token, and the signature is the only proof. */
+type WebhookRoute = Common & { name: string; webhook: 'stripe'; unconfigured: ErrorCode };
 
 /** A route whose feature is not there yet: it says so. */
 type UnavailableRoute = Common & { unavailable: ErrorCode };
 
-export type Route = ProcedureRoute | UnavailableRoute;
+export type Route = ProcedureRoute | WebhookRoute | UnavailableRoute;
 
 const execute = { name: 'runs.execute', procedure: runs.execute, streams: 'asked' } as const;
 const runId = { params: { id: 'runId' } };
 const sessionId = { params: { id: 'sessionId' } };
 const page = ['limit', 'offset'];
+const paid = { case: 'camel', unconfigured: 'billing_not_configured' } as const;
+const webhook = { name: 'billing.webhook', webhook: 'stripe', unconfigured: 'billing_not_configured' } as const;
 
 /** Every route of /api/v1 with its procedure: routing and OpenAPI are both made of this. Spec 11.2. */
 export const routes: readonly Route[] = [
@@ -145,21 +154,69 @@ export const routes: readonly Route[] = [
     method: 'POST',
     path: '/playground/subscribe',
     summary: 'Subscribe to PRPM+',
-    unavailable: 'billing_not_configured',
+    name: 'billing.subscribe',
+    procedure: billing.subscribe,
+    ...paid,
+  },
+  {
+    method: 'GET',
+    path: '/playground/subscription',
+    summary: 'Read the subscription',
+    name: 'billing.subscription',
+    procedure: billing.subscription,
+    ...paid,
+  },
+  {
+    method: 'POST',
+    path: '/playground/subscription/cancel',
+    summary: 'Cancel at the end of the period',
+    name: 'billing.cancel',
+    procedure: billing.cancel,
+    ...paid,
+  },
+  {
+    method: 'POST',
+    path: '/playground/subscription/resume',
+    summary: 'Take a cancellation or a pause back',
+    name: 'billing.resume',
+    procedure: billing.resume,
+    ...paid,
+  },
+  {
+    method: 'POST',
+    path: '/playground/subscription/portal',
+    summary: 'Open the portal for cards and invoices',
+    name: 'billing.portal',
+    procedure: billing.portal,
+    ...paid,
+  },
+  {
+    method: 'GET',
+    path: '/playground/pricing',
+    summary: 'What PRPM+ costs you',
+    name: 'billing.pricing',
+    procedure: billing.pricing,
+    ...paid,
+  },
+  {
+    method: 'GET',
+    path: '/playground/credits/packages',
+    summary: 'List packs of credits',
+    name: 'billing.packs',
+    procedure: billing.packs,
+    ...paid,
   },
   {
     method: 'POST',
     path: '/playground/credits/purchase',
     summary: 'Buy credits',
-    unavailable: 'billing_not_configured',
+    name: 'billing.purchase',
+    procedure: billing.purchase,
+    ...paid,
   },
-  {
-    method: 'POST',
-    path: '/playground/webhooks/stripe/credits',
-    summary: 'Webhook for Stripe',
-    unavailable: 'billing_not_configured',
-  },
-  { method: 'POST', path: '/webhooks/stripe', summary: 'Webhook for Stripe', unavailable: 'billing_not_configured' },
+  { method: 'POST', path: '/playground/webhooks/stripe/credits', summary: 'Webhook for Stripe', ...webhook },
+  { method: 'POST', path: '/webhooks/stripe', summary: 'Webhook for Stripe', ...webhook },
+
   {
     method: 'POST',
     path: '/playground/credits/cron/reset',

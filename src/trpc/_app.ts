@@ -1,4 +1,5 @@
 import { accountsRouter } from './accounts.ts';
+import { billingRouter } from './billing.ts';
 import { catalogRouter } from './catalog.ts';
 import { creditsRouter } from './credits.ts';
 import { runsRouter } from './runs.ts';
@@ -9,6 +10,7 @@ export const appRouter = router({
   runs: runsRouter,
   sessions: sessionsRouter,
   credits: creditsRouter,
+  billing: billingRouter,
   catalog: catalogRouter,
   accounts: accountsRouter,
 });

@@ -8,6 +8,7 @@ import type { Engine, Facts } from '../engine/engine.ts';
 import { Failure } from '../errors/failure.ts';
 import { problemOf } from '../errors/problem.ts';
 import { failureFrom, trpcErrorFrom } from '../errors/trpc.ts';
+import type { Billing } from '../stripe/billing.ts';
 import type { Log } from '../telemetry/log.ts';
 
 /** What there is one of in a server. */
@@ -15,6 +16,8 @@ export type Services = {
   database: Database;
   engine: Engine;
   authenticate: Authenticate;
+  /** Undefined without an account at Stripe. */
+  billing?: Billing | undefined;
   log: Log;
   /** One line for each request. */
   requests: Log;
@@ -61,6 +64,8 @@ const base = t.procedure.use(async ({ next, ctx, path, getRawInput }) => {
     ctx.services.log.error({ error: failure.cause, requestId: ctx.requestId, path }, 'request failed');
   } else if (failure.code === 'database_unavailable') {
     ctx.services.log.warn({ error: failure.cause, requestId: ctx.requestId, path }, 'database unavailable');
+  } else if (failure.code === 'billing_unavailable') {
+    ctx.services.log.warn({ error: failure.cause, requestId: ctx.requestId, path }, 'Stripe unavailable');
   }
   throw error;
 });
@@ -98,15 +103,26 @@ export const publishProcedure = procedureFor('publish');
 export const signedInProcedure = procedureFor(null);
 
 /** Counted in the user's minute of reads. Spec 3.6. */
-export const readProcedure = procedureFor('read').use(async ({ ctx, next }) => {
-  await countRead(ctx);
-  return next();
-});
+function countedProcedureFor(scope: Scope) {
+  return procedureFor(scope).use(async ({ ctx, next }) => {
+    await countRead(ctx);
+    return next();
+  });
+}
 
-export const estimateProcedure = procedureFor('run').use(async ({ ctx, next }) => {
-  await countRead(ctx);
-  return next();
-});
+/** Where there is an account at Stripe, which is then in the context. */
+function billingProcedureFor(scope: Scope) {
+  return countedProcedureFor(scope).use(({ ctx, next }) => {
+    const { billing } = ctx.services;
+    if (billing === undefined) throw new Failure('billing_not_configured');
+    return next({ ctx: { billing } });
+  });
+}
+
+export const readProcedure = countedProcedureFor('read');
+export const estimateProcedure = countedProcedureFor('run');
+export const billingReadProcedure = billingProcedureFor('read');
+export const billingProcedure = billingProcedureFor('billing');
 
 /** Admits a read or throws `rate_limited`. */
 export async function countRead(ctx: Context & { principal: Principal }): Promise<void> {

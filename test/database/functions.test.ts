@@ -24,6 +24,15 @@ const withoutUser: Record<string, string> = {
   'api.sign_in': 'tells who the user is, and makes them at first sight',
   'api.due_jobs': 'jobs are due for everybody (spec 7.1)',
   'api.run_job': 'jobs are done for everybody (spec 7.1)',
+  'api.set_stripe_prices': 'plans and packs are for everybody (spec 2.4)',
+  'api.compare_stripe_prices': 'plans and packs are for everybody (spec 2.4)',
+  'api.store_stripe_event': 'Stripe tells whose an event is, by its customer (spec 6.4)',
+  'api.apply_stripe_event': 'Stripe tells whose an event is, by its customer (spec 6.4)',
+  'api.fail_stripe_event': 'Stripe tells whose an event is, by its customer (spec 6.4)',
+  'api.claim_stripe_work': 'is the work of whichever server is there (spec 6.4)',
+  'api.finish_stripe_work': 'is the work of whichever server is there (spec 6.4)',
+  'api.fail_stripe_work': 'is the work of whichever server is there (spec 6.4)',
+  'api.stripe_limits': 'holds for all servers together (spec 6.4)',
 };
 
 /** Functions that run text as SQL, and why: calls in it are seen by no check. */

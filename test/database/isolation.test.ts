@@ -18,6 +18,9 @@ let victim: string;
 let stranger: string;
 /** What the victim has, by the name of the argument that it is given as. */
 let theirs: { run: string; running: string; session: string; token: string; organization: string; package: string };
+const theirCustomer = 'cus_theirs';
+const theirSession = 'cs_theirs';
+let theirPurchase: string;
 let cursors: { sessions: string; history: string };
 
 beforeAll(async () => {
@@ -55,6 +58,14 @@ beforeAll(async () => {
   theirs = {
     ...{ run, running, session: run, token: token?.token_id, organization: made?.id, package: published?.package_id },
   };
+
+  await app`select from api.begin_customer(${victim}, false)`;
+  await app`select from api.begin_customer(${stranger}, false)`;
+  await app`select from api.keep_customer(${victim}, ${theirCustomer}, false)`;
+  const [purchase] = await app`
+    select purchase_id from api.begin_purchase(${victim}, 'small', 'https://a.example', 'https://a.example', false)`;
+  await app`select from api.keep_checkout(${victim}, ${purchase?.purchase_id}, ${theirSession}, 'https://a.example', now() + interval '1 day')`;
+  theirPurchase = purchase?.purchase_id;
 
   const [sessions] = await app`select next_cursor from api.list_sessions(${victim}, 1)`;
   const [history] = await app`select next_cursor from api.list_credit_history(${victim}, null, 1)`;
@@ -161,6 +172,24 @@ const attempts: Record<string, [ask: (sql: postgres.ISql) => Promise<postgres.Ro
     (sql) => sql`select * from api.search_packages(${stranger}, ${mark})`,
     { packages: [], next_cursor: null, total: '0' },
   ],
+  'keep_customer.customer_id': [
+    (sql) => sql`select * from api.keep_customer(${stranger}, ${theirCustomer}, false)`,
+    '23505',
+  ],
+  'keep_checkout.checkout_id': [
+    (sql) => sql`
+      select * from api.keep_checkout(${stranger}, ${theirPurchase}, 'cs_mine', 'https://b.example', now())`,
+    { keep_checkout: '' },
+  ],
+  'keep_checkout.session_id': [
+    (sql) => sql`
+      select * from api.keep_checkout(${stranger}, gen_random_uuid(), ${theirSession}, 'https://b.example', now())`,
+    { keep_checkout: '' },
+  ],
+  'end_checkout.session_id': [
+    (sql) => sql`select * from api.end_checkout(${stranger}, ${theirSession}, 'expired')`,
+    { end_checkout: null },
+  ],
   'sign_in.new_user_id': [
     (sql) => sql`
       select outcome, user_id from api.sign_in('https://issuer.example', 'mine', null, false, 'mine', ${victim})`,
@@ -176,6 +205,12 @@ const attempts: Record<string, [ask: (sql: postgres.ISql) => Promise<postgres.Ro
 /** Arguments that name something, but nothing of a person that could be kept from another, and why. */
 const namesNobodysThing: Record<string, string> = {
   'authenticate_token.token_hash': 'is what proves who acts',
+  'store_stripe_event.event_id': 'is told by Stripe, whose signature the server has verified',
+  'apply_stripe_event.event_id': 'is told by Stripe; its customer says whose it is',
+  'fail_stripe_event.event_id': 'is told by Stripe; its customer says whose it is',
+  'claim_stripe_work.only_work': "is the servers' own queue",
+  'finish_stripe_work.work_id': "is the servers' own queue",
+  'fail_stripe_work.work_id': "is the servers' own queue",
   'begin_run.request_hash': 'tells whether a key comes with the same request again',
 };
 

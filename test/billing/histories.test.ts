@@ -1,0 +1,230 @@
+// Named histories: what Stripe really does to a shop, told to the database, and what a person then has.
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { DAY, HOUR, openBilling } from './world.ts';
+
+const world = await openBilling();
+const { passPeriod, stripe, person, subscribe, buy, advance, settle, standing, balance, run, jobs } = world;
+afterAll(() => world.close());
+afterEach(async () => {
+  expect(await world.audit()).toEqual([]);
+});
+
+async function subscribed(): Promise<{ user: string; subscription: string }> {
+  const user = await person();
+  const begun = await subscribe(user);
+  if (!('session' in begun)) throw new Error(begun.refused);
+  await stripe.pay(begun.session);
+  await settle();
+  const [row] = await world.database.owner`select id from subscriptions where user_id = ${user}`;
+  return { user, subscription: row?.id };
+}
+
+async function bought(user: string, pack = 'small'): Promise<{ payment: string; purchase: string }> {
+  const begun = await buy(user, pack);
+  if (!('session' in begun)) throw new Error(begun.refused);
+  await stripe.pay(begun.session);
+  await settle();
+  const [row] = await world.database
+    .owner`select stripe_payment_intent_id as id from purchases where id = ${begun.purchase}`;
+  return { payment: row?.id, purchase: begun.purchase };
+}
+
+it('a subscription grants 100 credits and its tier once its first invoice is paid (spec 2.5, 4.3)', async () => {
+  const { user } = await subscribed();
+  expect(await standing(user)).toMatchObject({
+    who: { prpm_plus_status: 'active', plan_tier: 'prpm_plus_individual' },
+    subscriptions: [{ status: 'active' }],
+    periods: [{ state: 'paid', credits: '100', paid_amount: '6.00' }],
+  });
+  expect(await balance(user)).toBe(105);
+});
+
+it('a renewal grants nothing in the hour before its money, then the month and what is left of the last (spec 4.3)', async () => {
+  const { user } = await subscribed();
+  await run(user, 300); // 60 begun five thousands at half a credit
+  const left = await balance(user);
+  await passPeriod(user, HOUR / 2);
+  await settle();
+  await jobs();
+  expect(await balance(user)).toBe(left);
+  expect(await standing(user)).toMatchObject({
+    who: { prpm_plus_status: 'active' },
+    periods: [{ state: 'paid' }, { state: 'due' }],
+  });
+  await advance(HOUR);
+  await settle();
+  expect(await standing(user)).toMatchObject({ periods: [{ state: 'paid' }, { state: 'paid', credits: '100' }] });
+  expect(await balance(user)).toBe(left + 100);
+});
+
+it('a renewal whose payment fails entitles for three days of grace, and recovers (spec 2.5, 4.3)', async () => {
+  const { user, subscription } = await subscribed();
+  stripe.setCard(world.customerOf(user), 'declined');
+  await passPeriod(user, 2 * HOUR);
+  await settle();
+  await jobs();
+  expect(await standing(user)).toMatchObject({
+    who: { prpm_plus_status: 'active' },
+    subscriptions: [{ status: 'past_due' }],
+  });
+  await advance(3 * DAY + 3 * HOUR);
+  await settle();
+  await jobs();
+  expect(await standing(user)).toMatchObject({ who: { prpm_plus_status: 'past_due', plan_tier: null } });
+  expect(await balance(user)).toBe(5);
+  stripe.setCard(world.customerOf(user), 'good');
+  await stripe.retryInvoice(subscription);
+  await settle();
+  expect(await standing(user)).toMatchObject({
+    who: { prpm_plus_status: 'active' },
+    subscriptions: [{ status: 'active' }],
+  });
+  expect(await balance(user)).toBe(105);
+});
+
+it('a renewal of zero by a coupon grants too, found without any payment (spec 4.3, 6.6)', async () => {
+  const { user, subscription } = await subscribed();
+  stripe.giveCoupon(subscription, 100, 'once');
+  await passPeriod(user, 2 * HOUR);
+  // Only what the guide's five events tell.
+  for (const { id, type } of world.fresh())
+    if (/^customer\.subscription|^payment_intent\.succeeded|^charge\.refunded/.test(type)) await world.deliver(id);
+  await world.work();
+  await advance(2 * HOUR);
+  await world.work();
+  expect(await standing(user)).toMatchObject({
+    periods: [{ state: 'paid' }, { state: 'paid', paid_amount: '0.00', credits: '100' }],
+  });
+});
+
+it('who cancels keeps tier and credits to the end of the paid period, then loses the monthly ones (spec 4.4)', async () => {
+  const { user, subscription } = await subscribed();
+  await bought(user);
+  stripe.portalCancel(subscription);
+  await settle();
+  expect(await standing(user)).toMatchObject({
+    who: { prpm_plus_status: 'active' },
+    subscriptions: [{ cancel_at: expect.any(Date) }],
+  });
+  await passPeriod(user, 2 * HOUR);
+  await settle();
+  await jobs();
+  expect(await standing(user)).toMatchObject({
+    who: { prpm_plus_status: 'canceled', plan_tier: null },
+    subscriptions: [{ status: 'canceled' }],
+  });
+  expect(await balance(user)).toBe(105);
+});
+
+it('cancel, resume and cancel within a day each reach Stripe (spec 6.1)', async () => {
+  const { user } = await subscribed();
+  for (const [action, expected] of [
+    ['cancel', true],
+    ['resume', false],
+    ['cancel', true],
+  ] as const) {
+    const [row] = await world.database.app`select outcome from api.begin_subscription_change(${user}, ${action})`;
+    expect(row?.outcome).toBe('queued');
+    await world.work();
+    const [state] = await world.database.app`select api.read_subscription(${user}) as s`;
+    expect(state?.s.cancel_at_period_end).toBe(expected);
+  }
+  await settle();
+});
+
+describe('a pack', () => {
+  it('is granted once its payment succeeded, by our own row (spec 6.5)', async () => {
+    const user = await person();
+    await bought(user);
+    expect(await balance(user)).toBe(105);
+  });
+
+  it('gives half of its credits back for half a refund, and the rest for the rest (spec 4.6)', async () => {
+    const user = await person();
+    const { payment } = await bought(user);
+    stripe.refund(payment, 250);
+    await settle();
+    expect(await standing(user)).toMatchObject({
+      purchases: [{ status: 'partly_refunded', credits_taken_back: '50' }],
+    });
+    stripe.refund(payment);
+    await settle();
+    expect(await standing(user)).toMatchObject({ purchases: [{ status: 'refunded', credits_taken_back: '100' }] });
+    expect(await balance(user)).toBe(5);
+  });
+
+  it('whose refund fails later gets its credits back (spec 4.6)', async () => {
+    const user = await person();
+    const { payment } = await bought(user);
+    const refund = stripe.refund(payment, 250);
+    await settle();
+    expect(await balance(user)).toBe(55);
+    stripe.failRefund(refund.id);
+    await settle();
+    expect(await balance(user)).toBe(105);
+    expect(await standing(user)).toMatchObject({ purchases: [{ status: 'paid', credits_taken_back: '0' }] });
+  });
+
+  it('that is disputed is held, freed when won, taken when lost; and a shortfall ends further sales (spec 4.6)', async () => {
+    const user = await person();
+    const won = await bought(user);
+    const dispute = stripe.openDispute(won.payment, {});
+    await settle();
+    expect(await balance(user)).toBe(5);
+    stripe.closeDispute(dispute.id, 'won');
+    await settle();
+    expect(await balance(user)).toBe(105);
+    await run(user, 200); // 20 of five sign-up and hundred bought ones
+    const lost = stripe.openDispute(won.payment, {});
+    stripe.closeDispute(lost.id, 'lost');
+    await settle();
+    expect(await standing(user)).toMatchObject({ purchases: [{ credits_taken_back: '85', shortfall: '15' }] });
+    expect(await buy(user)).toEqual({ refused: 'payment_disputed' });
+  });
+});
+
+it('a refund of a subscription payment takes that month back, spent ones are a shortfall (spec 4.6)', async () => {
+  const { user } = await subscribed();
+  await run(user, 100); // 10 credits
+  const [row] = await world.database.owner`select id from payments where user_id = ${user}`;
+  stripe.refund(row?.id);
+  await settle();
+  expect(await standing(user)).toMatchObject({
+    periods: [{ credits_taken_back: '90', shortfall: '10', refunded_amount: '6.00' }],
+  });
+  expect(await balance(user)).toBe(5);
+});
+
+it('two checkouts both paid leave one subscription; the later is canceled, refunded and grants nothing (spec 6.1)', async () => {
+  const user = await person();
+  const first = await subscribe(user);
+  if (!('session' in first)) throw new Error(first.refused);
+  const second = await world.client.checkout.sessions.create({
+    mode: 'subscription',
+    customer: world.customerOf(user),
+    line_items: [{ price: world.individual.id, quantity: 1 }],
+    success_url: 'https://app.example/done',
+  });
+  await stripe.pay(first.session);
+  await advance(5_000);
+  await stripe.pay(second.id);
+  await settle();
+  await settle();
+  await settle();
+  expect(await standing(user)).toMatchObject({
+    subscriptions: [{ status: 'active', superseded: false }, { superseded: true }],
+    who: { prpm_plus_status: 'active' },
+  });
+  expect(await balance(user)).toBe(105);
+  expect(await subscribe(user)).toEqual({ refused: 'already_subscribed' });
+});
+
+it('the same event fifty times at once has one effect (spec 6.4)', async () => {
+  const user = await person();
+  const begun = await buy(user);
+  if (!('session' in begun)) throw new Error(begun.refused);
+  await stripe.pay(begun.session);
+  const paid = world.fresh().find(({ type }) => type === 'payment_intent.succeeded');
+  await Promise.all(Array.from({ length: 50 }, () => world.deliver(paid?.id ?? '')));
+  expect(await balance(user)).toBe(105);
+});

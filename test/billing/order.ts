@@ -1,0 +1,258 @@
+// Random histories of buying, each told in order and at once to one person, and shuffled, doubled, late and in parallel to
+// their twins, to whom the same happens at Stripe: all end with the same.
+import fc from 'fast-check';
+import { expect } from 'vitest';
+import { DAY, HOUR, openBilling } from './world.ts';
+
+const soak = process.env.SOAK !== undefined;
+const world = await openBilling();
+const { stripe } = world;
+
+/** What our own functions answer when a step cannot be. */
+const REFUSALS = [
+  'already_subscribed',
+  'payment_disputed',
+  'cancel refused',
+  'resume refused',
+  'cancel ready',
+  'resume ready',
+];
+
+type Twin = { user: string; payments: string[]; refunds: string[]; disputes: string[]; queue: string[] };
+const counts = new Map<string, number>();
+const count = (what: string) => counts.set(what, (counts.get(what) ?? 0) + 1);
+
+const kinds = [
+  ...[
+    'subscribe',
+    'subscribe',
+    'buy',
+    'buy',
+    'refund',
+    'refund part',
+    'fail refund',
+    'dispute',
+    'dispute won',
+    'dispute lost',
+  ],
+  ...[
+    'cancel',
+    'resume',
+    'portal cancel',
+    'cancel now',
+    'card fails',
+    'card good',
+    'retry invoice',
+    'pause',
+    'unpause',
+  ],
+  ...['coupon', 'hours', 'days', 'period', 'period', 'run', 'run', 'jobs', 'deliver some'],
+] as const;
+type Kind = (typeof kinds)[number];
+const step = fc.record({ kind: fc.constantFrom(...kinds), pick: fc.nat(1_000_000) });
+type Step = { kind: Kind; pick: number };
+
+/** The newest that can still change. */
+async function subscriptionOf(twin: Twin): Promise<string | undefined> {
+  const { data } = await world.client.subscriptions.list({
+    customer: world.customerOf(twin.user),
+    status: 'all',
+    limit: 1,
+  });
+  const [newest] = data;
+  return newest === undefined || ['canceled', 'incomplete_expired'].includes(newest.status) ? undefined : newest.id;
+}
+
+/** What happens at Stripe or here, to one twin. Steps that cannot be are left out. */
+async function happen(twin: Twin, { kind, pick }: Step): Promise<void> {
+  const choose = (list: readonly string[]) => list[pick % list.length];
+  const payment = choose(twin.payments);
+  const subscription = await subscriptionOf(twin);
+  switch (kind) {
+    case 'subscribe':
+    case 'buy': {
+      const begun =
+        kind === 'buy'
+          ? await world.buy(twin.user, choose(['small', 'medium', 'large']))
+          : await world.subscribe(twin.user);
+      if ('refused' in begun) return void count(begun.refused);
+      if (pick % 7 === 0) return void stripe.decline(begun.session);
+      if (pick % 11 === 0) return void stripe.expire(begun.session);
+      await stripe.pay(begun.session);
+      break;
+    }
+    case 'refund':
+    case 'refund part': {
+      const left = payment === undefined ? 0 : stripe.refundable(payment);
+      if (payment === undefined || left <= 0) return;
+      twin.refunds.push(stripe.refund(payment, kind === 'refund' ? left : 1 + (pick % left)).id);
+      break;
+    }
+    case 'fail refund': {
+      const refund = choose(twin.refunds);
+      if (refund !== undefined) stripe.failRefund(refund);
+      break;
+    }
+    case 'dispute':
+      if (payment !== undefined)
+        twin.disputes.push(stripe.openDispute(payment, pick % 2 === 0 ? {} : { amount: 1 + (pick % 300) }).id);
+      break;
+    case 'dispute won':
+    case 'dispute lost': {
+      const dispute = choose(twin.disputes);
+      if (dispute !== undefined) stripe.closeDispute(dispute, kind === 'dispute won' ? 'won' : 'lost');
+      break;
+    }
+    case 'cancel':
+    case 'resume': {
+      const [row] = await world.database.app`select outcome from api.begin_subscription_change(${twin.user}, ${kind})`;
+      count(`${kind} ${row?.outcome}`);
+      break;
+    }
+    case 'portal cancel':
+      if (subscription !== undefined) stripe.portalCancel(subscription);
+      break;
+    case 'cancel now':
+      if (subscription !== undefined) stripe.cancelNow(subscription);
+      break;
+    case 'card fails':
+    case 'card good':
+      stripe.setCard(world.customerOf(twin.user), kind === 'card good' ? 'good' : 'declined');
+      break;
+    case 'retry invoice':
+      if (subscription !== undefined) await stripe.retryInvoice(subscription);
+      break;
+    case 'pause':
+      if (subscription !== undefined)
+        await world.client.subscriptions.update(subscription, { pause_collection: { behavior: 'void' } });
+      break;
+    case 'unpause':
+      if (subscription !== undefined) await world.client.subscriptions.update(subscription, { pause_collection: '' });
+      break;
+    case 'coupon':
+      if (subscription !== undefined) stripe.giveCoupon(subscription, 100, 'once');
+      break;
+    case 'run':
+      await world
+        .run(twin.user, 50 + (pick % 600))
+        .catch((error: unknown) => count(`run ${String(error).slice(0, 30)}`));
+      break;
+    default:
+      break;
+  }
+}
+
+function gather(twins: Twin[]): void {
+  for (const { id, user, type, object } of world.fresh()) {
+    const twin = twins.find((one) => one.user === user);
+    twin?.queue.push(id);
+    if (type === 'payment_intent.succeeded') twin?.payments.push(String(Reflect.get(Object(object), 'id')));
+  }
+}
+
+type Tell = (twin: Twin, random: () => number, isAll: boolean) => Promise<void>;
+const inOrder: Tell = async (twin) => {
+  for (const id of twin.queue.splice(0)) await world.deliver(id);
+};
+const shuffled: Tell = async (twin, random, isAll) => {
+  const now = isAll
+    ? twin.queue.splice(0)
+    : twin.queue.splice(0).filter((id) => random() < 0.4 || !twin.queue.push(id));
+  const twice = [...now, ...now.filter(() => random() < 0.5)].sort(() => random() - 0.5);
+  for (const id of twice) await world.deliver(id);
+};
+const parallel: Tell = async (twin, random, isAll) => {
+  if (!isAll && random() < 0.6) return;
+  const now = twin.queue.splice(0).sort(() => random() - 0.5);
+  await Promise.all([...now, ...now].map((id) => world.deliver(id)));
+};
+const ways = [inOrder, shuffled, parallel];
+
+/** Steps that ask or tell us first, so that everybody must know the same. */
+const ours = new Set<Kind>(['subscribe', 'buy', 'cancel', 'resume', 'run', 'jobs']);
+
+/** Ours is Stripe's word, for each; and all have the same where the same happened to them at Stripe. */
+async function expectAlike(twins: Twin[]): Promise<void> {
+  const truths = await Promise.all(twins.map(({ user }) => world.truth(user)));
+  for (const [i, { user }] of twins.entries()) expect(await world.told(user)).toEqual(truths[i]);
+  const alike = truths.map((truth) => JSON.stringify(truth.map(({ id: _, ...more }) => more)));
+  const [first, ...others] = await Promise.all(twins.map(({ user }) => world.standing(user)));
+  for (const [i, other] of others.entries()) {
+    count(alike[i + 1] === alike[0] ? 'compared' : 'twins parted at Stripe');
+    if (alike[i + 1] === alike[0]) expect(other).toEqual(first);
+  }
+}
+
+/** So many random histories; prints how often each step and each refusal occurred, and fails where one never did. */
+export async function tellInAnyOrder(histories: number): Promise<void> {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { minLength: 20, maxLength: 60 }),
+      fc.integer({ min: 1, max: 2 ** 31 - 1 }),
+      async (history, seed) => {
+        let state = seed;
+        const random = () => {
+          state = (Math.imul(state, 48_271) >>> 0) % 2_147_483_647;
+          return state / 2_147_483_647;
+        };
+        await world.forget();
+        const twins: Twin[] = [];
+        for (const _ of ways)
+          twins.push({ user: await world.person(), payments: [], refunds: [], disputes: [], queue: [] });
+        const tell = async (isAll: boolean) => {
+          gather(twins);
+          for (const [i, twin] of twins.entries()) await ways[i]?.(twin, random, isAll);
+          await world.work();
+          gather(twins);
+        };
+        const sync = async () => {
+          do await tell(true);
+          while (twins.some(({ queue }) => queue.length > 0));
+        };
+
+        for (const one of history) {
+          const { kind, pick } = one;
+          count(kind);
+          if (ours.has(kind)) {
+            await sync();
+            await world.jobs();
+            await expectAlike(twins);
+          }
+          if (kind === 'subscribe') await world.advance(1_000); // two made in one second have no order
+          if (kind === 'hours') await world.advance((1 + (pick % 5)) * HOUR);
+          else if (kind === 'days') await world.advance((1 + (pick % 9)) * DAY);
+          else if (kind === 'period')
+            await world.passPeriod(twins[0]?.user ?? '', ((pick % 40) / 10) * HOUR).catch(() => undefined);
+          else if (kind === 'jobs') await world.jobs();
+          else {
+            for (const twin of twins) {
+              await happen(twin, one).catch((error: unknown) => {
+                // What Stripe refuses did not happen, to any of them.
+                count(
+                  `refused: ${String(Reflect.get(Object(error), 'message')).replace(/\b(ch|sub|pi|re|du)_\w+/, '$1')}`,
+                );
+              });
+            }
+          }
+          await tell(false);
+        }
+        await sync();
+        await world.advance(3 * HOUR);
+        await sync();
+        await world.jobs();
+
+        await expectAlike(twins);
+        expect(await world.audit()).toEqual([]);
+      },
+    ),
+    {
+      numRuns: soak ? 7_000 : histories,
+      endOnFailure: true,
+      ...(process.env.SEED !== undefined && { seed: Number(process.env.SEED) }),
+    },
+  );
+  console.log([...counts].map(([what, n]) => `${what} ${n}`).join(', '));
+  for (const what of [...kinds, ...REFUSALS]) expect(counts.get(what), `${what} never happened`).toBeGreaterThan(0);
+  expect(counts.get('twins parted at Stripe') ?? 0).toBeLessThan((counts.get('compared') ?? 0) / 5);
+  await world.close();
+}
