@@ -80,3 +80,33 @@ begin
   where u.id = recent.id;
 end
 $$;
+
+-- An event of Stripe's about a user's subscription, as it is signed: the subscription of today, changed a moment ago.
+create function bench_event(id text, n bigint, created bigint) returns text language sql stable
+return jsonb_build_object(
+  'id', id, 'object', 'event', 'type', 'customer.subscription.updated', 'created', created, 'livemode', false, 'api_version', 'bench',
+  'data', jsonb_build_object('object', jsonb_build_object(
+    'id', 'sub_' || n, 'object', 'subscription', 'customer', 'cus_' || n, 'status', 'active', 'created', 1700000000,
+    'cancel_at', null, 'cancel_at_period_end', created % 2 = 0, 'canceled_at', null, 'ended_at', null, 'trial_end', null,
+    'pause_collection', null, 'latest_invoice', 'in_' || n, 'livemode', false, 'metadata', jsonb_build_object('user_id', bench_user(n)),
+    'items', jsonb_build_object('object', 'list', 'data', jsonb_build_array(jsonb_build_object(
+      'id', 'si_' || n, 'object', 'subscription_item', 'quantity', 1, 'price', jsonb_build_object('id', 'price_bench', 'unit_amount', 600),
+      'current_period_start', extract(epoch from date_trunc('month', now()))::bigint,
+      'current_period_end', extract(epoch from date_trunc('month', now()) + interval '1 month')::bigint
+    )))
+  ))
+)::text;
+
+create function bench_fill_customers(n bigint) returns void language plpgsql as $$
+begin
+  update public.plans set stripe_price_id = 'price_bench' where plan = 'prpm_plus_individual';
+  insert into public.stripe_customers (user_id, livemode, customer_id, created_at)
+  select bench_user(i), false, 'cus_' || i, now() from generate_series(1, n) i;
+  insert into public.subscriptions (user_id, id, plan, status, stripe_created_at, created_at, updated_at, paid_until)
+  select bench_user(i), 'sub_' || i, 'prpm_plus_individual', 'active', now(), now(), now(), date_trunc('month', now()) + interval '1 month'
+  from generate_series(1, n) i;
+  insert into public.subscription_periods (user_id, subscription_id, period_start, period_end, plan, state, created_at, paid_at)
+  select bench_user(i), 'sub_' || i, date_trunc('month', now()), date_trunc('month', now()) + interval '1 month', 'prpm_plus_individual', 'paid', now(), now()
+  from generate_series(1, n) i;
+end
+$$;

@@ -3,8 +3,9 @@ import { parseArgs } from 'node:util';
 import { measureGrowth } from './growth.ts';
 import { measureHttp } from './http.ts';
 import { measurePairs } from './pairs.ts';
+import { measureWebhooks } from './webhooks.ts';
 
-const benches = { pairs: measurePairs, growth: measureGrowth, http: measureHttp };
+const benches = { pairs: measurePairs, growth: measureGrowth, http: measureHttp, webhooks: measureWebhooks };
 
 export type Report = (name: string, value: number, unit: string) => void;
 export type Length = { seconds: number; rounds: number; quick: boolean };

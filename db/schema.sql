@@ -236,11 +236,11 @@ begin
     when object ->> 'object' = 'customer' then object ->> 'id'
     else coalesce(object #>> '{customer,id}', object ->> 'customer')
   end;
-  -- Refunds and disputes name the payment alone.
-  owner := coalesce(
-    core.user_of_customer(customer),
-    (select p.user_id from public.payments p where customer is null and p.id = payment limit 1)
-  );
+  if customer is not null then
+    owner := core.user_of_customer(customer);
+  else
+    select p.user_id into owner from public.stripe_payments p where p.payment_id = payment; -- refunds and disputes name nobody
+  end if;
 
   if owner is null then
     if customer is null and payment is not null and event.type ~ '^(refund|charge\.dispute|charge\.refund)' then
@@ -253,7 +253,6 @@ begin
     update public.stripe_events e
     set status = 'ignored', error = 'of no customer of ours', applied_at = now
     where e.id = event.id and e.status = 'received';
-    delete from public.stripe_work w where w.dedupe = 'apply_event ' || event.id;
     return 'ignored';
   end if;
 
@@ -268,7 +267,6 @@ begin
     error = complaint, user_id = owner, applied_at = now
   where e.id = event.id and e.status = 'received'
   returning e.status into event.status;
-  delete from public.stripe_work w where w.dedupe = 'apply_event ' || event.id;
   return event.status;
 end
 $$;
@@ -921,6 +919,13 @@ CREATE FUNCTION api.claim_stripe_work(most integer, only_work uuid DEFAULT NULL:
 declare
   now timestamptz := core.now();
 begin
+  -- Events whose server died before it had applied them.
+  if only_work is null then
+    perform core.want_work('apply_event', e.id, null)
+    from public.stripe_events e
+    where e.status = 'received' and e.attempts = 0 and e.received_at <= now - interval '1 minute'
+    limit most;
+  end if;
   return query
   update public.stripe_work w set claimed_until = now + interval '2 minutes', ticket = nextval('core.stripe_tickets')
   where w.id in (
@@ -1897,7 +1902,9 @@ begin
   if not found or work.ticket <> finish_stripe_work.ticket then
     return; -- done, or claimed anew by another server, whose word is newer
   end if;
-  if work.kind <> 'apply_event' and result is not null then
+  if work.kind in ('list_events', 'list_subscriptions') then
+    perform core.take_list(work.kind, result, now);
+  elsif work.kind <> 'apply_event' and result is not null then
     owner := coalesce(work.user_id, core.user_of_customer(coalesce(result #>> '{customer,id}', result ->> 'customer')));
     if owner is not null then
       perform from public.users u where u.id = owner for no key update;
@@ -4875,10 +4882,6 @@ begin
   if not found then
     select e.status into known from public.stripe_events e where e.id = store_stripe_event.event_id;
     return case when known = 'received' then 'pending' else 'repeated' end;
-  end if;
-  if complaint is null then
-    -- Should the server die before it has applied it.
-    perform core.want_work('apply_event', store_stripe_event.event_id, null, delay => interval '1 minute');
   end if;
   return 'stored';
 end
@@ -9130,6 +9133,61 @@ ALTER FUNCTION core.take_invoice_payments(user_id uuid, payment_id text, result 
 COMMENT ON FUNCTION core.take_invoice_payments(user_id uuid, payment_id text, result jsonb, now timestamp with time zone) IS 'Takes Stripe''s answer to which invoice a payment paid: a subscription''s, or else it is asked for its checkout session. Returns why a person has to look at it, or null. The caller holds the user''s row. Spec 6.5.';
 
 --
+-- Name: take_list(text, jsonb, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.take_list(kind text, result jsonb, now timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  wanted bigint;
+begin
+  if kind = 'list_events' then
+    -- What Stripe could not deliver, as it would have come; read in whatever version it was written, so it is fetched anew.
+    with missed as (
+      insert into public.stripe_events (id, type, created, livemode, api_version, body, status, same_version, received_at)
+      select e ->> 'id', e ->> 'type', (e ->> 'created')::bigint, (e ->> 'livemode')::boolean, e ->> 'api_version', e::text, 'received', false, now
+      from jsonb_array_elements(result -> 'events') e
+      on conflict on constraint stripe_events_pkey do nothing
+      returning id, type
+    ), noted as (
+      insert into public.stripe_drift (kind, object, theirs, found_at)
+      select 'event', m.id, m.type, now from missed m
+      returning object
+    )
+    select count(core.want_work('apply_event', n.object, null)) into wanted from noted n;
+    return wanted;
+  end if;
+
+  with theirs as (
+    select c.user_id, s ->> 'id' as id, s ->> 'status' as status, (s ->> 'cancel_at')::bigint as cancel_at,
+      (s #>> '{items,data,0,current_period_end}')::bigint as period_end
+    from jsonb_array_elements(result -> 'subscriptions') s
+    join public.stripe_customers c on c.customer_id = coalesce(s #>> '{customer,id}', s ->> 'customer')
+  ), noted as (
+    insert into public.stripe_drift (user_id, kind, object, ours, theirs, found_at)
+    select t.user_id, 'subscription', t.id,
+      s.status || ', to ' || s.current_period_end, t.status || ', to ' || to_timestamp(t.period_end), now
+    from theirs t
+    left join public.subscriptions s on s.user_id = t.user_id and s.id = t.id
+    where s.id is null or s.status <> t.status or extract(epoch from s.current_period_end)::bigint is distinct from t.period_end
+    returning user_id, object
+  )
+  select count(core.want_work('fetch_subscription', n.object, n.user_id)) into wanted from noted n;
+  return wanted;
+end
+$$;
+
+ALTER FUNCTION core.take_list(kind text, result jsonb, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION take_list(kind text, result jsonb, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.take_list(kind text, result jsonb, now timestamp with time zone) IS 'Compares a list of Stripe''s with ours: events that it could not deliver are taken in, subscriptions that differ are fetched; each difference is kept in stripe_drift. Returns how many. Spec 6.6.';
+
+--
 -- Name: take_payment(uuid, jsonb, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -9162,6 +9220,8 @@ begin
   insert into public.payments (user_id, id, kind, paid_amount, currency, created_at)
   values (take_payment.user_id, payment ->> 'id', 'unknown', amount, coalesce(payment ->> 'currency', '?'), take_payment.now)
   on conflict on constraint payments_pkey do nothing;
+  insert into public.stripe_payments (payment_id, user_id) values (payment ->> 'id', take_payment.user_id)
+  on conflict on constraint stripe_payments_pkey do nothing;
   perform core.wake_reversals(take_payment.user_id, payment ->> 'id', take_payment.now);
   if purchase.id is null then
     if session_id is null then
@@ -9275,6 +9335,7 @@ CREATE FUNCTION core.take_subscription(user_id uuid, object jsonb, second bigint
     AS $$
 declare
   known public.subscriptions;
+  fresh public.subscriptions;
   item jsonb := object #> '{items,data,0}';
   new_plan text := core.plan_of_price(item #>> '{price,id}');
   is_new boolean;
@@ -9401,8 +9462,14 @@ begin
   end if;
   update public.checkouts c set status = 'complete'
   where c.user_id = take_subscription.user_id and c.status = 'open' and state.is_open;
-  perform core.supersede_doubles(take_subscription.user_id);
-  perform core.refresh_entitlement(take_subscription.user_id, take_subscription.now);
+  select s.* into fresh from public.subscriptions s where s.user_id = take_subscription.user_id and s.id = object ->> 'id';
+  if is_new or state.is_final
+    or (fresh.status, fresh.plan, fresh.trial_end, fresh.collection_paused, fresh.current_period_start)
+      is distinct from (known.status, known.plan, known.trial_end, known.collection_paused, known.current_period_start)
+  then
+    perform core.supersede_doubles(take_subscription.user_id);
+    perform core.refresh_entitlement(take_subscription.user_id, take_subscription.now);
+  end if;
   return complaint;
 end
 $$;
@@ -10516,6 +10583,35 @@ ALTER FUNCTION ops.publish_prices(model text, valid_from timestamp with time zon
 COMMENT ON FUNCTION ops.publish_prices(model text, valid_from timestamp with time zone, input numeric, cached_read numeric, cache_write numeric, output numeric, source text, reason text, dry_run boolean) IS 'Gives a model a price from an instant on (null: now), in US dollars per million tokens; cached_read and cache_write null are the input price. Ends the row that is valid then and adds one that holds until the next that is planned. Returns both, the ended one first; no row: the price is that already, or is an operator''s own and source is not operator. dry_run shows the rows and keeps nothing. Call: select * from ops.publish_prices(''sonnet'', null, 3, 0.3, 3.75, 15, ''operator'', ''new price list''); Errors: PR404 unknown model; PR400 naming a price, valid_from (in the past) or reason; PR409 that very instant is taken. Spec 1.3, 1.4, 12.';
 
 --
+-- Name: reconcile_stripe(boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.reconcile_stripe(whole boolean DEFAULT true) RETURNS TABLE(kind text, due_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  now timestamptz := core.now();
+begin
+  perform core.want_work('list_events', 'undelivered', null,
+    jsonb_build_object('created_after', extract(epoch from now - interval '30 days')::bigint));
+  if whole then
+    perform core.want_work('list_subscriptions', 'all', null, '{}');
+  end if;
+  return query select w.kind, w.due_at from public.stripe_work w where w.kind in ('list_events', 'list_subscriptions');
+end
+$$;
+
+ALTER FUNCTION ops.reconcile_stripe(whole boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION reconcile_stripe(whole boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.reconcile_stripe(whole boolean) IS 'Lets a server compare Stripe with us: events that Stripe could not deliver in 30 days and, whole, all subscriptions. What differs is repaired and kept in ops.stripe_drift. Call: select * from ops.reconcile_stripe(); Spec 6.6.';
+
+--
 -- Name: release_throttle(text, text); Type: FUNCTION; Schema: ops; Owner: prpm_owner
 --
 
@@ -10781,6 +10877,7 @@ begin
       when 'reset-monthly-costs' then public.reset_monthly_api_costs()
       when 'expire-rollover' then ops.expire_lots()
       when 'reset-credits' then ops.reset_credits()
+      when 'reconcile-stripe' then (select count(*) from ops.reconcile_stripe(extract(hour from now at time zone 'UTC') = 3))
       when 'forget-keys' then ops.forget_keys()
     end;
     if j.job = 'refresh-analytics' then
@@ -11627,6 +11724,129 @@ COMMENT ON COLUMN ops.runs_live.running_for_seconds IS 'Seconds since it was let
 --
 
 COMMENT ON COLUMN ops.runs_live.stop_requested_at IS 'When a stop was asked for, or null.';
+
+--
+-- Name: stripe_drift; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.stripe_drift (
+    id bigint NOT NULL,
+    user_id uuid,
+    kind text NOT NULL,
+    object text NOT NULL,
+    ours text,
+    theirs text,
+    found_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE public.stripe_drift OWNER TO prpm_owner;
+
+--
+-- Name: TABLE stripe_drift; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.stripe_drift IS 'ops. Differences that reconciliation found between Stripe and us; each was repaired by the same functions as events (spec 6.6).';
+
+--
+-- Name: COLUMN stripe_drift.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_drift.id IS 'Counter.';
+
+--
+-- Name: COLUMN stripe_drift.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_drift.user_id IS 'Whose, where known.';
+
+--
+-- Name: COLUMN stripe_drift.kind; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_drift.kind IS 'subscription, or event: one that Stripe could not deliver.';
+
+--
+-- Name: COLUMN stripe_drift.object; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_drift.object IS 'Stripe''s id.';
+
+--
+-- Name: COLUMN stripe_drift.ours; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_drift.ours IS 'What we had.';
+
+--
+-- Name: COLUMN stripe_drift.theirs; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_drift.theirs IS 'What Stripe has.';
+
+--
+-- Name: COLUMN stripe_drift.found_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_drift.found_at IS 'When.';
+
+--
+-- Name: stripe_drift; Type: VIEW; Schema: ops; Owner: prpm_owner
+--
+
+CREATE VIEW ops.stripe_drift AS
+ SELECT d.found_at,
+    d.kind,
+    d.object,
+    u.email,
+    d.ours,
+    d.theirs
+   FROM (public.stripe_drift d
+     LEFT JOIN public.users u ON ((u.id = d.user_id)))
+  ORDER BY d.id DESC;
+
+ALTER TABLE ops.stripe_drift OWNER TO prpm_owner;
+
+--
+-- Name: VIEW stripe_drift; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON VIEW ops.stripe_drift IS 'Where did Stripe and we differ? What reconciliation found and repaired, newest first. Spec 6.6.';
+
+--
+-- Name: COLUMN stripe_drift.found_at; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.stripe_drift.found_at IS 'When.';
+
+--
+-- Name: COLUMN stripe_drift.kind; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.stripe_drift.kind IS 'subscription, or event: one that Stripe could not deliver.';
+
+--
+-- Name: COLUMN stripe_drift.object; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.stripe_drift.object IS 'Stripe''s id.';
+
+--
+-- Name: COLUMN stripe_drift.email; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.stripe_drift.email IS 'Whose, where known.';
+
+--
+-- Name: COLUMN stripe_drift.ours; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.stripe_drift.ours IS 'What we had; null: nothing.';
+
+--
+-- Name: COLUMN stripe_drift.theirs; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.stripe_drift.theirs IS 'What Stripe has.';
 
 --
 -- Name: payments; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -12629,6 +12849,19 @@ COMMENT ON COLUMN public.signup_claims.identity_hash IS 'SHA-256 over a secret o
 COMMENT ON COLUMN public.signup_claims.claimed_at IS 'When.';
 
 --
+-- Name: stripe_drift_id_seq; Type: SEQUENCE; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE public.stripe_drift ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.stripe_drift_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
 -- Name: stripe_effects; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
@@ -12663,6 +12896,35 @@ COMMENT ON COLUMN public.stripe_effects.event_id IS 'stripe_events.id.';
 --
 
 COMMENT ON COLUMN public.stripe_effects.applied_at IS 'When.';
+
+--
+-- Name: stripe_payments; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.stripe_payments (
+    payment_id text NOT NULL,
+    user_id uuid NOT NULL
+);
+
+ALTER TABLE public.stripe_payments OWNER TO prpm_owner;
+
+--
+-- Name: TABLE stripe_payments; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.stripe_payments IS 'ops. Whose a payment is, for news of refunds and disputes, which name no customer.';
+
+--
+-- Name: COLUMN stripe_payments.payment_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_payments.payment_id IS 'Stripe''s id of the payment intent.';
+
+--
+-- Name: COLUMN stripe_payments.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_payments.user_id IS 'Who paid.';
 
 --
 -- Name: user_cost_analytics; Type: VIEW; Schema: public; Owner: prpm_owner
@@ -13096,6 +13358,13 @@ ALTER TABLE ONLY public.stripe_customers
     ADD CONSTRAINT stripe_customers_pkey PRIMARY KEY (user_id, livemode);
 
 --
+-- Name: stripe_drift stripe_drift_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.stripe_drift
+    ADD CONSTRAINT stripe_drift_pkey PRIMARY KEY (id);
+
+--
 -- Name: stripe_effects stripe_effects_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
 --
 
@@ -13108,6 +13377,13 @@ ALTER TABLE ONLY public.stripe_effects
 
 ALTER TABLE ONLY public.stripe_events
     ADD CONSTRAINT stripe_events_pkey PRIMARY KEY (id);
+
+--
+-- Name: stripe_payments stripe_payments_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.stripe_payments
+    ADD CONSTRAINT stripe_payments_pkey PRIMARY KEY (payment_id);
 
 --
 -- Name: stripe_work stripe_work_dedupe_key; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
@@ -13194,6 +13470,12 @@ CREATE UNIQUE INDEX models_one_default ON public.models USING btree (is_default)
 --
 
 CREATE INDEX packages_name_trigram ON public.packages USING gin (name public.gin_trgm_ops);
+
+--
+-- Name: stripe_events_waiting; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX stripe_events_waiting ON public.stripe_events USING btree (received_at) WHERE (status = 'received'::text);
 
 --
 -- Name: suggested_inputs_by_package; Type: INDEX; Schema: public; Owner: prpm_owner
@@ -14771,6 +15053,12 @@ REVOKE ALL ON FUNCTION core.take_invoice(user_id uuid, invoice jsonb, payment_id
 REVOKE ALL ON FUNCTION core.take_invoice_payments(user_id uuid, payment_id text, result jsonb, now timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION take_list(kind text, result jsonb, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.take_list(kind text, result jsonb, now timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION take_payment(user_id uuid, payment jsonb, session_id text, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -14981,6 +15269,13 @@ REVOKE ALL ON FUNCTION ops.publish_prices(model text, valid_from timestamp with 
 GRANT ALL ON FUNCTION ops.publish_prices(model text, valid_from timestamp with time zone, input numeric, cached_read numeric, cache_write numeric, output numeric, source text, reason text, dry_run boolean) TO prpm_ops;
 
 --
+-- Name: FUNCTION reconcile_stripe(whole boolean); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.reconcile_stripe(whole boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.reconcile_stripe(whole boolean) TO prpm_ops;
+
+--
 -- Name: FUNCTION release_throttle("user" text, reason text); Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
@@ -15133,6 +15428,19 @@ GRANT SELECT ON TABLE ops.runs_live TO prpm_ops;
 GRANT SELECT ON TABLE ops.runs_live TO prpm_readonly;
 
 --
+-- Name: TABLE stripe_drift; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.stripe_drift TO prpm_ops;
+
+--
+-- Name: TABLE stripe_drift; Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE ops.stripe_drift TO prpm_ops;
+GRANT SELECT ON TABLE ops.stripe_drift TO prpm_readonly;
+
+--
 -- Name: TABLE payments; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
@@ -15221,6 +15529,12 @@ GRANT SELECT ON TABLE public.signup_claims TO prpm_ops;
 --
 
 GRANT SELECT ON TABLE public.stripe_effects TO prpm_ops;
+
+--
+-- Name: TABLE stripe_payments; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.stripe_payments TO prpm_ops;
 
 --
 -- Name: TABLE user_cost_analytics; Type: ACL; Schema: public; Owner: prpm_owner

@@ -197,6 +197,32 @@ comment on column public.stripe_customers.write_id is 'Idempotency key of its ma
 comment on column public.stripe_customers.customer_id is 'Stripe''s id, null while it is being made.';
 comment on column public.stripe_customers.created_at is 'When it was begun.';
 
+create table if not exists public.stripe_payments (
+  payment_id text primary key,
+  user_id uuid not null
+);
+comment on table public.stripe_payments is 'ops. Whose a payment is, for news of refunds and disputes, which name no customer.';
+comment on column public.stripe_payments.payment_id is 'Stripe''s id of the payment intent.';
+comment on column public.stripe_payments.user_id is 'Who paid.';
+
+create table if not exists public.stripe_drift (
+  id bigint generated always as identity primary key,
+  user_id uuid,
+  kind text not null,
+  object text not null,
+  ours text,
+  theirs text,
+  found_at timestamptz not null
+);
+comment on table public.stripe_drift is 'ops. Differences that reconciliation found between Stripe and us; each was repaired by the same functions as events (spec 6.6).';
+comment on column public.stripe_drift.id is 'Counter.';
+comment on column public.stripe_drift.user_id is 'Whose, where known.';
+comment on column public.stripe_drift.kind is 'subscription, or event: one that Stripe could not deliver.';
+comment on column public.stripe_drift.object is 'Stripe''s id.';
+comment on column public.stripe_drift.ours is 'What we had.';
+comment on column public.stripe_drift.theirs is 'What Stripe has.';
+comment on column public.stripe_drift.found_at is 'When.';
+
 create table if not exists public.stripe_events (
   id text primary key,
   type text not null,
@@ -212,6 +238,7 @@ create table if not exists public.stripe_events (
   received_at timestamptz not null,
   applied_at timestamptz
 );
+create index if not exists stripe_events_waiting on public.stripe_events (received_at) where status = 'received';
 comment on table public.stripe_events is 'ops. The webhook''s inbox: each event as it came, once, and what became of it (spec 6.4).';
 comment on column public.stripe_events.id is 'Stripe''s id of the event.';
 comment on column public.stripe_events.type is 'Such as payment_intent.succeeded.';
@@ -272,6 +299,7 @@ comment on column public.stripe_work.claimed_until is 'A server is at it until t
 comment on column public.stripe_work.created_at is 'When it was first wanted.';
 
 insert into public.jobs (job, every, after, description) values
+  ('reconcile-stripe', '1 hour', '20 minutes', 'Asks Stripe what it could not deliver, and once a day for all subscriptions: ops.reconcile_stripe()'),
   ('reset-credits', '1 day', '5 minutes', 'Ends entitlements and books rollover that are due: ops.reset_credits()')
 on conflict do nothing;
 
@@ -306,6 +334,8 @@ drop function if exists core.grant_period(uuid, text, text, timestamptz, timesta
 --! include billing/take_invoice_payments.sql
 --! include billing/take_sessions.sql
 --! include billing/take_reversals.sql
+drop function if exists core.take_list(text, jsonb, timestamptz);
+--! include billing/take_list.sql
 --! include billing/apply_object.sql
 --! include billing/end_session.sql
 --! include billing/apply_event.sql
@@ -332,6 +362,8 @@ drop function if exists core.grant_period(uuid, text, text, timestamptz, timesta
 --! include billing/list_packs.sql
 --! include billing/begin_subscription_change.sql
 --! include billing/begin_portal.sql
+--! include billing/reconcile_stripe.sql
+--! include billing/ops_stripe_drift.sql
 --! include billing/replay_stripe_event.sql
 --! include billing/retry_stripe_work.sql
 --! include billing/stripe_review.sql

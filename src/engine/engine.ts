@@ -41,6 +41,9 @@ const SETTLE_MS = 60_000;
 /** How often the run of another instance is looked at, and for how long. */
 const LOOK_MS = 500;
 const LOOK_FOR_MS = 300_000;
+/** For how long the list of models is trusted, where it is shown and where it only says how to count. */
+const SHOWN_MS = 5_000;
+const COUNTED_MS = 300_000;
 /** How long runs that a shutdown ended get to be settled. */
 const LAST_SETTLE_MS = 5_000;
 
@@ -74,14 +77,15 @@ export type Engine = ReturnType<typeof createEngine>;
  */
 export function createEngine({ database, providers, log }: { database: Database; providers: Providers; log: Log }) {
   const { sql, reads } = database;
-  const models = createModels(sql);
+  const models = createModels(reads, SHOWN_MS);
+  const counted = createModels(sql, COUNTED_MS);
   const live = new Map<string, LiveRun>();
   const active = new Set<Promise<void>>();
   const closing = new AbortController();
   let draining = false;
 
   async function tokenizerOf(userId: string, model: string | null) {
-    const known = await models(userId);
+    const known = await counted(userId);
     const found = known.find((one) => (model === null ? one.isDefault : one.alias === model));
     return found?.tokenizer ?? 'approximate';
   }

@@ -1,16 +1,16 @@
 import { listModels, type Model } from '../calls/catalog.ts';
 import type { Sql } from '../database/client.ts';
 
-/** An operator's change of models is seen no later than this. */
-const TRUST_MS = 5_000;
-
-/** The models as they were at most five seconds ago, for all users the same. */
-export function createModels(sql: Sql): (userId: string) => Promise<Model[]> {
+/**
+ * The models as they were at most `trustMs` ago, for all users the same. Who only wants to know how to count may trust them
+ * long: the database looks at the count's tokenizer, and takes one that is no longer the model's for an estimate.
+ */
+export function createModels(sql: Sql, trustMs: number): (userId: string) => Promise<Model[]> {
   let models: Promise<Model[]> | undefined;
   let until = 0;
   return (userId) => {
     if (models === undefined || Date.now() >= until) {
-      until = Date.now() + TRUST_MS;
+      until = Date.now() + trustMs;
       models = listModels(sql, userId);
       models.catch(() => {
         models = undefined;

@@ -228,3 +228,15 @@ it('the same event fifty times at once has one effect (spec 6.4)', async () => {
   await Promise.all(Array.from({ length: 50 }, () => world.deliver(paid?.id ?? '')));
   expect(await balance(user)).toBe(105);
 });
+
+it('what Stripe could not deliver, and subscriptions that differ, are found and repaired (spec 6.6)', async () => {
+  const { user } = await subscribed();
+  await passPeriod(user, 2 * HOUR);
+  world.fresh(); // nobody tells us
+  await world.database.ops`select * from ops.reconcile_stripe()`;
+  await world.work();
+  await world.work();
+  expect(await standing(user)).toMatchObject({ periods: [{ state: 'paid' }, { state: 'paid', credits: '100' }] });
+  const drift = await world.database.ops`select kind from ops.stripe_drift where email is not null or kind = 'event'`;
+  expect(drift.map(({ kind }) => kind)).toContain('subscription');
+});
