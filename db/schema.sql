@@ -8134,7 +8134,7 @@ begin
       p.tier_name,
       case state.entitles
         when 'trial' then s.trial_end
-        when 'while_paid' then paid.until + case when s.collection_paused then interval '0' else grace end
+        when 'while_paid' then paid.until + case when s.collection_paused or s.cancel_at <= paid.until then interval '0' else grace end
         when 'grace' then greatest(paid.until, coalesce(s.unpaid_since, s.current_period_start) + grace)
         when 'paid_out' then case when s.money_back then least(paid.until, s.ended_at) else paid.until end
       end as until
@@ -9464,8 +9464,8 @@ begin
   where c.user_id = take_subscription.user_id and c.status = 'open' and state.is_open;
   select s.* into fresh from public.subscriptions s where s.user_id = take_subscription.user_id and s.id = object ->> 'id';
   if is_new or state.is_final
-    or (fresh.status, fresh.plan, fresh.trial_end, fresh.collection_paused, fresh.current_period_start)
-      is distinct from (known.status, known.plan, known.trial_end, known.collection_paused, known.current_period_start)
+    or (fresh.status, fresh.plan, fresh.trial_end, fresh.collection_paused, fresh.cancel_at, fresh.current_period_start)
+      is distinct from (known.status, known.plan, known.trial_end, known.collection_paused, known.cancel_at, known.current_period_start)
   then
     perform core.supersede_doubles(take_subscription.user_id);
     perform core.refresh_entitlement(take_subscription.user_id, take_subscription.now);
@@ -9819,6 +9819,47 @@ ALTER FUNCTION ops.add_member(organization text, "user" text, role text, reason 
 --
 
 COMMENT ON FUNCTION ops.add_member(organization text, "user" text, role text, reason text, dry_run boolean) IS 'Makes a person (id, e-mail or username) a member of an organization (id or name), or changes their role: owner, admin, maintainer or member. Returns the membership. Call: select * from ops.add_member(''Example'', ''user@example.com'', ''maintainer''); Errors: as core.find_user and core.find_organization; PR400 naming role. Spec 2.3.';
+
+--
+-- Name: align_prices(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.align_prices() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  candidate record;
+  queued bigint := 0;
+begin
+  for candidate in
+    select s.user_id, s.id, s.item_id, offer.price_id
+    from public.subscriptions s
+    join public.subscription_states state on state.status = s.status and state.is_open
+    cross join lateral core.offer_of(s.user_id) offer
+    where not s.superseded and s.cancel_at is null and s.item_id is not null
+      and s.plan in ('prpm_plus_individual', 'prpm_plus_org_member')
+      and offer.price_id is not null and offer.price_id <> s.price_id
+      and not exists (select from public.stripe_work w where w.kind = 'update_subscription' and w.key = s.id)
+    order by s.user_id, s.id
+  loop
+    perform core.want_work('update_subscription', candidate.id, candidate.user_id, jsonb_build_object(
+      'items', jsonb_build_array(jsonb_build_object('id', candidate.item_id, 'price', candidate.price_id)),
+      'proration_behavior', 'none'
+    ), is_write => true);
+    queued := queued + 1;
+  end loop;
+  return queued;
+end
+$$;
+
+ALTER FUNCTION ops.align_prices() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION align_prices(); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.align_prices() IS 'Queues a change of price for subscriptions whose owner has joined or left a verified organization since: charged from the next invoice on, nothing is prorated; the paid period keeps its plan. Returns how many. Call: select ops.align_prices(); Spec 2.4.';
 
 --
 -- Name: audit_books(text); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -10876,6 +10917,7 @@ begin
       when 'choose-cached-prompts' then ops.choose_cached_prompts()
       when 'reset-monthly-costs' then public.reset_monthly_api_costs()
       when 'expire-rollover' then ops.expire_lots()
+      when 'align-prices' then ops.align_prices()
       when 'reset-credits' then ops.reset_credits()
       when 'reconcile-stripe' then (select count(*) from ops.reconcile_stripe(extract(hour from now at time zone 'UTC') = 3))
       when 'forget-keys' then ops.forget_keys()
@@ -15148,6 +15190,13 @@ REVOKE ALL ON FUNCTION core.watch_throttle() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION ops.add_member(organization text, "user" text, role text, reason text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.add_member(organization text, "user" text, role text, reason text, dry_run boolean) TO prpm_ops;
+
+--
+-- Name: FUNCTION align_prices(); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.align_prices() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.align_prices() TO prpm_ops;
 
 --
 -- Name: FUNCTION audit_books("user" text); Type: ACL; Schema: ops; Owner: prpm_owner

@@ -3,9 +3,10 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sign } from '../sandbox/stripe/webhooks/signature.ts';
 import { environmentSchema, readEnvironment } from '../src/config/environment.ts';
 import { type Block, blocksOf, splitExpected, statementsOf, tableRows } from './guide/blocks.ts';
-import { type Demo, demoDirectory, hasCurl, removeDemo, root, startDemo } from './guide/demo.ts';
+import { type Demo, demoDirectory, hasCurl, payAt, removeDemo, root, startDemo } from './guide/demo.ts';
 import { needs, psql } from './harness/tools.ts';
 
 const guides = ['docs/deployment.md', '../shared/deployment-guide.md'].map((name) => ({
@@ -15,7 +16,8 @@ const guides = ['docs/deployment.md', '../shared/deployment-guide.md'].map((name
 
 describe.each(guides)('$name', ({ path }) => {
   describe.skipIf(!existsSync(path) || needs('psql') || !hasCurl)('typed as printed', () => {
-    const blocks = existsSync(path) ? blocksOf(readFileSync(path, 'utf8')) : [];
+    const text = existsSync(path) ? readFileSync(path, 'utf8') : '';
+    const blocks = blocksOf(text);
     let directory: string;
     let demo: Demo;
     beforeAll(async () => {
@@ -42,6 +44,43 @@ describe.each(guides)('$name', ({ path }) => {
       await example.run(await query(demo, statement), (other) => query(demo, other));
     });
 
+    it('has a webhook where the guide says, for the events that it lists, which takes what is signed', async () => {
+      const { BASE_URL: base = '', STRIPE_API_BASE: stripe = '', TEST_USER_ID: user } = demo.env;
+      const [printed = ''] = /https:\/\/yourdomain\.com\S+\/webhooks\/[\w/]+/.exec(text) ?? [];
+      const url = printed.replace('https://yourdomain.com', base);
+      const events = [...new Set(text.match(guideEvents))].sort();
+      expect(events).toHaveLength(5);
+      const [endpoint, ...others] = JSON.parse(await (await fetch(`${stripe}/sandbox/endpoints`)).text());
+      expect([endpoint.url, endpoint.status, others]).toEqual([url, 'enabled', []]);
+      expect(endpoint.enabled_events).toEqual(expect.arrayContaining(events));
+
+      // The blocks before this one have paid; now the rest of what the events tell of.
+      const steer = async (name: string, body: object) => {
+        const answer = await fetch(`${stripe}/sandbox/${name}`, { method: 'POST', body: JSON.stringify(body) });
+        expect(answer.status).toBe(200);
+      };
+      const id = async (what: string) => Object.values((await query(demo, what)).rows[0] ?? {})[0];
+      await steer('refund', { id: await id(`SELECT id FROM payments WHERE kind = 'pack' AND user_id = '${user}'`) });
+      await steer('cancel-now', { id: await id(`SELECT id FROM subscriptions WHERE user_id = '${user}'`) });
+      const arrived = `SELECT DISTINCT type FROM stripe_events WHERE status = 'applied' AND type ~ '${guideEvents.source}' ORDER BY 1`;
+      await expect.poll(async () => (await query(demo, arrived)).rows.map(({ type }) => type), wait).toEqual(events);
+
+      const authorization = `Bearer ${demo.env.STRIPE_SECRET_KEY}`;
+      const listed = await fetch(`${stripe}/v1/events?type=payment_intent.succeeded`, { headers: { authorization } });
+      const [event] = JSON.parse(await listed.text()).data;
+      const body = JSON.stringify({ ...event, id: 'evt_once_more' });
+      const secret = demo.env.STRIPE_PLAYGROUND_WEBHOOK_SECRET ?? '';
+      const send = async (signature: string) => {
+        const headers = { 'stripe-signature': signature };
+        const answer = await fetch(url, { method: 'POST', body, headers });
+        return [answer.status, JSON.parse(await answer.text())];
+      };
+      expect(await send(sign(body, secret))).toEqual([200, { received: true }]);
+      const refused = { error: 'webhook_signature_invalid' };
+      expect(await send(sign(body, `${secret}x`))).toMatchObject([400, refused]);
+      expect(await send('')).toMatchObject([400, refused]);
+    });
+
     it('covers each example that the tests know, so that none is lost', () => {
       const all = blocks.map(({ text }) => text).join('\n');
       const missing = [...shellExamples, ...sqlExamples].filter(({ says, own }) => !own && !says.test(all));
@@ -53,6 +92,10 @@ describe.each(guides)('$name', ({ path }) => {
     });
   });
 });
+
+const guideEvents = /customer\.subscription\.(created|updated|deleted)|payment_intent\.succeeded|charge\.refunded/g;
+/** For what arrives by webhook. */
+const wait = { timeout: 10_000, interval: 100 };
 
 type Shell = (commands: string) => Promise<{ output: string; log: string }>;
 type ShellExample = {
@@ -70,7 +113,7 @@ const answersNotConfigured = (code: string) => async (typed: { block: Block; she
 const shellExamples: ShellExample[] = [
   {
     says: /^STRIPE_SECRET_KEY=/m,
-    async run({ block }) {
+    async run({ block, demo }) {
       const given = [...block.text.matchAll(/^(\w+)=(\S+)/gm)].map(([, name = '', value = '']) => [name, value]);
       expect(Object.keys(environmentSchema.shape)).toEqual(expect.arrayContaining(given.map(([name]) => name)));
       const read = readEnvironment({ APP_DATABASE_URL: 'postgres://unused', ...Object.fromEntries(given) });
@@ -79,6 +122,34 @@ const shellExamples: ShellExample[] = [
         undefined,
         undefined,
       ]);
+      // With what the sandbox has in the place of each of Stripe's placeholders it is what a server takes.
+      const stripe = given.map(([name = '']) => name).filter((name) => name.startsWith('STRIPE_'));
+      const filled = Object.fromEntries(stripe.map((name) => [name, demo.env[name]]));
+      const { STRIPE_PLAYGROUND_WEBHOOK_SECRET: secret, ...ids } = filled;
+      expect(stripe).toHaveLength(7);
+      expect(readEnvironment({ APP_DATABASE_URL: 'postgres://unused', ...filled })).toMatchObject({
+        ...ids,
+        STRIPE_PLAYGROUND_WEBHOOK_SECRET: [secret],
+      });
+    },
+  },
+  {
+    says: /^npm run stripe:setup/m,
+    own: true,
+    async run({ block, shell }) {
+      const { output } = await shell(block.text);
+      expect(output).toMatch(/test mode; nothing is changed/);
+      expect(output.match(/^there {7}/gm)).toHaveLength(7);
+      expect(output).not.toMatch(/^(would|DIFFERS)/m);
+    },
+  },
+  {
+    says: /subscribe-ten/,
+    own: true,
+    async run({ block, shell }) {
+      const { output } = await shell(block.text);
+      expect(output.match(/^ *\d+\/10 .* active, tier prpm_plus_individual, 105 credits$/gm)).toHaveLength(10);
+      expect(output).toMatch(/^10 of 10 subscriptions without errors; the books balance\.$/m);
     },
   },
   {
@@ -132,8 +203,28 @@ const shellExamples: ShellExample[] = [
       expect(Number(rows[0]?.cost)).toBe(Number(cost));
     },
   },
-  { says: /playground\/subscribe/, run: answersNotConfigured('billing_not_configured') },
-  { says: /credits\/purchase/, run: answersNotConfigured('billing_not_configured') },
+  {
+    says: /playground\/subscribe/,
+    async run({ block, demo, shell }) {
+      const { checkoutUrl } = JSON.parse((await shell(block.text)).output);
+      expect(await payAt(checkoutUrl)).toBe(`${demo.env.BASE_URL}/success`);
+      const status = `SELECT prpm_plus_status, plan_tier, included_credits > 100 AS has_credits FROM users WHERE id = '${demo.env.TEST_USER_ID}'`;
+      const active = { prpm_plus_status: 'active', plan_tier: 'prpm_plus_individual', has_credits: 't' };
+      await expect.poll(async () => (await query(demo, status)).rows, wait).toEqual([active]);
+      expect(await read(demo, 'subscription')).toMatchObject({ isActive: true, status: 'active', price: '6.00' });
+    },
+  },
+  {
+    says: /credits\/purchase/,
+    async run({ block, demo, shell }) {
+      const { checkoutUrl, ...purchase } = JSON.parse((await shell(block.text)).output);
+      expect(purchase).toEqual({ purchaseId: expect.stringMatching(/^[\da-f-]{36}$/), credits: 100, price: 500 });
+      expect(await payAt(checkoutUrl)).toBe(`${demo.env.BASE_URL}/back`);
+      const bought = `SELECT status, purchased_credits FROM purchases p JOIN users u ON u.id = p.user_id WHERE p.id = '${purchase.purchaseId}'`;
+      const paid = { status: 'paid', purchased_credits: '100' };
+      await expect.poll(async () => (await query(demo, bought)).rows, wait).toEqual([paid]);
+    },
+  },
   {
     says: /admin\/cost-analytics\/summary/,
     async run(typed) {
@@ -152,6 +243,27 @@ type SqlExample = {
 
 const sqlExamples: SqlExample[] = [
   { says: /FROM ops\.audit_books/, own: true, run: async ({ rows }) => expect(rows).toEqual([]) },
+  {
+    says: /FROM ops\.stripe_review/,
+    own: true,
+    async run({ columns, rows }) {
+      expect(columns).toEqual(expect.arrayContaining(['kind', 'why', 'what_to_do']));
+      expect(rows).toEqual([]);
+    },
+  },
+  {
+    says: /FROM subscription_states/,
+    own: true,
+    async run({ rows }) {
+      expect(rows.find(({ status }) => status === 'active')).toMatchObject({ entitles: 'while_paid', is_open: 't' });
+      expect(rows).toHaveLength(8);
+    },
+  },
+  {
+    says: /FROM ops\.explain_balance/,
+    own: true,
+    run: async ({ rows }) => expect(rows.at(-1)).toMatchObject({ type: 'balance', balance: '204' }),
+  },
   { says: /FROM ops\.checks/, own: true, run: async ({ rows }) => expect(rows).toEqual([]) },
   {
     says: /^SELECT email, current_month_api_cost, tier_name/m,
@@ -269,6 +381,12 @@ async function query({ env }: Demo, statement: string): Promise<Answer> {
   const columns = head.split(',');
   const rows = lines.map((line) => Object.fromEntries(line.split(',').map((value, i) => [columns[i] ?? '', value])));
   return { tag: head, columns, rows };
+}
+
+/** What the API answers the guide's user. */
+async function read({ env }: Demo, path: string): Promise<unknown> {
+  const headers = { authorization: `Bearer ${env.TOKEN}` };
+  return (await fetch(`${env.BASE_URL}/api/v1/playground/${path}`, { headers })).json();
 }
 
 function run(program: string, args: string[]): Promise<{ code: number | null; output: string; errors: string }> {

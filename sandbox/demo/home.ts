@@ -23,13 +23,14 @@ const memorySchema = z.object({
   /** Where its data is: `private`, or server and database. */
   database: z.string(),
   passwords: z.record(z.enum(roleNames), z.string()),
-  webhookSecret: z.string(),
+  /** Null until its Stripe is set up: where that listens, where its webhooks go, and what signs them. */
+  stripe: z.object({ port: z.int(), webhookUrl: z.string(), webhookSecret: z.string() }).nullable().default(null),
   /** Null until the seed is complete. */
   seeded: seededSchema.nullable(),
 });
 export type Memory = z.output<typeof memorySchema>;
 
-const files = ['state.json', 'env', 'log'];
+const files = ['state.json', 'stripe.json', 'env', 'log'];
 
 export type Home = ReturnType<typeof openHome>;
 
@@ -55,6 +56,15 @@ export function openHome(directory: string) {
 
     remember(memory: Memory): void {
       write('state.json', `${JSON.stringify(memory, null, 2)}\n`);
+    },
+
+    /** What keepStripe was given last. */
+    recallStripe(): string | undefined {
+      return existsSync(path('stripe.json')) ? readFileSync(path('stripe.json'), 'utf8') : undefined;
+    },
+
+    keepStripe(snapshot: string): void {
+      write('stripe.json', snapshot);
     },
 
     /** For `. DIR/env`: there while the demo is ready, complete from its first moment. */
@@ -94,5 +104,5 @@ export async function lockHome(directory: string, shown: string): Promise<() => 
 
 export function newMemory(database: string): Memory {
   const passwords = Object.fromEntries(roleNames.map((name) => [name, randomPassword()]));
-  return memorySchema.parse({ database, passwords, webhookSecret: `whsec_${randomPassword()}`, seeded: null });
+  return memorySchema.parse({ database, passwords, seeded: null });
 }

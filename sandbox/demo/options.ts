@@ -10,7 +10,7 @@ export type Options = {
   shownDirectory: string;
   /** Begin with an empty database. */
   reset: boolean;
-  /** Call the providers themselves, with the environment's keys. */
+  /** Call the providers and Stripe themselves, with the environment's keys. */
   real: boolean;
   /** 0: a free one. */
   port: number;
@@ -21,7 +21,7 @@ export const usage = `npm run demo -- [options]
 
   --dir DIR   keep all state in DIR (default .demo)
   --reset     start over with an empty database
-  --real      call Anthropic and OpenAI with the keys of the environment, instead of stand-ins
+  --real      call Anthropic, OpenAI and Stripe with the keys of the environment, instead of stand-ins
   --port N    listen on port N; 0 takes a free one (default: the variable PORT, else 3000)
 
 DATABASE_URL, if it names a superuser, is the PostgreSQL server to use; else the demo brings its own.`;

@@ -8,6 +8,7 @@ import { conversations, type Event, historyDays } from './history.ts';
 import type { Seeded } from './home.ts';
 import { type Package, readPackages } from './packages.ts';
 import { administrator, author, organization, organizationOwner, type Person, people, testUser } from './people.ts';
+import { openSales, type Sales } from './sales.ts';
 
 /** The package of the guide's commands: short, so a run of it costs little. */
 const firstPackage = 'plain-language';
@@ -17,23 +18,32 @@ type Hands = {
   app: Sql;
   /** The operator's role. */
   operator: postgres.Sql;
-  /** The owner's, for what Stripe's events will do, and for the clock. */
-  owner: postgres.Sql;
+  sales: Sales;
 };
 
-/** Fills an empty database, by the functions that a person or an operator calls, while its clock goes from then to now. */
-export async function seed(urls: Urls): Promise<Seeded> {
+/**
+ * Fills an empty database, by the functions that a person or an operator calls, while its clock goes from then to now.
+ * `stripe` is what Stripe knows in the end.
+ */
+export async function seed(urls: Urls): Promise<{ seeded: Seeded; stripe: string }> {
   const loading = readPackages();
   const app = await openDatabase({ url: hasty(urls.app), pool: 1, production: false });
   const operator = postgres(hasty(urls.operator), { max: 1, onnotice: () => {} });
   const owner = postgres(hasty(urls.owner), { max: 1, onnotice: () => {} });
+  let sales: Sales | undefined;
   try {
     // Moving the clock is no operator's change: it stays out of the audit log.
     await owner`alter table public.settings disable trigger user`;
-    const seeded = await tell({ app: app.sql, operator, owner }, await takeClock(owner), await loading);
+    await owner`update public.settings set stripe_max_rps = 100`;
+    const clock = await takeClock(owner);
+    await clock.moveTo(midnight(historyDays));
+    sales = await openSales(app, midnight(historyDays));
+    const seeded = await tell({ app: app.sql, operator, sales }, clock, await loading);
+    await owner`update public.settings set stripe_max_rps = default`;
     await owner`alter table public.settings enable trigger user`;
-    return seeded;
+    return { seeded, stripe: sales.snapshot() };
   } finally {
+    await sales?.close();
     await Promise.all([app.close(), operator.end(), owner.end()]);
   }
 }
@@ -53,7 +63,6 @@ async function tell(hands: Hands, clock: Clock, packages: Package[]): Promise<Se
   const published = new Map<string, string>();
   let organizationId = '';
 
-  await clock.moveTo(midnight(historyDays));
   for (const person of people.filter(({ joined }) => joined === undefined)) {
     accounts.set(person.username, await signUp(hands, person));
   }
@@ -84,14 +93,16 @@ async function tell(hands: Hands, clock: Clock, packages: Package[]): Promise<Se
   const events = [
     ...publishing,
     ...joining,
-    ...people.flatMap((person) => payments(hands, person, idOf)),
+    ...people.flatMap((person) => payments(hands.sales, person, idOf)),
     ...conversations({ sql: hands.app, clock, packages, models, idOf }),
   ];
   for (const event of events.sort((a, b) => a.at.getTime() - b.at.getTime())) {
     await clock.moveTo(event.at);
+    await hands.sales.moveTo(event.at);
     await event.happen();
   }
   await clock.reset();
+  await hands.sales.moveTo(new Date());
   await hands.operator`select public.reset_monthly_api_costs(), public.refresh_user_cost_analytics()`;
 
   return {
@@ -129,61 +140,28 @@ async function foundOrganization({ operator }: Hands): Promise<string> {
   return found(made, organization).id;
 }
 
-/** Two billing periods of a plan, and a pack. */
-function payments(
-  { owner }: Hands,
-  { username, plan, renewed, pack }: Person,
-  idOf: (name: string) => string,
-): Event[] {
+/** A subscription, begun so that it has been renewed once by today, and a pack. */
+function payments(sales: Sales, { username, plan, renewed, pack }: Person, idOf: (name: string) => string): Event[] {
   const events: Event[] = [];
   if (plan !== undefined && renewed !== undefined) {
-    const second = after(midnight(renewed), 7 * 60 * minute);
-    const first = new Date(second);
-    first.setUTCMonth(first.getUTCMonth() - 1);
-    const third = new Date(second);
-    third.setUTCMonth(third.getUTCMonth() + 1);
-    const subscription = `sub_demo_${username.replace('-', '_')}`;
-    events.push(
-      { at: first, happen: () => pay(owner, idOf(username), subscription, plan, first, second) },
-      { at: second, happen: () => pay(owner, idOf(username), subscription, plan, second, third) },
-    );
+    const again = after(midnight(renewed), 7 * 60 * minute);
+    events.push({ at: aMonthBefore(again), happen: () => sales.subscribe(idOf(username)) });
+    // The money comes an hour after the period.
+    events.push({ at: after(again, 62 * minute), happen: async () => {} });
   }
   if (pack !== undefined) {
     const at = after(midnight(historyDays), pack.onDay * day);
-    events.push({ at, happen: () => buy(owner, idOf(username), pack.name) });
+    events.push({ at, happen: () => sales.buy(idOf(username), pack.name) });
   }
   return events;
 }
 
-async function pay(owner: postgres.Sql, userId: string, subscription: string, plan: string, start: Date, end: Date) {
-  await owner`
-    insert into public.subscriptions (
-      user_id, id, plan, status, current_period_start, current_period_end, paid_until, monthly_amount, created_at, updated_at
-    )
-    select ${userId}, ${subscription}, p.plan, 'active', ${start}, ${end}, ${end}, p.monthly_price, ${start}, ${start}
-    from public.plans p
-    where p.plan = ${plan}
-    on conflict (user_id, id) do update set
-      current_period_start = excluded.current_period_start, current_period_end = excluded.current_period_end,
-      paid_until = excluded.paid_until, updated_at = excluded.updated_at`;
-  await owner`
-    update public.users u
-    set prpm_plus_status = 'active', plan_tier = p.tier_name, entitled_until = ${end}
-    from public.plans p
-    where u.id = ${userId} and p.plan = ${plan}`;
-  await owner`
-    select core.grant_period(${userId}, ${subscription}, p.plan, ${start}, ${end}, p.monthly_price, core.now())
-    from public.plans p
-    where p.plan = ${plan}`;
-}
-
-async function buy(owner: postgres.Sql, userId: string, pack: string) {
-  const id = crypto.randomUUID();
-  await owner`
-    insert into public.purchases (user_id, id, pack, credits, price, created_at)
-    select ${userId}, ${id}, p.pack, p.credits, p.price, core.now() from public.packs p where p.pack = ${pack}`;
-  await owner`
-    select core.grant_purchase(${userId}, ${id}, p.price, core.now()) from public.packs p where p.pack = ${pack}`;
+/** On the same day of the month before, or on its last one. */
+function aMonthBefore(moment: Date): Date {
+  const before = new Date(moment);
+  before.setUTCDate(0);
+  before.setUTCDate(Math.min(before.getUTCDate(), moment.getUTCDate()));
+  return before;
 }
 
 function found<T>(thing: T | undefined, name: string): T {

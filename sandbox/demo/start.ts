@@ -1,6 +1,5 @@
 // `npm run demo`: a whole playground on this machine, with a database, providers, people and some weeks of history.
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { type Environment, readEnvironment } from '../../src/config/environment.ts';
 import { explainConnectionError } from '../../src/database/connection.ts';
 import { startServer } from '../../src/server.ts';
@@ -8,12 +7,13 @@ import { createLog } from '../../src/telemetry/log.ts';
 import { startStandIns } from '../providers/standins.ts';
 import { endWithNpm } from './ancestors.ts';
 import { externalUrl, prepareDatabase, reachServer, startPrivateServer, type Urls } from './database.ts';
-import { type Home, lockHome, type Memory, newMemory, openHome, type Seeded } from './home.ts';
+import { type Home, lockHome, newMemory, openHome, type Seeded } from './home.ts';
 import { type Options, readOptions, usage } from './options.ts';
+import { choosePort, host } from './ports.ts';
 import { screen } from './screen.ts';
 import { seed } from './seed.ts';
+import { ownShop, type Shop, startShop } from './stripe.ts';
 
-const host = '127.0.0.1';
 /** A person who presses Ctrl-C does not wait long for answers that nobody reads any more. */
 const drainMs = 2_000;
 
@@ -62,23 +62,30 @@ async function run(options: Options): Promise<void> {
   const urls = step(await prepareDatabase(server, memory, options.reset || known !== undefined));
   if (memory.seeded === null) {
     console.log('Filling the database with people, packages and some weeks of history. This happens once.');
-    memory.seeded = step(await seed(urls));
+    const { seeded, stripe } = step(await seed(urls));
+    home.keepStripe(stripe);
+    memory.seeded = seeded;
     home.remember(memory);
   }
 
   const providers = own ?? (await standIns(opened));
   const port = step(await choosePort(options.port));
+  const origin = `http://${host}:${port}`;
+  const shop = own ? ownShop(process.env, origin) : await startShop(home, memory, origin);
+  opened.defer(shop.stop);
   const playground = await startServer({
-    environment: environment(urls, memory, port.chosen, providers),
+    environment: step(environment(urls, port, { ...providers.variables, ...shop.variables })),
     log: createLog('info', home.log),
   });
   opened.defer(playground.close);
-  publish(home, playground.url, urls, memory, memory.seeded);
+  shop.open();
+  publish(home, playground.url, urls, shop, memory.seeded);
 
   const seconds = performance.now() / 1000;
-  const notes = [...port.notes, ...notesOn(process.env, external)];
-  const shown = { url: playground.url, directory: shownDirectory, database: server.shown, providers: providers.shown };
-  console.log(screen({ ...shown, notes, seeded: memory.seeded, seconds }));
+  const notes = [...notesOn(options, port, external), ...shop.notes];
+  const shown = { url: playground.url, directory: shownDirectory, database: server.shown };
+  const partners = { providers: providers.shown, stripe: shop.shown, hasSandbox: own === undefined };
+  console.log(screen({ ...shown, ...partners, notes, seeded: memory.seeded, seconds }));
   if (!ending.signal.aborted) await once(ending.signal, 'abort');
   console.log('Stopping.');
 }
@@ -86,14 +93,13 @@ async function run(options: Options): Promise<void> {
 type Providers = { shown: string; variables: NodeJS.ProcessEnv };
 
 /** What a server reads from its environment; nothing of this process's own goes into it. */
-function environment(urls: Urls, memory: Memory, port: number, providers: Providers): Environment {
+function environment(urls: Urls, port: number, variables: NodeJS.ProcessEnv): Environment {
   return readEnvironment({
     APP_DATABASE_URL: urls.app,
     HOST: host,
     PORT: String(port),
     DRAIN_MS: String(drainMs),
-    STRIPE_PLAYGROUND_WEBHOOK_SECRET: memory.webhookSecret,
-    ...providers.variables,
+    ...variables,
   });
 }
 
@@ -122,7 +128,7 @@ function ownProviders(): Providers {
 }
 
 /** The guide's commands need these, and nothing else. */
-function publish(home: Home, url: string, urls: Urls, { webhookSecret }: Memory, seeded: Seeded): void {
+function publish(home: Home, url: string, urls: Urls, { exported }: Shop, seeded: Seeded): void {
   const person = (username: string) => {
     const found = seeded.people.find((one) => one.username === username);
     if (found === undefined) throw new Error(`${home.directory} knows no ${username}; --reset starts it over.`);
@@ -138,25 +144,15 @@ function publish(home: Home, url: string, urls: Urls, { webhookSecret }: Memory,
     TOKEN: tester.token,
     ADMIN_TOKEN: admin.token,
     PACKAGE_ID: seeded.packageId,
-    STRIPE_PLAYGROUND_WEBHOOK_SECRET: webhookSecret,
+    ...exported,
   });
 }
 
-async function choosePort(wanted: number): Promise<{ chosen: number; notes: string[] }> {
-  if (wanted === 0 || (await isFree(wanted))) return { chosen: wanted, notes: [] };
-  return { chosen: 0, notes: [`port ${wanted} is taken, so this is a free one`] };
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((settle) => {
-    const probe = createServer();
-    probe.once('error', () => settle(false));
-    probe.listen(port, host, () => probe.close(() => settle(true)));
-  });
-}
-
-function notesOn({ DATABASE_URL }: NodeJS.ProcessEnv, external: string | undefined): string[] {
-  return DATABASE_URL && external === undefined
-    ? ['DATABASE_URL names one of our own roles, which cannot set up a server: it counts as unset']
-    : [];
+function notesOn(options: Options, port: number, external: string | undefined): string[] {
+  return [
+    ...(options.port !== 0 && options.port !== port ? [`port ${options.port} is taken, so this is a free one`] : []),
+    ...(process.env.DATABASE_URL && external === undefined
+      ? ['DATABASE_URL names one of our own roles, which cannot set up a server: it counts as unset']
+      : []),
+  ];
 }

@@ -33,6 +33,8 @@ export type Options = {
   realTime?: boolean;
   /** Whether webhooks go by themselves or wait to be sent. Default: manual. */
   delivery?: Mode;
+  /** Nothing goes by itself before release(): the receiver is not there yet. */
+  held?: boolean;
   /** Milliseconds (wall clock) from each failed delivery to the next try. */
   deliveryGapsMs?: readonly number[];
   /** Seconds that go into signatures: the receiver's idea of now. Default: the wall clock. */
@@ -151,7 +153,8 @@ export async function startStripe(options: Options = {}): Promise<StripeStandIn>
     },
   };
   server.on('request', listener(world, api, standIn, catchUp));
-  deliveries.release();
+  if (options.held) deliveries.hold();
+  else deliveries.release();
   return standIn;
 }
 

@@ -240,3 +240,31 @@ it('what Stripe could not deliver, and subscriptions that differ, are found and 
   const drift = await world.database.ops`select kind from ops.stripe_drift where email is not null or kind = 'event'`;
   expect(drift.map(({ kind }) => kind)).toContain('subscription');
 });
+
+it('who joins a verified organization pays its price from the next invoice on, and has its tier from then (spec 2.4)', async () => {
+  const { user } = await subscribed();
+  const { ops } = world.database;
+  const [team] = await ops`select id from ops.create_organization(${`Team of ${user}`})`;
+  await ops`select from ops.verify_organization(${team?.id}, true, 'test')`;
+  await ops`select from ops.add_member(${team?.id}, ${user}, 'member')`;
+  await ops`select ops.align_prices()`;
+  await world.work();
+  await settle();
+  expect(await standing(user)).toMatchObject({
+    who: { plan_tier: 'prpm_plus_individual' },
+    subscriptions: [{ plan: 'prpm_plus_org_member' }],
+  });
+  await passPeriod(user, 2 * HOUR);
+  await settle();
+  expect(await standing(user)).toMatchObject({
+    who: { plan_tier: 'prpm_plus_org' },
+    periods: [{ paid_amount: '6.00' }, { paid_amount: '3.00', plan: 'prpm_plus_org_member', credits: '100' }],
+  });
+  await ops`select from ops.remove_member(${team?.id}, ${user})`;
+  await ops`select ops.align_prices()`;
+  await world.work();
+  await settle();
+  await passPeriod(user, 2 * HOUR);
+  await settle();
+  expect(await standing(user)).toMatchObject({ who: { plan_tier: 'prpm_plus_individual' } });
+});

@@ -18,6 +18,10 @@ const REFUSALS = [
   'resume ready',
 ];
 
+const TEAM = 'Team';
+await world.database.ops`select from ops.create_organization(${TEAM})`;
+await world.database.ops`select from ops.verify_organization(${TEAM}, true, 'test')`;
+
 type Twin = { user: string; payments: string[]; refunds: string[]; disputes: string[]; queue: string[] };
 const counts = new Map<string, number>();
 const count = (what: string) => counts.set(what, (counts.get(what) ?? 0) + 1);
@@ -46,7 +50,7 @@ const kinds = [
     'pause',
     'unpause',
   ],
-  ...['coupon', 'hours', 'days', 'period', 'period', 'run', 'run', 'jobs', 'deliver some'],
+  ...['coupon', 'hours', 'days', 'period', 'period', 'run', 'run', 'jobs', 'deliver some', 'join', 'leave'],
 ] as const;
 type Kind = (typeof kinds)[number];
 const step = fc.record({ kind: fc.constantFrom(...kinds), pick: fc.nat(1_000_000) });
@@ -132,6 +136,17 @@ async function happen(twin: Twin, { kind, pick }: Step): Promise<void> {
     case 'coupon':
       if (subscription !== undefined) stripe.giveCoupon(subscription, 100, 'once');
       break;
+    case 'join':
+    case 'leave': {
+      const { ops } = world.database;
+      const change =
+        kind === 'join'
+          ? ops`select from ops.add_member(${TEAM}, ${twin.user}, 'member')`
+          : ops`select from ops.remove_member(${TEAM}, ${twin.user})`;
+      await change;
+      await ops`select ops.align_prices()`;
+      break;
+    }
     case 'run':
       await world
         .run(twin.user, 50 + (pick % 600))
@@ -169,7 +184,7 @@ const parallel: Tell = async (twin, random, isAll) => {
 const ways = [inOrder, shuffled, parallel];
 
 /** Steps that ask or tell us first, so that everybody must know the same. */
-const ours = new Set<Kind>(['subscribe', 'buy', 'cancel', 'resume', 'run', 'jobs']);
+const ours = new Set<Kind>(['join', 'leave', 'subscribe', 'buy', 'cancel', 'resume', 'run', 'jobs']);
 
 /** Ours is Stripe's word, for each; and all have the same where the same happened to them at Stripe. */
 async function expectAlike(twins: Twin[]): Promise<void> {

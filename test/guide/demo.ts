@@ -71,6 +71,17 @@ export async function failDemo(directory: string, args: string[] = [], variables
   return { code: child.exitCode, output: printed };
 }
 
+/** Opens the page of a checkout in the demo, as a person does, and presses a button. Returns where that leads. */
+export async function payAt(checkoutUrl: string, button = 'pay'): Promise<string | null> {
+  const page = await (await fetch(checkoutUrl)).text();
+  if (!page.includes('<form method="post">') || !page.includes(`name="action" value="${button}"`)) {
+    throw new Error(`no button "${button}" at ${checkoutUrl}:\n${page}`);
+  }
+  const body = new URLSearchParams({ action: button });
+  const pressed = await fetch(checkoutUrl, { method: 'POST', body, redirect: 'manual' });
+  return pressed.headers.get('location');
+}
+
 function runDemo(directory: string, args: string[], variables: NodeJS.ProcessEnv): ChildProcess {
   const { DATABASE_URL: _, ...inherited } = process.env;
   return spawn('npm', ['run', '--silent', 'demo', '--', '--dir', directory, '--port', '0', ...args], {

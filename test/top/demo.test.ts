@@ -7,7 +7,7 @@ import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Cluster, startTemporaryCluster } from '../../sandbox/postgres/cluster.ts';
 import { blocksOf } from '../guide/blocks.ts';
-import { type Demo, demoDirectory, failDemo, hasCurl, removeDemo, root, startDemo } from '../guide/demo.ts';
+import { type Demo, demoDirectory, failDemo, hasCurl, payAt, removeDemo, root, startDemo } from '../guide/demo.ts';
 import { has, needs, psql } from '../harness/tools.ts';
 
 const patient = 120_000;
@@ -19,6 +19,32 @@ async function ask(url: string | undefined, statement: string): Promise<Record<s
   } finally {
     await sql.end();
   }
+}
+
+/** What a shell prints that was given these lines after `. DIR/env`. */
+function typed(lines: string, directory: string): string {
+  const env = { ...process.env, PATH: [dirname(psql ?? ''), process.env.PATH].join(':'), PSQLRC: '/dev/null' };
+  const { stdout, stderr, status } = spawnSync('bash', ['-c', `set -eu\n. '${directory}/env'\n${lines}`], {
+    ...{ cwd: directory, env, encoding: 'utf8' },
+  });
+  if (status !== 0) throw new Error(`${lines}\n${stdout}${stderr}`);
+  return stdout;
+}
+
+/** The line of the demo's screen with that word. */
+function printedLine(demo: Demo, word: string): string {
+  const line = demo
+    .output()
+    .split('\n')
+    .find((one) => one.includes(word));
+  if (line === undefined) throw new Error(`the screen has no line with ${word}:\n${demo.output()}`);
+  return line;
+}
+
+async function askApi({ env }: Demo, path: string, body?: object) {
+  const headers = { authorization: `Bearer ${env.TOKEN}` };
+  const how = body === undefined ? { headers } : { headers, method: 'POST', body: JSON.stringify(body) };
+  return (await fetch(`${env.BASE_URL}/api/v1/playground/${path}`, how)).json();
 }
 
 async function execute({ env }: Demo): Promise<Response> {
@@ -64,9 +90,12 @@ describe('a demo in a directory of its own', () => {
         'TOKEN',
         'ADMIN_TOKEN',
       ],
-      ...['PACKAGE_ID', 'STRIPE_PLAYGROUND_WEBHOOK_SECRET'],
+      ...['PACKAGE_ID', 'STRIPE_SECRET_KEY', 'STRIPE_API_BASE', 'STRIPE_PRPM_PLUS_PRICE_ID'],
+      ...['STRIPE_PRPM_PLUS_ORG_MEMBER_PRICE_ID', 'STRIPE_SMALL_PACK_PRICE_ID', 'STRIPE_MEDIUM_PACK_PRICE_ID'],
+      ...['STRIPE_LARGE_PACK_PRICE_ID', 'STRIPE_PORTAL_CONFIGURATION_ID', 'STRIPE_PLAYGROUND_WEBHOOK_SECRET'],
     ]);
     expect(['env', 'state.json', 'log'].map((name) => statSync(join(directory, name)).mode & 0o077)).toEqual([0, 0, 0]);
+    expect(statSync(join(directory, 'stripe.json')).mode & 0o077).toBe(0);
   });
 
   it('begins with packages, people and weeks of history that end yesterday, in books that balance', async () => {
@@ -119,6 +148,27 @@ describe('a demo in a directory of its own', () => {
     ).toEqual([{ username: 'night-shift' }, { username: 'plus-user' }]);
   });
 
+  it('has a Stripe that knows what the history paid, so that its people can change it', async () => {
+    const { DATABASE_URL: url, STRIPE_API_BASE: stripe, STRIPE_SECRET_KEY: key } = demo.env;
+    const subscriptions = await ask(
+      url,
+      'select id, status, extract(epoch from paid_until)::int as until from subscriptions order by 1',
+    );
+    const atStripe = subscriptions.map(async ({ id }) => {
+      const answer = await fetch(`${stripe}/v1/subscriptions/${id}`, { headers: { authorization: `Bearer ${key}` } });
+      const { status, items } = JSON.parse(await answer.text());
+      return { id, status, until: items.data[0].current_period_end };
+    });
+    expect(subscriptions).toHaveLength(4);
+    expect(await Promise.all(atStripe)).toEqual(subscriptions);
+    const [, token = ''] = / plus-user +(\S+)/.exec(demo.output()) ?? [];
+    const changed = (what: string) => askApi({ ...demo, env: { ...demo.env, TOKEN: token } }, what, {});
+    expect(await changed('subscription/cancel')).toMatchObject({ cancelAtPeriodEnd: true });
+    expect(await changed('subscription/resume')).toMatchObject({ cancelAtPeriodEnd: false });
+    expect(await ask(url, 'select * from ops.stripe_review')).toEqual([]);
+    expect(await ask(url, 'select stripe_max_rps from settings')).toEqual([{ stripe_max_rps: 10 }]);
+  });
+
   it('keeps its clock, and its moves out of the audit log', async () => {
     const { DATABASE_URL: url } = demo.env;
     expect(await ask(url, 'select extract(epoch from clock_offset)::int as seconds from settings')).toEqual([
@@ -131,11 +181,71 @@ describe('a demo in a directory of its own', () => {
     const pasted = blocksOf(readFileSync(resolve(root, 'README.md'), 'utf8')).find(({ text }) =>
       text.includes('. .demo/env'),
     );
-    const commands = `set -eu\n${pasted?.text.replace('. .demo/env', `. '${directory}/env'`)}`;
-    const env = { ...process.env, PATH: [dirname(psql ?? ''), process.env.PATH].join(':'), PSQLRC: '/dev/null' };
-    const { stdout } = spawnSync('bash', ['-c', commands], { cwd: directory, env, encoding: 'utf8' });
+    const stdout = typed(pasted?.text.replace('. .demo/env', '') ?? '', directory);
     expect(stdout).toContain('"status":"completed"');
     expect(stdout).toMatch(/current_month_api_cost\s+-+\s+0\.00\d+/);
+  });
+
+  const wait = { timeout: 10_000, interval: 100 };
+  const mine = (columns: string, table: string) =>
+    ask(demo.env.DATABASE_URL, `select ${columns} from ${table} where user_id = '${demo.env.TEST_USER_ID}'`);
+
+  it.skipIf(!hasCurl)('subscribes whoever types the guide’s command and pays at the URL that it prints', async () => {
+    const guide = blocksOf(readFileSync(resolve(root, 'docs/deployment.md'), 'utf8'));
+    const command = guide.find(({ text }) => text.includes('playground/subscribe'))?.text ?? '';
+    const user = (columns: string) =>
+      ask(demo.env.DATABASE_URL, `select ${columns} from users where id = '${demo.env.TEST_USER_ID}'`);
+    const [before] = await user('included_credits::int as credits, plan_tier as tier');
+    const { checkoutUrl } = JSON.parse(
+      typed(command.replace('https://yourdomain.com/api', '$BASE_URL/api'), directory),
+    );
+    expect(await payAt(checkoutUrl)).toBe('https://yourdomain.com/success');
+    await expect
+      .poll(() => user('included_credits::int as credits, prpm_plus_status as status, plan_tier as tier'), wait)
+      .toEqual([{ credits: Number(before?.credits) + 100, status: 'active', tier: 'prpm_plus_individual' }]);
+    expect(before?.tier).not.toBe('prpm_plus_individual');
+    expect(await askApi(demo, 'subscription')).toMatchObject({ isActive: true, told: 'Your subscription is active.' });
+  });
+
+  it.skipIf(needs('psql') || !hasCurl)('sells a pack and refunds half of it, by the lines of its screen', async () => {
+    const { checkoutUrl } = JSON.parse(typed(printedLine(demo, '/credits/purchase'), directory));
+    await payAt(checkoutUrl);
+    await expect.poll(() => mine('status', 'purchases'), wait).toEqual([{ status: 'paid' }]);
+    typed(printedLine(demo, '/sandbox/refund'), directory);
+    await expect
+      .poll(() => mine('status, refunded_amount::float as refunded', 'purchases'), wait)
+      .toEqual([{ status: 'partly_refunded', refunded: 2.5 }]);
+
+    const rows = await ask(demo.env.DATABASE_URL, `select * from ops.explain_balance('${demo.env.TEST_USER_ID}')`);
+    const story = rows
+      .filter(({ type }) => type !== 'spend')
+      .map(({ type, change, explanation }) => ({
+        ...{ type, change: Number(change), explanation },
+      }));
+    expect(story).toEqual([
+      { type: 'signup', change: 5, explanation: 'Sign-up credits' },
+      {
+        type: 'monthly',
+        change: 100,
+        explanation: expect.stringMatching(/^Monthly credits of prpm_plus_individual; subscription sub_/),
+      },
+      { type: 'purchase', change: 100, explanation: expect.stringMatching(/^Bought pack small; purchase /) },
+      {
+        type: 'refund',
+        change: -50,
+        explanation: expect.stringMatching(/^Refund of 2\.50 dollars of pack small; purchase /),
+      },
+      {
+        type: 'balance',
+        change: 0,
+        explanation: expect.stringMatching(/included and 50 purchased\. Of that 0 have expired/),
+      },
+    ]);
+    expect(typed(printedLine(demo, 'ops.explain_balance'), directory)).toContain(
+      'Refund of 2.50 dollars of pack small',
+    );
+    expect(await ask(demo.env.DATABASE_URL, 'select * from ops.audit_books()')).toEqual([]);
+    expect(await ask(demo.env.DATABASE_URL, 'select * from ops.stripe_review')).toEqual([]);
   });
 
   it('is not started twice in one directory', async () => {
@@ -181,12 +291,42 @@ describe('a demo in a directory of its own', () => {
     patient,
   );
 
+  it.skipIf(!hasCurl)('goes on with the same Stripe, whose webhooks find the new port', async () => {
+    expect(await askApi(demo, 'subscription/cancel', {})).toMatchObject({ cancelAtPeriodEnd: true });
+    const [subscription] = await mine('id', 'subscriptions');
+    const undone = await fetch(`${demo.env.STRIPE_API_BASE}/sandbox/undo-cancel`, {
+      ...{ method: 'POST', body: JSON.stringify(subscription) },
+    });
+    expect(undone.status).toBe(200);
+    await expect.poll(() => askApi(demo, 'subscription'), wait).toMatchObject({ cancelAtPeriodEnd: false });
+  });
+
+  it(
+    'sells nothing with --real unless there are keys of Stripe’s, and then goes on as before',
+    async () => {
+      await demo.stop();
+      const keys = { ANTHROPIC_API_KEY: 'sk-ant-not-called', STRIPE_SECRET_KEY: demo.env.STRIPE_SECRET_KEY };
+      demo = await startDemo(directory, ['--real'], keys);
+      expect(Object.keys(demo.env).filter((name) => name.startsWith('STRIPE_'))).toEqual([]);
+      expect(demo.output()).not.toContain('/sandbox/refund');
+      await expect.poll(() => demo.output()).toMatch(/Note .*STRIPE_SECRET_KEY is that of a demo's stand-in/);
+      const urls = { successUrl: `${demo.env.BASE_URL}/a`, cancelUrl: `${demo.env.BASE_URL}/b` };
+      expect(await askApi(demo, 'subscribe', urls)).toMatchObject({ status: 503, error: 'billing_not_configured' });
+      await demo.stop();
+      demo = await startDemo(directory);
+    },
+    patient,
+  );
+
   it(
     'starts again after a kill -9 of all of it',
     async () => {
       await demo.stop('SIGKILL');
       demo = await startDemo(directory);
       expect((await execute(demo)).status).toBe(200);
+      expect(await askApi(demo, 'subscription/cancel', {})).toMatchObject(
+        hasCurl ? { cancelAtPeriodEnd: true } : { status: 404 },
+      );
       expect(await ask(demo.env.DATABASE_URL, 'select * from ops.audit_books()')).toEqual([]);
     },
     patient,
@@ -200,6 +340,7 @@ describe('a demo in a directory of its own', () => {
       demo = await startDemo(directory, ['--reset']);
       expect(demo.env.TEST_USER_ID).not.toBe(before.TEST_USER_ID);
       expect(demo.env.TEST_USER_TOKEN).not.toBe(before.TEST_USER_TOKEN);
+      expect(demo.env.STRIPE_SMALL_PACK_PRICE_ID).not.toBe(before.STRIPE_SMALL_PACK_PRICE_ID);
     },
     patient,
   );
