@@ -9019,6 +9019,7 @@ begin
         unpaid_since = to_timestamp((invoice #>> '{status_transitions,finalized_at}')::bigint),
         hosted_invoice_url = invoice ->> 'hosted_invoice_url'
       where x.user_id = take_invoice.user_id and x.id = subscription;
+      perform core.refresh_entitlement(take_invoice.user_id, take_invoice.now);
     end if;
     return null;
   end if;
@@ -9464,8 +9465,8 @@ begin
   where c.user_id = take_subscription.user_id and c.status = 'open' and state.is_open;
   select s.* into fresh from public.subscriptions s where s.user_id = take_subscription.user_id and s.id = object ->> 'id';
   if is_new or state.is_final
-    or (fresh.status, fresh.plan, fresh.trial_end, fresh.collection_paused, fresh.cancel_at, fresh.current_period_start)
-      is distinct from (known.status, known.plan, known.trial_end, known.collection_paused, known.cancel_at, known.current_period_start)
+    or (fresh.status, fresh.plan, fresh.trial_end, fresh.collection_paused, fresh.cancel_at, fresh.unpaid_since, fresh.current_period_start)
+      is distinct from (known.status, known.plan, known.trial_end, known.collection_paused, known.cancel_at, known.unpaid_since, known.current_period_start)
   then
     perform core.supersede_doubles(take_subscription.user_id);
     perform core.refresh_entitlement(take_subscription.user_id, take_subscription.now);

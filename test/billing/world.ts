@@ -202,7 +202,7 @@ export async function openBilling() {
       .map(({ id, status, items, cancel_at, cancel_at_period_end, pause_collection, ended_at }) => {
         const ends = items.data[0]?.current_period_end ?? 0;
         return {
-          ...{ id, status, ends, ended: ended_at },
+          ...{ id, status, ends, ended: ended_at, price: items.data[0]?.price.id },
           cancel: isFinal(status) ? null : (cancel_at ?? (cancel_at_period_end ? ends : null)),
           paused: !isFinal(status) && pause_collection !== null,
         };
@@ -212,7 +212,7 @@ export async function openBilling() {
   async function told(user: string) {
     const rows = await owner`
       select id, status, extract(epoch from current_period_end)::int as ends, extract(epoch from ended_at)::int as ended,
-        extract(epoch from cancel_at)::int as cancel, collection_paused as paused
+        extract(epoch from cancel_at)::int as cancel, collection_paused as paused, price_id as price
       from subscriptions where user_id = ${user} order by id collate "C"`;
     return [...rows];
   }

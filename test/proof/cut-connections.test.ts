@@ -58,7 +58,7 @@ through.port = String(typeof address === 'object' && address?.port);
 let server: ServerProcess;
 beforeAll(async () => {
   await database.ops`update settings set checkpoint_ms = 100`;
-  server = await place.serve({ APP_DATABASE_URL: through.href });
+  server = await place.serve({ APP_DATABASE_URL: through.href, DATABASE_POOL: '6' });
 });
 afterAll(async () => {
   await place.close();
