@@ -1,4 +1,5 @@
-// `npm test`: checks, then every test. Arguments pick test files: `npm test -- credits`.
+// `npm test`: checks, then every test. Arguments pick test files: `npm test -- credits`. `npm run soak`: the long forms of those
+// that have one, for an hour and more.
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -8,7 +9,9 @@ import { has } from './harness/tools.ts';
 
 type Counts = { passed: number; failed: number; skipped: string[] };
 
-const files = process.argv.slice(2);
+const wanted = process.argv.slice(2);
+if (wanted.includes('--soak')) process.env.SOAK = '1';
+const files = wanted.filter((argument) => argument !== '--soak');
 const isComplete = files.length === 0;
 const isCi = process.env.CI === 'true';
 

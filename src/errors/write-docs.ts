@@ -14,10 +14,27 @@ const RAISED: readonly (readonly [sqlstate: string, meaning: string, answered: s
   ['PR500', 'The books would not balance: a fault of ours.', '`internal_error`'],
 ];
 
+/** What the webhook answers to what may come, and what becomes of it. Spec 6.5. */
+const EVENTS: readonly (readonly [what: string, answer: string, fate: string])[] = [
+  ['no signature, a wrong one, or a body changed by a byte', '400 `webhook_signature_invalid`', 'nothing is kept'],
+  ['signed more than 300 s ago, or in the future', '400 `webhook_signature_invalid`', 'nothing is kept'],
+  ['no body, or one that is no event', '400 `webhook_signature_invalid`', 'nothing is kept'],
+  ['a body above 1 MB', '413 `request_too_long`', 'nothing is kept'],
+  ['an event while the database is away', '503 `database_unavailable`', 'Stripe sends it again'],
+  ['an event that was there before', '200', 'changes nothing'],
+  ['a live event in test mode or the other way, of another account or context', '200', 'kept in `ops.stripe_review`'],
+  ['an event written in another version of the API', '200', 'its object is fetched and applied'],
+  ['an event of an unknown type', '200', 'kept, changes nothing'],
+  ['an event of a customer that is none of ours', '200', 'kept as `ignored`'],
+  ['a payment of another amount or currency than our purchase', '200', 'kept in `ops.stripe_review`, grants nothing'],
+  ['metadata that names other credits, amounts or users', '200', 'granted is what our own row says'],
+];
+
 export function errorsPage(): string {
   const codes = Object.entries(registry).map(
     ([code, [status, title, advice]]) => `| \`${code}\` | ${status} | ${title} | ${advice} |`,
   );
+  const events = EVENTS.map(([what, answer, fate]) => `| ${what} | ${answer} | ${fate} |`);
   const raised = RAISED.map(([sqlstate, meaning, answered]) => `| \`${sqlstate}\` | ${meaning} | ${answered} |`);
   return `# Errors
 
@@ -37,6 +54,14 @@ A stream that fails ends with the event \`run.failed\`, whose \`error\` is one o
 | error | status | title | what to do |
 | --- | --- | --- | --- |
 ${codes.join('\n')}
+
+## Answered to Stripe
+
+The webhook says 200 to whatever it has kept; what needs a person is in \`ops.stripe_review\`, with the call that replays it.
+
+| what comes | answer | what becomes of it |
+| --- | --- | --- |
+${events.join('\n')}
 
 ## Raised by the database
 
