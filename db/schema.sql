@@ -826,6 +826,7 @@ declare
   s public.subscriptions;
   is_open boolean;
   parameters jsonb;
+  was_asked boolean;
 begin
   perform from public.users x where x.id = begin_subscription_change.user_id for no key update;
   s := core.current_subscription(begin_subscription_change.user_id);
@@ -835,11 +836,16 @@ begin
     refusal := core.describe_refusal('no_subscription', 404, 'No active subscription found.', now);
     return;
   end if;
+  -- What was asked before and not done yet is not to be done after this.
+  delete from public.stripe_work w
+  where w.kind = 'update_subscription' and w.key = s.id and w.claimed_until is null
+    and w.parameters ?| array['cancel_at_period_end', 'cancel_at', 'pause_collection'];
+  was_asked := found or exists (select from public.stripe_work w where w.kind = 'update_subscription' and w.key = s.id);
   parameters := case
-    when action = 'cancel' and s.cancel_at is null then '{"cancel_at_period_end": true}'
+    when action = 'cancel' and (s.cancel_at is null or was_asked) then '{"cancel_at_period_end": true}'
     when action = 'resume' then nullif(
       case
-        when s.cancel_at_period_end then '{"cancel_at_period_end": false}'::jsonb
+        when s.cancel_at_period_end or was_asked then '{"cancel_at_period_end": false}'::jsonb
         when s.cancel_at is not null then '{"cancel_at": ""}'::jsonb
         else '{}'::jsonb
       end || case when s.collection_paused then '{"pause_collection": ""}'::jsonb else '{}'::jsonb end,
@@ -9004,6 +9010,8 @@ declare
   s public.subscriptions;
   allocation bigint;
   is_trial boolean;
+  is_second boolean;
+  is_linked boolean;
   paid numeric := (invoice ->> 'amount_paid')::numeric / 100;
 begin
   if subscription is null then
@@ -9016,7 +9024,7 @@ begin
   if invoice ->> 'status' <> 'paid' then
     if invoice ->> 'status' = 'open' and (invoice ->> 'attempted')::boolean then
       update public.subscriptions x set
-        unpaid_since = to_timestamp((invoice #>> '{status_transitions,finalized_at}')::bigint),
+        unpaid_since = least(x.unpaid_since, to_timestamp((invoice #>> '{status_transitions,finalized_at}')::bigint)),
         hosted_invoice_url = invoice ->> 'hosted_invoice_url'
       where x.user_id = take_invoice.user_id and x.id = subscription;
       perform core.refresh_entitlement(take_invoice.user_id, take_invoice.now);
@@ -9043,7 +9051,20 @@ begin
     return null; -- told by the subscription, which is fetched
   end if;
 
-  if s.superseded then
+  -- Another one was there first: this one is going to be canceled and refunded.
+  is_second := s.superseded or exists (
+    select from public.subscriptions o
+    join public.subscription_states state on state.status = o.status and state.is_open
+    where o.user_id = take_invoice.user_id and o.id <> subscription and not o.superseded
+      and (s.id is null or (o.stripe_created_at, o.id) < (s.stripe_created_at, s.id))
+  );
+  if is_second and s.id is null then
+    if payment_id is not null then
+      perform core.want_work('fetch_payment_invoice', payment_id, take_invoice.user_id, delay => interval '5 seconds');
+    end if;
+    return null; -- once it is fetched, more is known
+  end if;
+  if is_second then
     allocation := 0;
   elsif is_trial then
     select x.trial_credits into allocation from public.settings x;
@@ -9069,8 +9090,9 @@ begin
     where q.user_id = take_invoice.user_id and q.subscription_id = subscription and q.period_start = starts and q.payment_id is null;
     update public.payments p set kind = 'subscription', subscription_id = subscription, period_start = starts, needs_review = null
     where p.user_id = take_invoice.user_id and p.id = take_invoice.payment_id and p.kind = 'unknown';
+    is_linked := found;
     perform core.settle_payment(take_invoice.user_id, take_invoice.payment_id, take_invoice.now);
-    if s.superseded and found then
+    if s.superseded and is_linked then
       perform core.want_work('refund_payment', take_invoice.payment_id, take_invoice.user_id,
         jsonb_build_object('payment_intent', take_invoice.payment_id, 'metadata', jsonb_build_object('reason', 'second subscription')), is_write => true);
     end if;
@@ -9120,6 +9142,9 @@ begin
   if invoice is null then
     perform core.want_work('fetch_session_of_payment', take_invoice_payments.payment_id, take_invoice_payments.user_id);
     return null;
+  end if;
+  if invoice ->> 'status' in ('draft', 'open') then -- paid a moment later, or in parts
+    perform core.want_work('fetch_payment_invoice', take_invoice_payments.payment_id, take_invoice_payments.user_id, delay => interval '1 minute');
   end if;
   return core.take_invoice(take_invoice_payments.user_id, invoice, take_invoice_payments.payment_id, take_invoice_payments.now);
 end
@@ -9356,14 +9381,26 @@ begin
   end if;
 
   -- A final state beats all. Else the newest word counts: a fetch by its ticket, an event by its second.
-  if not is_new and (select x.is_final from public.subscription_states x where x.status = known.status) then
+  -- (A fetch after the end still says whether money went back.)
+  if not is_new and (ticket is null or not state.is_final)
+    and (select x.is_final from public.subscription_states x where x.status = known.status)
+  then
     return null;
   end if;
   if ticket is not null then
     if ticket <= known.fetched_ticket then
       return null;
     end if;
-  elsif not is_new and not state.is_final then
+  elsif not state.is_final then
+    -- What is being fetched right now may be older than this, and would come after it.
+    if exists (
+      select from public.stripe_work w
+      where w.key = object ->> 'id' and w.kind in ('fetch_subscription', 'update_subscription', 'cancel_subscription')
+        and w.claimed_until is not null
+    ) then
+      perform core.want_work('fetch_subscription', object ->> 'id', take_subscription.user_id);
+      return null;
+    end if;
     if second < known.known_second then
       return null;
     end if;
@@ -9405,6 +9442,10 @@ begin
     fetched_at = coalesce(take_subscription.fetched_at, s.fetched_at),
     updated_at = take_subscription.now
   where s.user_id = take_subscription.user_id and s.id = object ->> 'id';
+
+  if state.is_open then
+    perform core.supersede_doubles(take_subscription.user_id); -- before anything is granted for it
+  end if;
 
   -- What a fetch brings along: the latest invoice as it is now.
   if jsonb_typeof(object -> 'latest_invoice') = 'object' then

@@ -268,3 +268,28 @@ it('who joins a verified organization pays its price from the next invoice on, a
   await settle();
   expect(await standing(user)).toMatchObject({ who: { plan_tier: 'prpm_plus_individual' } });
 });
+
+it('who cancels at once and gets the rest of the money back keeps neither tier nor monthly credits (spec 2.5, 4.4)', async () => {
+  const { user, subscription } = await subscribed();
+  await advance(5 * DAY);
+  await world.client.subscriptions.cancel(subscription, { prorate: true, invoice_now: true });
+  await settle();
+  await jobs();
+  expect(await standing(user)).toMatchObject({ who: { prpm_plus_status: 'canceled', plan_tier: null } });
+  expect(await balance(user)).toBe(5);
+});
+
+it('of cancel and resume asked while Stripe is away, only the last is done (spec 6.1)', async () => {
+  const { user } = await subscribed();
+  const ask = async (action: string) =>
+    (await world.database.app`select outcome from api.begin_subscription_change(${user}, ${action})`)[0]?.outcome;
+  expect(await ask('cancel')).toBe('queued');
+  expect(await ask('resume')).toBe('queued');
+  await world.work();
+  await settle();
+  expect(await standing(user)).toMatchObject({ subscriptions: [{ cancel_at: null }] });
+  expect(await ask('resume')).toBe('ready');
+  expect(await ask('cancel')).toBe('queued');
+  await world.work();
+  expect(await standing(user)).toMatchObject({ subscriptions: [{ cancel_at: expect.any(Date) }] });
+});
