@@ -208,7 +208,9 @@ it('takes two statements for a run, authentication and models apart', async () =
     await new Promise((resolve) => setTimeout(resolve, 100));
     return (await transactions()) - before;
   };
-  const [few, many] = [await statements(1), await statements(21)];
+  // What else is at work in the database only adds to it, such as another instance's jobs when a minute begins.
+  const least = async (runs: number) => Math.min(await statements(runs), await statements(runs));
+  const [few, many] = [await least(1), await least(21)];
   // The token and the models are asked for again after five seconds.
   expect(many - few).toBeGreaterThanOrEqual(35);
   expect(many - few).toBeLessThanOrEqual(46);
