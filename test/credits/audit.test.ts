@@ -12,6 +12,8 @@ let released: string;
 let running: string;
 let purchase: string;
 let lot: string;
+/** The lot that paid for the run. */
+let spent: string;
 
 beforeAll(async () => {
   database = await createDatabase();
@@ -36,6 +38,9 @@ beforeAll(async () => {
   await converse(database, bob);
   const [first] = await database.owner`select id from credit_lots where user_id = ${ann} and kind = 'purchased'`;
   lot = first?.id;
+  const [payment] =
+    await database.owner`select lot_id from credit_transactions where user_id = ${ann} and run_id = ${run}`;
+  spent = payment?.lot_id;
 });
 afterAll(async () => {
   await superuser.end();
@@ -66,7 +71,7 @@ async function disturb(statement: string): Promise<string[]> {
 
 /** Puts the ids of this database in place of the words that stand for them. */
 function fill(text: string): string {
-  const names = { ann, run, released, running, purchase, lot };
+  const names = { ann, run, released, running, purchase, lot, spent };
   return text.replace(/\{(\w+)\}/g, (_, name: keyof typeof names) => names[name]);
 }
 
@@ -113,10 +118,12 @@ describe('a figure of a run that is altered is named', () => {
   const cost = ['current_day_api_cost user', ...month];
   const limited = ['current_day_limited_cost user', 'current_month_limited_cost user'];
   test.each([
-    ['cost = cost + 0.000001', [...cost, 'run_cost run {run}', 'run_limited_cost run {run}']],
+    ['cost = cost + 0.000001', [...cost, 'lot_cost lot {spent}', 'run_cost run {run}', 'run_limited_cost run {run}']],
     ['limited_cost = limited_cost / 2', [...limited, 'run_limited_cost run {run}']],
-    ['credits = credits + 1', ['run_charge run {run}', 'run_credits run {run}']],
-    ['shortfall = 1', ['run_charge run {run}']],
+    ['credits = credits + 1', ['lot_cost lot {spent}', 'run_charge run {run}', 'run_credits run {run}']],
+    ['shortfall = 1', ['lot_cost lot {spent}', 'run_charge run {run}']],
+    ['included_value = included_value + 1', ['run_value run {run}']],
+    ['purchased_value = 1', ['run_value run {run}']],
     [`credits_by_kind = '{"bonus": 1}'`, ['run_credits_by_kind run {run}']],
     ['credits_by_kind = null', ['run_credits_by_kind run {run}']],
     ['output_tokens = output_tokens + 1', ['run_cost run {run}']],
@@ -165,6 +172,7 @@ describe('a lot or purchase that is altered is named', () => {
   test.each([
     ['remaining = remaining + 1', ['lot_remaining lot {lot}', 'purchased_credits user']],
     ['granted = granted + 1', ['lot_granted lot {lot}']],
+    ['cost = cost + 0.000001', ['lot_cost lot {lot}']],
   ])('lot: %s', async (change, expected) => {
     const found = await disturb(`update credit_lots set ${change} where user_id = '${ann}' and id = '${lot}'`);
     expect(found).toEqual(expected.map(fill));

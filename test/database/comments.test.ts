@@ -55,7 +55,7 @@ const units: { of: RegExp; type?: string; says: RegExp }[] = [
   { of: /percent/, says: /\bpercent/i },
   { of: /multiplier|safety/, says: /\bfactor\b/i },
   { of: /^tokens_per_credit$/, says: /\btokens\b|\bsetting\b/i },
-  { of: /_value$/, says: /\bunit\b/i },
+  { of: /^(limit|used)_value$/, says: /\bunit\b/i },
   { of: /cost|price|revenue|budget|dollars|paid|_amount$/, type: 'numeric', says: /\bUS dollars\b/ },
   { of: /token|^output_cap|^estimated_input$/, says: /\btokens\b/i },
   { of: /credit|^held_|^hold_(included|purchased)|granted|remaining|shortfall|balance|^amount$/, says: /\bcredits\b/i },
