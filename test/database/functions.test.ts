@@ -37,7 +37,7 @@ const withoutUser: Record<string, string> = {
 
 /** Functions that run text as SQL, and why: calls in it are seen by no check. */
 const dynamic: Record<string, string> = {
-  'ops.run_job': 'calls a function that the job'"'"'s row names, which only migrations write',
+  'ops.run_job': 'calls the function that a row of jobs names; only migrations write there',
   'core.decode_cursor': 'casts to types that its caller names',
   'core.refresh_view': 'REFRESH takes no parameter',
 };
