@@ -1,0 +1,3 @@
+-- What the month earned and cost, at every moment.
+--! include analytics/paying_subscriptions.sql
+--! include analytics/month_figures.sql
