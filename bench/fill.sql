@@ -35,9 +35,9 @@ create function bench_fill_runs(n bigint, users bigint) returns void language pl
 declare
   price uuid := (select id from public.model_prices where model = 'sonnet' and valid @> now());
   per_user bigint := n / users;
-  cost numeric;
+  run_cost numeric;
 begin
-  select core.cost_of(1100, 0, 0, 300, p.input, p.cached_read, p.cache_write, p.output) into cost
+  select core.cost_of(1100, 0, 0, 300, p.input, p.cached_read, p.cache_write, p.output) into run_cost
   from public.model_prices p where p.id = price;
   create temporary table past on commit drop as
     select bench_user(u) as user_id,
@@ -48,9 +48,9 @@ begin
   insert into public.runs (user_id, id, session_id, status, model, provider_model, package_id, package_version, baseline, tier_name,
     price_id, credit_multiplier, prompt_multiplier, tokens_per_credit, estimated_input, question_tokens, estimate_is_exact, output_cap,
     hold_included, hold_purchased, hold_cost, hold_expires_at, input_tokens, cached_tokens, cache_write_tokens, output_tokens, estimated,
-    cost, limited_cost, credits, shortfall, credits_by_kind, first_token_ms, duration_ms, started_at, finished_at)
+    cost, limited_cost, credits, shortfall, credits_by_kind, included_value, first_token_ms, duration_ms, started_at, finished_at)
   select user_id, id, id, 'completed', 'sonnet', 'past', '00000000-0000-4000-8000-00000000aaaa', '1.0.0', false, 'unlimited',
-    price, 1, 1, 5000, 1131, 120, false, 4096, 2, 0, 0.07, at, 1100, 0, 0, 300, false, cost, cost, 1, 0, '{"monthly": 1}', 400, 2000, at, at
+    price, 1, 1, 5000, 1131, 120, false, 4096, 2, 0, 0.07, at, 1100, 0, 0, 300, false, run_cost, run_cost, 1, 0, '{"monthly": 1}', 0.06, 400, 2000, at, at
   from past;
   insert into public.sessions (user_id, id, package_id, last_run_id, created_at, last_run_at)
   select user_id, id, '00000000-0000-4000-8000-00000000aaaa', id, at, at from past;
@@ -59,14 +59,14 @@ begin
   select past.user_id, u.transaction_count + past.i, 'spend', 'lot', 'spent', 1, u.included_credits + u.purchased_credits - past.i,
     u.spend_lot, past.id, past.at
   from past join public.users u on u.id = past.user_id;
-  update public.credit_lots l set remaining = l.remaining - per_user
+  update public.credit_lots l set remaining = l.remaining - per_user, cost = l.cost + per_user * run_cost
   from public.users u where u.id = l.user_id and u.spend_lot = l.id;
   update public.users u set
     transaction_count = u.transaction_count + per_user, included_credits = u.included_credits - per_user,
-    total_requests = per_user, lifetime_api_cost = per_user * cost,
+    total_requests = per_user, lifetime_api_cost = per_user * run_cost,
     current_month_requests = recent.month_runs,
-    current_month_api_cost = recent.month_runs * cost, current_month_limited_cost = recent.month_runs * cost,
-    current_day_api_cost = recent.day_runs * cost, current_day_limited_cost = recent.day_runs * cost,
+    current_month_api_cost = recent.month_runs * run_cost, current_month_limited_cost = recent.month_runs * run_cost,
+    current_day_api_cost = recent.day_runs * run_cost, current_day_limited_cost = recent.day_runs * run_cost,
     last_request_at = now() - interval '1 hour',
     last_run_id = recent.newest::uuid
   from (
