@@ -57,5 +57,4 @@ drop function if exists core.spend_lots(public.users, uuid, bigint, bigint, time
 --! include credits/read_credits.sql
 --! include runs/audit_runs.sql
 --! include credits/audit_lots.sql
---! include analytics/usage_by_day.sql
 --! include jobs/run_job.sql

@@ -271,8 +271,8 @@ test('figures of a month that is over are 0 in the analytics before any job ran'
 });
 
 test('the first refresh after a restore of the schema alone fills the view', async () => {
-  await database.owner`refresh materialized view core.user_cost_figures with no data`;
-  await expect(query('select * from user_cost_analytics')).rejects.toThrow('has not been populated');
+  await database.owner`delete from core.user_cost_figures`;
+  expect(await query('select from user_cost_analytics')).toHaveLength(0);
   await query(refresh);
   expect(await query('select from user_cost_analytics')).toHaveLength(4);
 });

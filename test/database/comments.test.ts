@@ -35,12 +35,8 @@ function readColumns(sql: postgres.ISql): Promise<Column[]> {
     order by 1`;
 }
 
-/** Columns of a materialized view in core are explained where people read them: in the view above it. */
-const isExplainedElsewhere = ({ relation, kind }: Column) => kind === 'm' && relation === 'core.user_cost_figures';
-
 async function uncommented(sql: postgres.ISql): Promise<string[]> {
-  const columns = (await readColumns(sql)).filter((column) => !isExplainedElsewhere(column));
-  const everything = [...(await readRelations(sql)), ...columns, ...(await readRoutines(sql))];
+  const everything = [...(await readRelations(sql)), ...(await readColumns(sql)), ...(await readRoutines(sql))];
   return everything.filter(({ comment }) => !comment?.trim()).map(({ name }) => name);
 }
 

@@ -39,7 +39,6 @@ const withoutUser: Record<string, string> = {
 const dynamic: Record<string, string> = {
   'ops.run_job': 'calls the function that a row of jobs names; only migrations write there',
   'core.decode_cursor': 'casts to types that its caller names',
-  'core.refresh_view': 'REFRESH takes no parameter',
 };
 
 // ── made in the right way ──
