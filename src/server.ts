@@ -73,7 +73,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
   const url = urlOf(server, environment.HOST);
   log.info({ url }, 'listening');
-  const jobs = hasJobs ? startJobs(database.reads, log) : undefined;
+  const jobs = hasJobs ? startJobs(database.jobs, log) : undefined;
 
   const shutDown = async () => {
     log.info('stopping: running runs may end');

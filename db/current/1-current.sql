@@ -57,4 +57,3 @@ drop function if exists core.spend_lots(public.users, uuid, bigint, bigint, time
 --! include credits/read_credits.sql
 --! include runs/audit_runs.sql
 --! include credits/audit_lots.sql
---! include jobs/run_job.sql

@@ -9,20 +9,23 @@ export type Database = {
   sql: Sql;
   /** For reads and reports, so that none of them makes a run wait on its connection. */
   reads: Sql;
+  /** For jobs, which may take minutes. */
+  jobs: Sql;
   close(): Promise<void>;
 };
 
 export type DatabaseOptions = { url: string; pool: number; production: boolean };
 
 /**
- * Two clients as the server's role. Columns and JSON keys arrive in camelCase, int8 as number, numeric as text,
+ * Three clients as the server's role. Columns and JSON keys arrive in camelCase, int8 as number, numeric as text,
  * timestamps as ISO 8601. In production refuses any role but prpm_app.
  */
 export async function openDatabase({ url, pool, production }: DatabaseOptions): Promise<Database> {
   const { sql, close: closeRuns } = connect(url, pool, 10_000);
   const { sql: reads, close: closeReads } = connect(url, 2, 20_000);
+  const { sql: jobs, close: closeJobs } = connect(url, 2, 600_000);
   const close = async () => {
-    await Promise.all([closeRuns(), closeReads()]);
+    await Promise.all([closeRuns(), closeReads(), closeJobs()]);
   };
   try {
     const [row] = await sql<{ role: string }>`select current_user as role`;
@@ -35,7 +38,7 @@ export async function openDatabase({ url, pool, production }: DatabaseOptions): 
     await close();
     throw error;
   }
-  return { sql, reads, close };
+  return { sql, reads, jobs, close };
 }
 
 const JSON_TYPES: ReadonlySet<number> = new Set([114, 3802]);

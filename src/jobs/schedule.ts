@@ -1,35 +1,52 @@
-import { dueJobs, runJob } from '../calls/jobs.ts';
+import { dueJobs } from '../calls/jobs.ts';
 import type { Sql } from '../database/client.ts';
 import type { Log } from '../telemetry/log.ts';
+import { doJob } from './run.ts';
 
-const LOOK_EVERY_MS = 60_000;
+const MINUTE_MS = 60_000;
 
 /**
- * Does the jobs that are due, now and each minute, until stopped. Each has its own transaction, and the database lets each
- * slot be done once, however many servers ask. Spec 7.1.
+ * Does the jobs that are due, now and as each minute begins, until stopped. Jobs go on beside each other, so that a long one
+ * keeps no other waiting. The database lets each slot be done once, however many servers and pg_cron ask. Spec 7.1.
  */
 export function startJobs(sql: Sql, log: Log): { stop(): Promise<void> } {
   let stopped = false;
-  let underWay = Promise.resolve();
+  let timer: NodeJS.Timeout;
+  const underWay = new Map<string, Promise<void>>();
 
-  const look = async () => {
-    for (const job of await dueJobs(sql)) {
-      if (stopped) return;
-      const { ran, error } = await runJob(sql, job);
+  const work = async (job: string) => {
+    try {
+      const { ran, affected, error } = await doJob(sql, job, () => stopped);
       if (error !== null) log.error({ job, error }, 'job failed');
-      else if (ran) log.debug({ job }, 'job done');
+      else if (ran) log.debug({ job, affected }, 'job done');
+    } catch (error) {
+      log.warn({ job, error }, 'job broken off; it is gone on with in a minute');
+    } finally {
+      underWay.delete(job);
     }
   };
-  const lookAgain = () => {
-    underWay = underWay.then(look).catch((error: unknown) => log.warn({ error }, 'jobs could not be looked at'));
+  const look = async () => {
+    try {
+      for (const job of await dueJobs(sql)) {
+        if (stopped) return;
+        if (!underWay.has(job)) underWay.set(job, work(job));
+      }
+    } catch (error) {
+      log.warn({ error }, 'jobs could not be looked at');
+    }
   };
-  const timer = setInterval(lookAgain, LOOK_EVERY_MS);
+  let looking = Promise.resolve();
+  const lookAgain = () => {
+    looking = look();
+    timer = setTimeout(lookAgain, MINUTE_MS - (Date.now() % MINUTE_MS));
+  };
   lookAgain();
   return {
-    stop: () => {
+    stop: async () => {
       stopped = true;
-      clearInterval(timer);
-      return underWay;
+      clearTimeout(timer);
+      await looking;
+      await Promise.all(underWay.values());
     },
   };
 }

@@ -53,7 +53,7 @@ export async function openHouse(
   { log = silent, scopes = ['read', 'billing'] }: { log?: Log; scopes?: string[] } = {},
 ): Promise<House> {
   const sql = fakeSql(answers);
-  const database = { sql, reads: sql, close: async () => {} };
+  const database = { sql, reads: sql, jobs: sql, close: async () => {} };
   const billing = await openBilling({ environment: environment(variables), database, log, isLooking: false });
   const principal = {
     userId: USER,

@@ -11,7 +11,7 @@ const account = { STRIPE_SECRET_KEY: stripe.secretKey, STRIPE_API_BASE: stripe.u
 
 function open(answers: Answers, variables: Record<string, string> = account) {
   const sql = fakeSql(answers);
-  const database = { sql, reads: sql };
+  const database = { sql, reads: sql, jobs: sql };
   const opened = openBilling({ environment: environment(variables), database, log: silent, isLooking: false });
   return { sql, opened };
 }

@@ -51,6 +51,7 @@ export type Routine = {
   name: string;
   signature: string;
   language: string;
+  isProcedure: boolean;
   /** A SQL-standard body: names in it are bound when it is made, whatever the caller's search path. */
   isAtomic: boolean;
   source: string;
@@ -66,7 +67,7 @@ export async function readRoutines(sql: postgres.ISql): Promise<Routine[]> {
   return sql<Routine[]>`
     select p.oid::int8::float8 as oid, n.nspname as schema, n.nspname || '.' || p.proname as name,
       n.nspname || '.' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' as signature,
-      l.lanname as language, p.prosqlbody is not null as "isAtomic", p.prosrc as source,
+      l.lanname as language, p.prokind = 'p' as "isProcedure", p.prosqlbody is not null as "isAtomic", p.prosrc as source,
       case p.provolatile when 'v' then 'volatile' when 's' then 'stable' else 'immutable' end as volatility,
       p.prosecdef as "runsAsOwner", coalesce(p.proconfig, '{}') as settings, obj_description(p.oid, 'pg_proc') as comment,
       (

@@ -107,8 +107,8 @@ const columnOf = (statement: string) =>
     parts.slice(0, 4).filter(Boolean).join('.'),
   );
 
-const callOf = ({ name, parameters }: Routine) =>
-  `select * from ${name}(${parameters.map(({ type }) => `null::${type}`).join(', ')})`;
+const callOf = ({ name, parameters, isProcedure }: Routine) =>
+  `${isProcedure ? 'call' : 'select * from'} ${name}(${parameters.map(({ type }) => `null::${type}`).join(', ')})`;
 
 /** Functions whose execution PostgreSQL refuses by right; whatever else they answer, they were executed. */
 async function executed(role: RoleName): Promise<string[]> {
@@ -226,7 +226,7 @@ describe("the scheduler's role", () => {
     const columns = await readColumns();
     const statements = [selects, updates, inserts, deletes, takeovers].flatMap((make) => make(columns));
     expect(await attempts('prpm_cron', statements, isAllowed)).toEqual([]);
-    expect(await executed('prpm_cron')).toEqual(['ops.run_job']);
+    expect(await executed('prpm_cron')).toEqual(['ops.continue_job', 'ops.due_jobs', 'ops.run_job']);
   });
 });
 
