@@ -107,6 +107,8 @@ export const receiptSchema = z.object({
   durationMs: z.number().nullable(),
   startedAt: z.string(),
   finishedAt: z.string().nullable(),
+  /** When an operator gave the credits back: creditsSpent is 0 since. */
+  refundedAt: z.string().nullable(),
   paidByPurchasedOnly: z.boolean(),
   limits: z.object({
     tier: z.string().nullable(),
@@ -162,6 +164,7 @@ function receiptOf(row: z.output<typeof receiptColumns>): Receipt {
     durationMs: row.durationMs,
     startedAt: row.startedAt,
     finishedAt: row.finishedAt,
+    refundedAt: row.refundedAt,
     paidByPurchasedOnly: row.paidByPurchasedOnly,
     limits: {
       tier: row.tier,

@@ -10,6 +10,7 @@ let ann: string;
 let run: string;
 let released: string;
 let running: string;
+let refunded: string;
 let purchase: string;
 let lot: string;
 /** The lot that paid for the run. */
@@ -31,6 +32,8 @@ beforeAll(async () => {
   released = await begin(database, ann);
   await settle(database, ann, released, { ending: 'failed' });
   await converse(database, ann, { ending: 'stopped', answer: '' });
+  refunded = await converse(database, ann);
+  await database.ops`select from ops.refund_run(${refunded}, 'test')`;
   const lost = await begin(database, ann);
   await database.app`select status from api.checkpoint_run(${ann}, ${lost}, 'so', 'far', 200, null, null, null)`;
   await wait(database, '5 minutes');
@@ -71,7 +74,7 @@ async function disturb(statement: string): Promise<string[]> {
 
 /** Puts the ids of this database in place of the words that stand for them. */
 function fill(text: string): string {
-  const names = { ann, run, released, running, purchase, lot, spent };
+  const names = { ann, run, released, running, refunded, purchase, lot, spent };
   return text.replace(/\{(\w+)\}/g, (_, name: keyof typeof names) => names[name]);
 }
 
@@ -122,6 +125,7 @@ describe('a figure of a run that is altered is named', () => {
     ['limited_cost = limited_cost / 2', [...limited, 'run_limited_cost run {run}']],
     ['credits = credits + 1', ['lot_cost lot {spent}', 'run_charge run {run}', 'run_credits run {run}']],
     ['shortfall = 1', ['lot_cost lot {spent}', 'run_charge run {run}']],
+    ['refunded_at = now()', ['run_charge run {run}']],
     ['included_value = included_value + 1', ['run_value run {run}']],
     ['purchased_value = 1', ['run_value run {run}']],
     [`credits_by_kind = '{"bonus": 1}'`, ['run_credits_by_kind run {run}']],
@@ -154,6 +158,17 @@ describe('a figure of a run that is altered is named', () => {
     ["hold_expires_at = hold_expires_at - interval '1 hour'", ['holds_expire_at user']],
   ])('of a running one: %s', async (change, expected) => {
     expect(await disturb(`update runs set ${change} where user_id = '${ann}' and id = '${running}'`)).toEqual(expected);
+  });
+
+  test.each([
+    ['credits = 1', ['run_charge run {refunded}', 'run_credits run {refunded}']],
+    ['shortfall = 1', ['run_charge run {refunded}']],
+    ['refunded_at = null', ['run_charge run {refunded}']],
+    ['included_value = 0.06', ['run_value run {refunded}']],
+    ['limited_cost = 0', [...limited, 'run_limited_cost run {refunded}']],
+  ])('of a refunded one: %s', async (change, expected) => {
+    const found = await disturb(`update runs set ${change} where user_id = '${ann}' and id = '${refunded}'`);
+    expect(found).toEqual(expected.map(fill).sort());
   });
 
   test('of a released one: charged all the same', async () => {

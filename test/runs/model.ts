@@ -65,6 +65,7 @@ export type Run = {
   credits: number;
   shortfall: number;
   gaveRequestBack: boolean;
+  refunded?: true;
 };
 export type Session = { id: string; runs: Run[] };
 type Throttle = { by: 'limit' | 'operator' | null; until: number | null };
@@ -404,6 +405,13 @@ export class Person {
     this.open.push(run);
   }
 
+  /** An operator gives its credits back; its cost stays. */
+  refundRun(run: Run, now: number) {
+    for (const [lot, part] of run.charged) lot.remaining += part;
+    Object.assign(run, { charged: [], credits: 0, shortfall: 0, refunded: true });
+    this.tidy(now);
+  }
+
   settle(run: Run, report: Report, now: number) {
     if (run.status === 'expired') this.reopen(run);
     if (run.status !== 'running') return;
@@ -460,6 +468,7 @@ export class Person {
     this.open = this.open.filter((other) => other !== run);
     this.tidy(now);
     if (run.cost > 0n || this.throttle !== null) this.judge(now);
+    if (run.refunded) this.refundRun(run, now);
   }
 }
 

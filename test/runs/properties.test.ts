@@ -58,6 +58,7 @@ const steps = {
     says: pick('answer', ''),
   }),
   'settle again': fc.record({ user: who, run: which }),
+  'refund run': fc.record({ user: who, run: which }),
   grant: fc.record({ user: who, amount: pick(1, 3, 20), lives: pick(null, 20, 600, 86_400) }),
   buy: fc.record({ user: who }),
   refund: fc.record({ user: who, purchase: which, cents: pick(0, 99, 333, 500, 500, 500) }),
@@ -104,6 +105,7 @@ const often: Partial<Record<keyof Steps, number>> = {
   buy: 3,
   'settle late': 4,
   'pay period': 4,
+  'refund run': 2,
   limit: 2,
 };
 const step = fc.oneof(
@@ -319,6 +321,14 @@ class History {
         const ended = this.person(step).runs.filter(({ status }) => !['running', 'expired'].includes(status));
         const run = chosen(ended, step.run);
         if (run) this.compareReceipt(run, await world.settle(this.person(step).id, run.id, { output: 9_999 }));
+        return;
+      }
+      case 'refund run': {
+        const charged = this.person(step).runs.filter(({ status, credits }) => status !== 'running' && credits > 0);
+        const run = charged.find(({ status }) => status === 'expired') ?? chosen(charged, step.run);
+        if (run === undefined) return;
+        await ops`select from ops.refund_run(${run.id}, 'test')`;
+        this.person(step).refundRun(run, clock);
         return;
       }
       case 'grant': {

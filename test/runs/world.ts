@@ -60,6 +60,7 @@ export type Receipt = {
   cost: string;
   error: string | null;
   paid_by_purchased_only: boolean;
+  refunded_at: Date | null;
   limits: { tier: string; hourly: Window; daily: Window; monthly: Window };
 };
 
