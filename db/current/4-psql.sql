@@ -24,3 +24,17 @@ $$;
 --! include runs/refund_run.sql
 --! include runs/explain_charge.sql
 --! include runs/audit_runs.sql
+
+-- Throttles: one rule for which window is used up; actions that say beforehand what they would do.
+drop function if exists ops.throttle_user(text, timestamptz, text);
+drop function if exists ops.waive_limits(text, timestamptz, text);
+drop function if exists ops.release_throttle(text, text);
+--! include limits/used_up_window.sql
+--! include limits/judge_throttle.sql
+--! include accounts/watch_throttle.sql
+--! include limits/explain_throttle.sql
+--! include limits/throttle_user.sql
+--! include limits/waive_limits.sql
+--! include limits/release_throttle.sql
+--! include runs/remedy_of.sql
+--! include runs/explain_refusal.sql
