@@ -33,6 +33,10 @@ const withoutUser: Record<string, string> = {
   'api.finish_stripe_work': 'is the work of whichever server is there (spec 6.4)',
   'api.fail_stripe_work': 'is the work of whichever server is there (spec 6.4)',
   'api.stripe_limits': 'holds for all servers together (spec 6.4)',
+  'api.claim_messages': 'is the outbox of whichever server is there (spec 9)',
+  'api.finish_message': 'is the outbox of whichever server is there (spec 9)',
+  'api.fail_message': 'is the outbox of whichever server is there (spec 9)',
+  'api.unsubscribe': 'the token that came by mail tells who declines it (spec 9)',
 };
 
 /** Functions that run text as SQL, and why: calls in it are seen by no check. */

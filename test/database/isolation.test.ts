@@ -211,6 +211,8 @@ const namesNobodysThing: Record<string, string> = {
   'claim_stripe_work.only_work': "is the servers' own queue",
   'finish_stripe_work.work_id': "is the servers' own queue",
   'fail_stripe_work.work_id': "is the servers' own queue",
+  'finish_message.message_id': "is the servers' own outbox",
+  'fail_message.message_id': "is the servers' own outbox",
   'begin_run.request_hash': 'tells whether a key comes with the same request again',
 };
 
