@@ -2,6 +2,7 @@ import { createServer, type Server } from 'node:http';
 import { getRequestListener } from '@hono/node-server';
 import { createAuthenticate } from './auth/authenticate.ts';
 import { jwtVerifier } from './auth/jwt.ts';
+import { readMetrics } from './calls/jobs.ts';
 import type { Environment } from './config/environment.ts';
 import { openDatabase } from './database/client.ts';
 import { createEngine } from './engine/engine.ts';
@@ -10,6 +11,7 @@ import { startJobs } from './jobs/schedule.ts';
 import { createProviders } from './providers/create.ts';
 import { type Billing, openBilling } from './stripe/billing.ts';
 import { createLog, type Log, plainLog } from './telemetry/log.ts';
+import { createMetrics } from './telemetry/metrics.ts';
 
 export type ServerOptions = {
   environment: Environment;
@@ -43,20 +45,23 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     openai: openai === undefined ? undefined : { apiKey: openai, baseURL: environment.OPENAI_BASE_URL },
   });
   const { jobs: hasJobs = true } = options;
+  const { METRICS_TOKEN: token } = environment;
+  const counted = token === undefined ? undefined : createMetrics(() => readMetrics(database.reads), log);
   let billing: Billing | undefined;
   try {
-    billing = await openBilling({ environment, database, log, isLooking: hasJobs });
+    billing = await openBilling({ environment, database, log, metrics: counted, isLooking: hasJobs });
   } catch (error) {
     await database.close();
     throw error;
   }
-  const engine = createEngine({ database, providers, log });
+  const engine = createEngine({ database, providers, log, metrics: counted });
   const services = {
     database,
     engine,
     billing,
     log,
     requests: plainLog(log),
+    metrics: counted && token !== undefined ? { counted, token } : undefined,
     authenticate: createAuthenticate(database.sql, verifyJwt),
   };
   const server = createServer(

@@ -18,3 +18,31 @@ export async function dueJobs(sql: Sql): Promise<string[]> {
 export async function runJob(sql: Sql, job: string): Promise<z.output<typeof batchSchema>> {
   return parseRow(batchSchema, await sql`select ran, more, rows_touched, error from api.run_job(${job})`);
 }
+
+const count = z.number().nullable();
+/** US dollars or seconds, which arrive as text. */
+const amount = z.string().transform(Number).nullable();
+
+const figuresSchema = z.object({
+  ...{ users: count, throttledByLimit: count, throttledByOperator: count },
+  ...{ openRuns: count, overdueHolds: count, heldCredits: count, heldCost: amount },
+  ...{ monthCost: amount, monthSubscriptionRevenue: amount, monthPackRevenue: amount },
+  ...{ freeTierCost: amount, freeTierBudget: amount, freeTierPaused: z.boolean() },
+  ...{ runsEnabled: z.boolean(), purchasesEnabled: z.boolean() },
+  ...{ eventsWaiting: count, eventsWaitingSeconds: amount, eventsInReview: count },
+  ...{ workDue: count, workDueSeconds: amount, workFailed: count },
+  ...{ analyticsAgeSeconds: amount, driftRows: count },
+  jobs: z.array(z.object({ job: z.string(), lateSeconds: z.number(), failed: z.boolean() })).nullable(),
+});
+export type Figures = z.output<typeof figuresSchema>;
+
+/** What metrics tell of the database. Sums over nothing are null. Spec 11.4. */
+export async function readMetrics(sql: Sql): Promise<Figures> {
+  const rows = await sql`
+    select users, throttled_by_limit, throttled_by_operator, open_runs, overdue_holds, held_credits, held_cost, month_cost,
+      month_subscription_revenue, month_pack_revenue, free_tier_cost, free_tier_budget, free_tier_paused, runs_enabled,
+      purchases_enabled, events_waiting, events_waiting_seconds, events_in_review, work_due, work_due_seconds, work_failed,
+      analytics_age_seconds, drift_rows, jobs
+    from api.read_metrics()`;
+  return parseRow(figuresSchema, rows);
+}

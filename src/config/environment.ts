@@ -120,6 +120,9 @@ export const environmentSchema = z.object({
     httpUrl.refine(isOrigin, 'has a path; write the scheme, the host and the port only'),
   ).describe('Where Stripe is reached; for the sandbox. Default: its own address.'),
 
+  METRICS_TOKEN: optional(z.string().min(16, 'is too short; use 16 characters or more')).describe(
+    'Bearer token for GET /metrics, which Prometheus reads. Without it there is no such route.',
+  ),
   CRON_SECRET: optional(z.string().min(16, 'is too short; use 16 characters or more')).describe(
     'Where set, the cron routes ask for it as a bearer token.',
   ),

@@ -9,7 +9,7 @@ export type ExportLine = {
   /** US dollars as decimal text. */
   dollars: string | null;
 };
-export type Tokens = { input: bigint; cached: bigint; cacheWrite: bigint; output: bigint };
+type Tokens = { input: bigint; cached: bigint; cacheWrite: bigint; output: bigint };
 
 export type ExportFormat = {
   /** As `provider_usage.source` has it. */
@@ -88,7 +88,7 @@ const openaiCost: ExportFormat = {
   },
 };
 
-export const exportFormats: readonly ExportFormat[] = [anthropicUsage, anthropicCost, openaiUsage, openaiCost];
+const exportFormats: readonly ExportFormat[] = [anthropicUsage, anthropicCost, openaiUsage, openaiCost];
 
 /** The format that a header is of. Throws an Error that names what is missing, or what is known. */
 export function findFormat(header: readonly string[]): ExportFormat {

@@ -25,6 +25,7 @@ import { registry } from '../errors/registry.ts';
 import type { Providers } from '../providers/create.ts';
 import type { ProviderCall, ProviderResult } from '../providers/provider.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { Metrics, RunOutcome } from '../telemetry/metrics.ts';
 import { countTokens } from '../tokens/count.ts';
 import { keepCheckpoints } from './checkpoints.ts';
 import { closingEvents, failureOf, type NumberedEvent, type RunEnd, START } from './events.ts';
@@ -62,6 +63,8 @@ export type Ask = {
 
 /** Where answers say what is left: headers, mostly. */
 export type Facts = {
+  /** For the log. */
+  runId?: string;
   rate?: { policy: 'runs' | 'reads'; limit: number; remaining: number; reset: number };
   creditsRemaining?: number;
 };
@@ -70,12 +73,13 @@ export type Facts = {
 export type Begun = { runId: string; sessionId: string; isNew: boolean; live: LiveRun | null };
 
 export type Engine = ReturnType<typeof createEngine>;
+export type EngineParts = { database: Database; providers: Providers; log: Log; metrics?: Metrics | undefined };
 
 /**
  * Carries runs out: asks the database to let them in, calls the provider, tells followers, settles. Knows no rule about
  * money; what happened goes to the database as it was.
  */
-export function createEngine({ database, providers, log }: { database: Database; providers: Providers; log: Log }) {
+export function createEngine({ database, providers, log, metrics }: EngineParts) {
   const { sql, reads } = database;
   const models = createModels(reads, SHOWN_MS);
   const counted = createModels(sql, COUNTED_MS);
@@ -126,14 +130,18 @@ export function createEngine({ database, providers, log }: { database: Database;
     if (begun.outcome !== 'known') noteRate(facts, begun);
     if (begun.outcome === 'refused') {
       const { refusal } = begun;
+      metrics?.runRefused(refusal.code);
       if (refusal.availableCredits !== undefined) facts.creditsRemaining = refusal.availableCredits;
       throw refusalFailure(refusal);
     }
     if (begun.outcome === 'known') {
       const { begunRunId, begunSessionId } = begun;
+      facts.runId = begunRunId;
       return { runId: begunRunId, sessionId: begunSessionId, isNew: false, live: findLive(userId, begunRunId) };
     }
+    facts.runId = runId;
     facts.creditsRemaining = begun.availableCredits;
+    metrics?.runBegan();
     const run = new LiveRun({ userId, question: ask.input, begun, tokenizer: request.tokenizer });
     live.set(runId, run);
     track(carryOut(run, providerCall(userId, ask, begun), request.tokenizer));
@@ -167,7 +175,10 @@ export function createEngine({ database, providers, log }: { database: Database;
     if (result.failure?.credentialsRejected) {
       log.error({ provider: call.provider, runId: run.runId }, 'the provider refuses our key');
     }
-    run.finish(await settle(run, result, tokenizer));
+    if (result.failure !== null) metrics?.providerFailed(call.provider, result.failure.code);
+    const end = await settle(run, result, tokenizer);
+    metrics?.runEnded(outcomeOf(run, result, end));
+    run.finish(end);
     if (run.wasFollowed) live.delete(run.runId);
     else setTimeout(() => live.delete(run.runId), KEEP_MS).unref();
   }
@@ -369,6 +380,22 @@ function unexpected(run: LiveRun, usage: ProviderResult['usage']): ProviderResul
       retryAfterSeconds: null,
       credentialsRejected: false,
     },
+  };
+}
+
+function outcomeOf(run: LiveRun, { firstTokenMs, durationMs }: ProviderResult, { receipt }: RunEnd): RunOutcome {
+  const { input, cached, cacheWrite, output } = receipt?.tokens ?? NO_USAGE;
+  return {
+    model: run.begun.modelAlias,
+    ending: receipt?.status ?? 'unsettled',
+    duration: durationMs / 1_000,
+    firstToken: firstTokenMs === null ? null : firstTokenMs / 1_000,
+    tokens: {
+      uncached: (input ?? 0) - (cached ?? 0) - (cacheWrite ?? 0),
+      ...{ cached: cached ?? 0, cacheWrite: cacheWrite ?? 0, output: output ?? 0 },
+    },
+    credits: receipt?.creditsSpent ?? 0,
+    cost: Number(receipt?.cost ?? 0),
   };
 }
 

@@ -5,6 +5,7 @@ import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { TrackedEnvelope } from '@trpc/server';
 import { fetchRequestHandler } from '@trpc/server/adapters/fetch';
 import { type Context, Hono } from 'hono';
+import { bringsSecret } from '../auth/shared-secret.ts';
 import type { Facts } from '../engine/engine.ts';
 import type { RunEvent } from '../engine/events.ts';
 import { databaseFailure } from '../errors/database.ts';
@@ -24,11 +25,15 @@ type Bindings = { Bindings: HttpBindings };
 
 const VERSION = '0.1.0';
 const API = '/api/v1';
+const METRICS = '/metrics';
+/** What metrics call a path that is none of ours. */
+const NO_ROUTE = 'none';
+const PROCEDURES = new Set(Object.keys(appRouter._def.procedures));
 /** Spec 6.5. */
 const MOST_WEBHOOK_BYTES = 1024 * 1024;
 const { start: startRun, stream: followRun } = appRouter.runs;
 
-/** The HTTP interface: /trpc, /api/v1, /healthz, /readyz. */
+/** The HTTP interface: /trpc, /api/v1, /healthz, /readyz, /metrics. */
 export function createApp(services: Services, table: readonly Route[] = routes): Hono<Bindings> {
   const app = new Hono<Bindings>();
   const methods = new Map<string, string[]>();
@@ -36,13 +41,13 @@ export function createApp(services: Services, table: readonly Route[] = routes):
   for (const route of table) {
     const path = `${API}${route.path}`;
     methods.set(path, [...(methods.get(path) ?? []), route.method]);
-    app.on(route.method, path, (c) => answer(services, route, c));
+    app.on(route.method, path, (c) => answer(services, route, path, c));
   }
 
   const plain = (path: string, body: () => Promise<Record<string, unknown>>) => {
     methods.set(path, ['GET']);
     app.get(path, async (c) => {
-      const call = beginCall(c);
+      const call = beginCall(c, path);
       try {
         return reply(services, call, 200, JSON.stringify(await body()));
       } catch (error) {
@@ -59,8 +64,13 @@ export function createApp(services: Services, table: readonly Route[] = routes):
     return document;
   });
 
+  if (services.metrics !== undefined) {
+    methods.set(METRICS, ['GET']);
+    app.get(METRICS, (c) => answerMetrics(services, c));
+  }
+
   for (const [path, allowed] of methods) {
-    app.all(path, (c) => replyProblem(services, beginCall(c), notAllowed(c.req.raw.method, allowed)));
+    app.all(path, (c) => replyProblem(services, beginCall(c, path), notAllowed(c.req.raw.method, allowed)));
   }
   app.all('/trpc/*', (c) => answerTrpc(services, c));
   app.notFound((c) => replyProblem(services, beginCall(c), new Failure('route_not_found')));
@@ -77,13 +87,15 @@ type Call = {
   requestId: string;
   method: string;
   path: string;
+  /** The path as a route has it, with names for what changes. */
+  route: string;
   started: number;
   facts: Facts;
   incoming: IncomingMessage;
   case?: 'camel' | undefined;
 };
 
-function beginCall(c: Context<Bindings>): Call {
+function beginCall(c: Context<Bindings>, route = NO_ROUTE): Call {
   const { incoming } = c.env;
   const sent = incoming.headers['x-request-id'];
   const requestId = typeof sent === 'string' && /^[\w-]{8,64}$/.test(sent) ? sent : randomUUID();
@@ -91,14 +103,15 @@ function beginCall(c: Context<Bindings>): Call {
     requestId,
     method: incoming.method ?? '',
     path: c.req.path,
+    route,
     started: performance.now(),
     facts: {},
     incoming,
   };
 }
 
-async function answer(services: Services, route: Route, c: Context<Bindings>): Promise<Response> {
-  const call = beginCall(c);
+async function answer(services: Services, route: Route, path: string, c: Context<Bindings>): Promise<Response> {
+  const call = beginCall(c, path);
   const { incoming, outgoing } = c.env;
   try {
     if ('webhook' in route) return await answerWebhook(services, call);
@@ -155,12 +168,14 @@ async function answerWebhook(services: Services, call: Call): Promise<Response> 
     bytes,
     signature: Array.isArray(signature) ? signature.join(',') : signature,
   });
+  services.metrics?.counted.stripeEvent(outcome);
   log.info({ requestId: call.requestId, eventId: id, eventType: type, outcome }, 'Stripe event');
   return reply(services, call, 200, '{"received":true}');
 }
 
 /** Whoever sends webhooks does not tell the operator why they are not taken. */
-function noteRefused({ log }: Services, { requestId }: Call, { code, message, cause: error }: Failure): void {
+function noteRefused({ log, metrics }: Services, { requestId }: Call, { code, message, cause: error }: Failure): void {
+  metrics?.counted.stripeEvent(code);
   log[code === 'internal_error' ? 'error' : 'warn']({ requestId, code, reason: message, error }, 'webhook not taken');
 }
 
@@ -212,8 +227,23 @@ async function readiness({ database, engine }: Services): Promise<Record<string,
   return { status: 'ok', version: VERSION };
 }
 
+/** Asks for the token before anything else. Spec 11.4. */
+async function answerMetrics(services: Services, c: Context<Bindings>): Promise<Response> {
+  const call = beginCall(c, METRICS);
+  const { metrics } = services;
+  if (metrics === undefined || !bringsSecret(call.incoming.headers.authorization, metrics.token)) {
+    return replyProblem(
+      services,
+      call,
+      new Failure('authentication_required', 'Send METRICS_TOKEN as a bearer token.'),
+    );
+  }
+  return reply(services, call, 200, await metrics.counted.text(), metrics.counted.contentType);
+}
+
 async function answerTrpc(services: Services, c: Context<Bindings>): Promise<Response> {
-  const call = beginCall(c);
+  const procedure = c.req.path.slice('/trpc/'.length);
+  const call = beginCall(c, PROCEDURES.has(procedure) ? `/trpc/${procedure}` : '/trpc');
   let req: Request = c.req.raw;
   if (req.method === 'POST') {
     try {
@@ -271,7 +301,9 @@ function replyProblem(services: Services, call: Call, failure: Failure): Respons
   return response;
 }
 
-function note({ requests }: Services, { requestId, method, path, started }: Call, status: number): void {
+function note({ requests, metrics }: Services, call: Call, status: number): void {
+  const { requestId, method, path, route, started, facts } = call;
   const ms = Math.round((performance.now() - started) * 10) / 10;
-  requests.info({ requestId, method, path, status, ms }, 'request');
+  metrics?.counted.request(method, route, status, ms);
+  requests.info({ requestId, method, path, status, ms, runId: facts.runId }, 'request');
 }

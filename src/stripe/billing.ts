@@ -5,6 +5,7 @@ import { Failure } from '../errors/failure.ts';
 import { refusalFailure } from '../errors/refusal.ts';
 import { isKeyRefused, isPassing } from '../errors/stripe.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 import { type Purchase, purchase, subscribe } from './checkout.ts';
 import { openAccount } from './client.ts';
 import { checkPrices, priceIds } from './prices.ts';
@@ -32,6 +33,7 @@ export type BillingOptions = {
   environment: Environment;
   database: Pick<Database, 'sql' | 'reads'>;
   log: Log;
+  metrics?: Metrics | undefined;
   /** Look each minute for work that is due. */
   isLooking: boolean;
 };
@@ -41,7 +43,7 @@ export type BillingOptions = {
  * database, but not where Stripe is away. Spec 6.
  */
 export async function openBilling(options: BillingOptions): Promise<Billing | undefined> {
-  const { environment, database, log } = options;
+  const { environment, database, log, metrics } = options;
   const { STRIPE_SECRET_KEY: key, STRIPE_API_BASE: base } = environment;
   if (key === undefined) return undefined;
   const { STRIPE_PLAYGROUND_WEBHOOK_SECRET: secrets = [], STRIPE_PORTAL_CONFIGURATION_ID: configuration } = environment;
@@ -53,7 +55,7 @@ export async function openBilling(options: BillingOptions): Promise<Billing | un
   const complaints = await seePrices();
   if (complaints !== undefined && complaints.length > 0) throw new Error(`${DIFFERENT}\n${complaints.join('\n')}`);
   let arePricesSeen = complaints !== undefined;
-  const worker = createWorker({ sql: reads, account, log });
+  const worker = createWorker({ sql: reads, account, log, metrics });
 
   /** What is wrong with the prices; undefined where Stripe is away. */
   async function seePrices(): Promise<string[] | undefined> {

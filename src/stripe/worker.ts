@@ -3,6 +3,7 @@ import { claimStripeWork, failStripeWork, finishStripeWork, stripeLimits, type W
 import type { Sql } from '../database/client.ts';
 import { describeError, isFinal, isKeyRefused } from '../errors/stripe.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 import type { StripeAccount } from './client.ts';
 import { applyEvent } from './webhook.ts';
 import { type Ask, perform } from './work.ts';
@@ -33,8 +34,10 @@ export type StripeWorker = {
   stop(): Promise<void>;
 };
 
+type WorkerParts = { sql: Sql; account: StripeAccount; log: Log; metrics?: Metrics | undefined };
+
 /** Does at Stripe what the database has queued, and hands back what Stripe answered. Spec 6.1, 6.4. */
-export function createWorker({ sql, account, log }: { sql: Sql; account: StripeAccount; log: Log }): StripeWorker {
+export function createWorker({ sql, account, log, metrics }: WorkerParts): StripeWorker {
   const stopping = new AbortController();
   const slots = createSlots(AT_ONCE);
   const pace = createPace();
@@ -55,6 +58,7 @@ export function createWorker({ sql, account, log }: { sql: Sql; account: StripeA
       if (kind === 'apply_event') await applyEvent(sql, key, log);
       const result = kind === 'apply_event' ? null : await perform((await account.load()).stripe, work, ask);
       await finishStripeWork(sql, work, result);
+      metrics?.stripeWork(kind, 'done');
       log.debug({ workId, kind, key }, 'Stripe work done');
       return { done: true };
     } catch (error) {
@@ -65,6 +69,7 @@ export function createWorker({ sql, account, log }: { sql: Sql; account: StripeA
   async function fail({ workId, kind, key }: Work, error: unknown): Promise<Outcome> {
     const outcome = { done: false, isFinal: isFinal(error), error } as const;
     if (stopping.signal.aborted) return outcome;
+    metrics?.stripeWork(kind, outcome.isFinal ? 'failed' : 'retried');
     log[outcome.isFinal || isKeyRefused(error) ? 'error' : 'warn']({ error, workId, kind, key }, 'Stripe work failed');
     try {
       await failStripeWork(sql, workId, describeError(error), outcome.isFinal);

@@ -10,6 +10,7 @@ import { problemOf } from '../errors/problem.ts';
 import { failureFrom, trpcErrorFrom } from '../errors/trpc.ts';
 import type { Billing } from '../stripe/billing.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 
 /** What there is one of in a server. */
 export type Services = {
@@ -21,6 +22,8 @@ export type Services = {
   log: Log;
   /** One line for each request. */
   requests: Log;
+  /** Undefined where nobody may look at them. */
+  metrics?: { counted: Metrics; token: string } | undefined;
 };
 
 export type Context = {

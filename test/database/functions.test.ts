@@ -24,6 +24,7 @@ const withoutUser: Record<string, string> = {
   'api.sign_in': 'tells who the user is, and makes them at first sight',
   'api.due_jobs': 'jobs are due for everybody (spec 7.1)',
   'api.run_job': 'jobs are done for everybody (spec 7.1)',
+  'api.read_metrics': 'counts over everybody (spec 11.4)',
   'api.set_stripe_prices': 'plans and packs are for everybody (spec 2.4)',
   'api.compare_stripe_prices': 'plans and packs are for everybody (spec 2.4)',
   'api.store_stripe_event': 'Stripe tells whose an event is, by its customer (spec 6.4)',
