@@ -31,6 +31,19 @@ export function camelCase(value: unknown): unknown {
   return renamed(value, camelName);
 }
 
+/** A value of our own with every key in both cases. */
+export function bothCases(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map(bothCases);
+  const result: Record<string, unknown> = {};
+  for (const key in value) {
+    const inner = bothCases(Reflect.get(value, key));
+    result[camelName(key)] = inner;
+    result[snakeName(key)] = inner;
+  }
+  return result;
+}
+
 function renamed(value: unknown, rename: (name: string) => string): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.map((one) => renamed(one, rename));

@@ -70,3 +70,32 @@ export async function listCreditHistory(
     from api.list_credit_history(${userId}, ${type}, ${page.limit}, ${page.cursor}, ${page.offset})`;
   return parseRow(historySchema, rows);
 }
+
+/** The newest steps, oldest first; the last one is the books' own figure. */
+export const balanceStepsSchema = z.object({
+  steps: z.array(
+    z.object({
+      step: z.number(),
+      at: z.string(),
+      type: z.string(),
+      change: z.number(),
+      balance: z.number(),
+      lot: z.string().nullable(),
+      explanation: z.string(),
+    }),
+  ),
+  total: z.number(),
+});
+
+/** How a balance came to be; another's than the asking user's for administrators alone. Spec 4.8, 12. */
+export async function explainBalance(
+  sql: Sql,
+  userId: string,
+  targetUserId: string | null,
+  limit: number,
+): Promise<z.output<typeof balanceStepsSchema>> {
+  return parseRow(
+    balanceStepsSchema,
+    await sql`select steps, total from api.explain_balance(${userId}, ${targetUserId}, ${limit})`,
+  );
+}

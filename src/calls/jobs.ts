@@ -46,3 +46,10 @@ export async function readMetrics(sql: Sql): Promise<Figures> {
     from api.read_metrics()`;
   return parseRow(figuresSchema, rows);
 }
+
+export const problemSchema = z.object({ check: z.string(), detail: z.string(), whatToDo: z.string() });
+
+/** What is not as it should be, for an administrator; none means healthy. Spec 12. */
+export async function readHealth(sql: Sql, userId: string): Promise<z.output<typeof problemSchema>[]> {
+  return parseRows(problemSchema, await sql`select "check", detail, what_to_do from api.read_health(${userId})`);
+}

@@ -287,3 +287,24 @@ export async function estimateRun(
     ) as estimate`;
   return parseRow(z.object({ estimate: estimateSchema }), rows).estimate;
 }
+
+export const chargeStepSchema = z.object({
+  step: z.number(),
+  what: z.string(),
+  quantity: z.number().nullable(),
+  rate: z.number().nullable(),
+  amount: z.number().nullable(),
+  unit: z.string(),
+  explanation: z.string(),
+});
+
+/** How a run came to its charge; asked as an administrator also what it cost, and anybody's run. Spec 1.3, 12. */
+export async function explainCharge(
+  sql: Sql,
+  userId: string,
+  runId: string,
+  asAdmin: boolean,
+): Promise<z.output<typeof chargeStepSchema>[]> {
+  const rows = await sql`select steps from api.explain_charge(${userId}, ${runId}, ${asAdmin}) as steps`;
+  return parseRow(z.object({ steps: z.array(chargeStepSchema) }), rows).steps;
+}

@@ -3,12 +3,12 @@ import type { Failure } from './failure.ts';
 import { registry } from './registry.ts';
 
 /** Where an error happened, and how the caller writes the names of fields: in snake_case where not said. */
-export type Instance = { path: string; requestId: string; case?: 'camel' | undefined };
+export type Instance = { path: string; requestId: string; case?: 'camel' | 'both' | undefined };
 
 /** An error as application/problem+json says it (RFC 9457), with the fields that clients of the reference know. Spec 11.3. */
 export function problemOf(failure: Failure, { path, requestId, case: naming }: Instance): Record<string, unknown> {
   const { code, status, extras } = failure;
-  const fieldName = naming === 'camel' ? camelName : snakeName;
+  const fieldName = naming === undefined ? snakeName : camelName;
   // Messages name fields in snake_case.
   const message = (extras.errors ?? []).reduce(
     (text, { field }) => text.replaceAll(snakeName(field), fieldName(field)),

@@ -95,7 +95,6 @@ export const registry = {
 
   // The server
   billing_not_configured: [503, 'Billing not configured', 'Ask the operator.'],
-  admin_not_configured: [503, 'Admin API not configured', 'Ask the operator; the same figures are in psql.'],
   cron_not_configured: [503, 'Cron routes not configured', 'Ask the operator; the jobs run in the database.'],
   database_unavailable: [503, 'Database unavailable', 'Try again in a moment.'],
   shutting_down: [503, 'Shutting down', 'Try again in a moment; another instance will answer.'],

@@ -12,7 +12,7 @@ import { databaseFailure } from '../errors/database.ts';
 import { Failure } from '../errors/failure.ts';
 import { problemOf } from '../errors/problem.ts';
 import { failureFrom } from '../errors/trpc.ts';
-import { snakeCase } from '../names.ts';
+import { bothCases, snakeCase } from '../names.ts';
 import { appRouter } from '../trpc/_app.ts';
 import type { Services, Context as TrpcContext } from '../trpc/trpc.ts';
 import { parseObject, readBody, readBytes } from './body.ts';
@@ -92,7 +92,7 @@ type Call = {
   started: number;
   facts: Facts;
   incoming: IncomingMessage;
-  case?: 'camel' | undefined;
+  case?: ProcedureRoute['case'] | undefined;
 };
 
 function beginCall(c: Context<Bindings>, route = NO_ROUTE): Call {
@@ -150,13 +150,17 @@ async function answer(services: Services, route: Route, path: string, c: Context
       return RESPONSE_ALREADY_SENT;
     }
     const output = await invoke(route.name, route.procedure, sent);
-    const named = route.case === 'camel' ? output : snakeCase(output);
-    return reply(services, call, route.status ?? 200, JSON.stringify(named));
+    return reply(services, call, route.status ?? 200, JSON.stringify(named(route, output)));
   } catch (error) {
     const failure = failureFrom(error);
     if ('webhook' in route) noteRefused(services, call, failure);
     return replyProblem(services, call, failure);
   }
+}
+
+function named({ case: naming }: ProcedureRoute, output: unknown): unknown {
+  if (naming === 'camel') return output;
+  return naming === 'both' ? bothCases(output) : snakeCase(output);
 }
 
 async function answerWebhook(services: Services, call: Call): Promise<Response> {

@@ -96,8 +96,15 @@ function unconfiguredResponse({ unconfigured }: { unconfigured?: ErrorCode }): J
 
 /** How a route names fields. */
 function namingOf(route: ProcedureRoute): (name: string) => string {
-  return route.case === 'camel' ? camelName : snakeName;
+  return route.case === undefined ? snakeName : camelName;
 }
+
+/** Under how many names an answer has each field. */
+function answeredAs(route: ProcedureRoute): (name: string) => string[] {
+  return route.case === 'both' ? (name) => [...new Set([camelName(name), snakeName(name)])] : onlyBy(namingOf(route));
+}
+
+const onlyBy = (rename: (name: string) => string) => (name: string) => [rename(name)];
 
 /** One procedure can have several routes; the path's last word tells them apart. */
 function operationSuffix(route: Extract<Route, { name: string }>): string {
@@ -106,7 +113,7 @@ function operationSuffix(route: Extract<Route, { name: string }>): string {
 }
 
 function inputSchema(route: ProcedureRoute): { properties: Json; required: string[] } {
-  const schema = jsonSchema(route.procedure._def.inputs[0], 'input', namingOf(route));
+  const schema = jsonSchema(route.procedure._def.inputs[0], 'input', onlyBy(namingOf(route)));
   const { properties, required } = schema;
   return {
     properties: isObject(properties) ? properties : {},
@@ -115,31 +122,31 @@ function inputSchema(route: ProcedureRoute): { properties: Json; required: strin
 }
 
 function outputSchema(route: ProcedureRoute): Json {
-  return jsonSchema(Reflect.get(route.procedure._def, 'output'), 'output', namingOf(route));
+  return jsonSchema(Reflect.get(route.procedure._def, 'output'), 'output', answeredAs(route));
 }
 
-function jsonSchema(schema: unknown, io: 'input' | 'output', rename = snakeName): Json {
+function jsonSchema(schema: unknown, io: 'input' | 'output', names = onlyBy(snakeName)): Json {
   if (!(schema instanceof z.ZodType)) return {};
-  const converted = renamed(z.toJSONSchema(schema, { io, unrepresentable: 'any' }), rename);
+  const converted = renamed(z.toJSONSchema(schema, { io, unrepresentable: 'any' }), names);
   if (!isObject(converted)) return {};
   const { $schema: _, ...rest } = converted;
   return rest;
 }
 
 /** A JSON schema whose properties are named as HTTP answers them. */
-function renamed(schema: unknown, rename: (name: string) => string): unknown {
-  if (Array.isArray(schema)) return schema.map((one) => renamed(one, rename));
+function renamed(schema: unknown, names: (name: string) => string[]): unknown {
+  if (Array.isArray(schema)) return schema.map((one) => renamed(one, names));
   if (!isObject(schema)) return schema;
   const result: Json = {};
   for (const [key, value] of Object.entries(schema)) {
     if (key === 'properties' && isObject(value)) {
       result[key] = Object.fromEntries(
-        Object.entries(value).map(([name, inner]) => [rename(name), renamed(inner, rename)]),
+        Object.entries(value).flatMap(([name, inner]) => names(name).map((one) => [one, renamed(inner, names)])),
       );
     } else if (key === 'required' && Array.isArray(value)) {
-      result[key] = value.map((name) => rename(String(name)));
+      result[key] = value.flatMap((name) => names(String(name)));
     } else if (key !== '~standard') {
-      result[key] = renamed(value, rename);
+      result[key] = renamed(value, names);
     }
   }
   return result;

@@ -2,7 +2,8 @@ import type { AnyProcedure } from '@trpc/server';
 import type { ErrorCode } from '../errors/registry.ts';
 import { appRouter } from '../trpc/_app.ts';
 
-const { runs, sessions, credits, billing, catalog } = appRouter;
+const { runs, sessions, credits, billing, catalog, limits, analytics, jobs } = appRouter;
+const { costs } = analytics;
 
 type Common = {
   method: 'GET' | 'POST';
@@ -22,8 +23,8 @@ export type ProcedureRoute = Common & {
   /** `asked`: answers as a stream where the caller asks for one. `always`: follows the run `params` name. */
   streams?: 'asked' | 'always';
   status?: 201;
-  /** How fields are named in answers: in snake_case where not said. Both are taken. */
-  case?: 'camel';
+  /** How fields are named in answers: in snake_case where not said; in requests both are taken, in errors `both` is as `camel`. */
+  case?: 'camel' | 'both';
   /** What it answers where the operator has not set it up. */
   unconfigured?: ErrorCode;
 };
@@ -41,6 +42,8 @@ const runId = { params: { id: 'runId' } };
 const sessionId = { params: { id: 'sessionId' } };
 const page = ['limit', 'offset'];
 const paid = { case: 'camel', unconfigured: 'billing_not_configured' } as const;
+const admin = { case: 'both' } as const;
+const userId = { params: { id: 'userId' } };
 const webhook = { name: 'billing.webhook', webhook: 'stripe', unconfigured: 'billing_not_configured' } as const;
 
 /** Every route of /api/v1 with its procedure: routing and OpenAPI are both made of this. Spec 11.2. */
@@ -68,6 +71,14 @@ export const routes: readonly Route[] = [
     summary: 'Read a run',
     name: 'runs.read',
     procedure: runs.read,
+    ...runId,
+  },
+  {
+    method: 'GET',
+    path: '/playground/runs/:id/charge',
+    summary: "How a run's charge came to be",
+    name: 'runs.explain',
+    procedure: runs.explain,
     ...runId,
   },
   {
@@ -117,6 +128,21 @@ export const routes: readonly Route[] = [
     name: 'credits.history',
     procedure: credits.history,
     numbers: page,
+  },
+  {
+    method: 'GET',
+    path: '/playground/credits/explain',
+    summary: 'How a balance came to be',
+    name: 'credits.explain',
+    procedure: credits.explain,
+    numbers: ['limit'],
+  },
+  {
+    method: 'GET',
+    path: '/playground/limits/explain',
+    summary: 'What is used of each limit, and why somebody is throttled',
+    name: 'limits.explain',
+    procedure: limits.explain,
   },
   {
     method: 'GET',
@@ -229,16 +255,64 @@ export const routes: readonly Route[] = [
     summary: 'Book credits that expired',
     unavailable: 'cron_not_configured',
   },
+
   {
     method: 'GET',
-    path: '/admin/cost-analytics/:rest{.+}',
-    summary: 'Cost analytics',
-    unavailable: 'admin_not_configured',
+    path: '/admin/cost-analytics/summary',
+    summary: 'Revenue, cost and margin of this month',
+    name: 'analytics.costs.summary',
+    procedure: costs.summary,
+    ...admin,
+  },
+  {
+    method: 'GET',
+    path: '/admin/cost-analytics/users',
+    summary: 'What users cost and pay',
+    name: 'analytics.costs.users',
+    procedure: costs.users,
+    numbers: ['limit'],
+    ...admin,
+  },
+  {
+    method: 'GET',
+    path: '/admin/cost-analytics/user/:id',
+    summary: 'What a user costs, has and was refused',
+    name: 'analytics.costs.user',
+    procedure: costs.user,
+    ...userId,
+    ...admin,
   },
   {
     method: 'POST',
-    path: '/admin/cost-analytics/:rest{.+}',
-    summary: 'Cost analytics',
-    unavailable: 'admin_not_configured',
+    path: '/admin/cost-analytics/user/:id/unthrottle',
+    summary: "Lift a user's throttle",
+    name: 'limits.releaseThrottle',
+    procedure: limits.releaseThrottle,
+    ...userId,
+    ...admin,
+  },
+  {
+    method: 'POST',
+    path: '/admin/cost-analytics/refresh',
+    summary: 'Refresh the analytics',
+    name: 'analytics.costs.refresh',
+    procedure: costs.refresh,
+    ...admin,
+  },
+  {
+    method: 'GET',
+    path: '/admin/cost-analytics/timeseries',
+    summary: 'Use, cost and margin over time',
+    name: 'analytics.costs.timeSeries',
+    procedure: costs.timeSeries,
+    ...admin,
+  },
+  {
+    method: 'GET',
+    path: '/admin/cost-analytics/health',
+    summary: 'What is not as it should be',
+    name: 'jobs.health',
+    procedure: jobs.health,
+    ...admin,
   },
 ];

@@ -1,7 +1,10 @@
 import { accountsRouter } from './accounts.ts';
+import { analyticsRouter } from './analytics.ts';
 import { billingRouter } from './billing.ts';
 import { catalogRouter } from './catalog.ts';
 import { creditsRouter } from './credits.ts';
+import { jobsRouter } from './jobs.ts';
+import { limitsRouter } from './limits.ts';
 import { runsRouter } from './runs.ts';
 import { sessionsRouter } from './sessions.ts';
 import { router } from './trpc.ts';
@@ -13,6 +16,9 @@ export const appRouter = router({
   billing: billingRouter,
   catalog: catalogRouter,
   accounts: accountsRouter,
+  limits: limitsRouter,
+  analytics: analyticsRouter,
+  jobs: jobsRouter,
 });
 
 export type AppRouter = typeof appRouter;

@@ -1,7 +1,14 @@
 import { z } from 'zod';
-import { creditsSchema, historySchema, listCreditHistory, readCredits } from '../calls/credits.ts';
-import { pageInput } from './inputs.ts';
-import { readProcedure, router } from './trpc.ts';
+import {
+  balanceStepsSchema,
+  creditsSchema,
+  explainBalance,
+  historySchema,
+  listCreditHistory,
+  readCredits,
+} from '../calls/credits.ts';
+import { pageInput, whoseInput } from './inputs.ts';
+import { readProcedure, router, whoIsMeant } from './trpc.ts';
 
 const historyInput = z.object({
   ...pageInput(50),
@@ -31,4 +38,11 @@ export const creditsRouter = router({
       const history = await listCreditHistory(reads, ctx.principal.userId, type ?? null, page);
       return { ...history, pagination: { limit, offset } };
     }),
+
+  explain: readProcedure
+    .input(whoseInput.extend({ limit: pageInput(100).limit }))
+    .output(balanceStepsSchema)
+    .query(({ ctx, input }) =>
+      explainBalance(ctx.services.database.reads, ctx.principal.userId, whoIsMeant(ctx, input.userId), input.limit),
+    ),
 });

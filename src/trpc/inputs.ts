@@ -17,7 +17,12 @@ export const pageInput = (standard: number) => ({
   offset: z.int().min(0).max(1_000_000).default(0).describe('How many to pass over.'),
 });
 
+/** Of what takes no fields. */
+export const nothingInput = z.object({}).optional();
 export const idInput = z.guid('must be a uuid');
+export const whoseInput = z.object({
+  userId: idInput.nullish().describe('Somebody else, for administrators alone; who asks where left out.'),
+});
 export const packageInput = z.string().trim().min(1).max(200).describe('Id or name of a package.');
 
 /** What a run or an estimate asks for. Spec 5.1. */

@@ -1,6 +1,6 @@
 import { type TrackedEnvelope, tracked } from '@trpc/server';
 import { z } from 'zod';
-import { estimateSchema, type receiptSchema, type StoredRun } from '../calls/runs.ts';
+import { chargeStepSchema, estimateSchema, explainCharge, type receiptSchema, type StoredRun } from '../calls/runs.ts';
 import type { Ask } from '../engine/engine.ts';
 import { type NumberedEvent, type RunEvent, shownReceiptSchema, showReceipt } from '../engine/events.ts';
 import { Failure } from '../errors/failure.ts';
@@ -75,6 +75,16 @@ export const runsRouter = router({
     .query(async ({ ctx, input }) =>
       showStored(await ctx.services.engine.read(ctx.principal.userId, input.runId), ctx.principal.isAdmin),
     ),
+
+  /** What the run cost in dollars, and anybody's run, for an administrator's token. */
+  explain: readProcedure
+    .input(z.object({ runId: idInput }))
+    .output(z.object({ steps: z.array(chargeStepSchema) }))
+    .query(async ({ ctx, input }) => {
+      const { userId, isAdmin, scopes } = ctx.principal;
+      const asAdmin = isAdmin && scopes.has('admin');
+      return { steps: await explainCharge(ctx.services.database.reads, userId, input.runId, asAdmin) };
+    }),
 
   estimate: estimateProcedure
     .input(askInput)

@@ -124,8 +124,19 @@ function billingProcedureFor(scope: Scope) {
 
 export const readProcedure = countedProcedureFor('read');
 export const estimateProcedure = countedProcedureFor('run');
+/** The token may administer; whether its owner may, the database says. Spec 2.2. */
+export const adminProcedure = countedProcedureFor('admin');
 export const billingReadProcedure = billingProcedureFor('read');
 export const billingProcedure = billingProcedureFor('billing');
+
+/** Somebody else is asked about with a token that may administer. */
+export function whoIsMeant({ principal }: { principal: Principal }, userId: string | null | undefined): string | null {
+  if (userId === undefined || userId === null || userId === principal.userId) return null;
+  if (!principal.scopes.has('admin')) {
+    throw new Failure('insufficient_scope', "Somebody else's needs a token with the scope admin.");
+  }
+  return userId;
+}
 
 /** Admits a read or throws `rate_limited`. */
 export async function countRead(ctx: Context & { principal: Principal }): Promise<void> {

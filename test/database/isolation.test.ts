@@ -190,6 +190,28 @@ const attempts: Record<string, [ask: (sql: postgres.ISql) => Promise<postgres.Ro
     (sql) => sql`select * from api.end_checkout(${stranger}, ${theirSession}, 'expired')`,
     { end_checkout: null },
   ],
+  'explain_balance.target_user_id': [
+    (sql) => sql`select * from api.explain_balance(${stranger}, ${victim})`,
+    'PR403',
+  ],
+  'explain_throttle.target_user_id': [
+    (sql) => sql`select * from api.explain_throttle(${stranger}, ${victim})`,
+    'PR403',
+  ],
+  'explain_charge.run_id': [(sql) => sql`select * from api.explain_charge(${stranger}, ${theirs.run})`, 'PR404'],
+  'explain_charge.run_id as an administrator': [
+    (sql) => sql`select * from api.explain_charge(${stranger}, ${theirs.run}, true)`,
+    'PR403',
+  ],
+  'release_throttle.target_user_id': [
+    (sql) => sql`select * from api.release_throttle(${stranger}, ${victim}, 'please')`,
+    'PR403',
+  ],
+  'read_user_costs.target_user_id': [
+    (sql) => sql`select * from api.read_user_costs(${stranger}, ${victim})`,
+    'PR403',
+  ],
+  'list_user_costs.cursor': [(sql) => sql`select * from api.list_user_costs(${stranger})`, 'PR403'],
   'sign_in.new_user_id': [
     (sql) => sql`
       select outcome, user_id from api.sign_in('https://issuer.example', 'mine', null, false, 'mine', ${victim})`,
@@ -302,6 +324,8 @@ describe("a stranger's call with somebody else's", () => {
     'search_packages',
     'list_models',
     'admit_read',
+    'explain_balance',
+    'explain_throttle',
   ])('ids known has no way in where nobody is named: %s (design: who may do what)', async (name) => {
     const mine = JSON.stringify(await database.app.unsafe(`select * from api.${name}($1)`, [stranger]));
     for (const secret of [mark, victim, ...Object.values(theirs)]) {
@@ -310,6 +334,15 @@ describe("a stranger's call with somebody else's", () => {
     const other = JSON.stringify(await database.app.unsafe(`select * from api.${name}($1)`, [victim]));
     if (!['list_models', 'admit_read'].includes(name)) expect(other).not.toBe(mine);
   });
+
+  it.each(['read_cost_summary', 'list_user_costs', 'read_cost_series', 'refresh_analytics', 'read_health'])(
+    'what is about everybody is for administrators: %s (spec 8.3)',
+    async (name) => {
+      await expect(database.app.unsafe(`select * from api.${name}($1)`, [stranger])).rejects.toMatchObject({
+        code: 'PR403',
+      });
+    },
+  );
 
   it('and the owner finds all of it as it was (design: who may do what)', async () => {
     const { app } = database;

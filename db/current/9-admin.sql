@@ -1,0 +1,20 @@
+-- What the admin API and the explainers of the API call.
+--! include accounts/whose_books.sql
+--! include catalog/dollars.sql
+--! include limits/lift_throttle.sql
+--! include limits/api_release_throttle.sql
+--! include limits/api_explain_throttle.sql
+--! include limits/describe_windows.sql
+--! include limits/describe_refusals.sql
+--! include credits/describe_lots.sql
+--! include credits/api_explain_balance.sql
+--! include runs/charge_steps.sql
+--! include runs/api_explain_charge.sql
+--! include analytics/read_cost_summary.sql
+--! include analytics/list_user_costs.sql
+--! include analytics/describe_latest_runs.sql
+--! include analytics/read_user_costs.sql
+--! include analytics/check_series.sql
+--! include analytics/read_cost_series.sql
+--! include analytics/refresh_analytics.sql
+--! include jobs/read_health.sql

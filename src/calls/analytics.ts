@@ -1,0 +1,217 @@
+import { z } from 'zod';
+import type { Sql } from '../database/client.ts';
+import { parseRow } from '../database/rows.ts';
+import { creditsSchema } from './credits.ts';
+import { throttleStepSchema } from './limits.ts';
+
+/** This calendar month (UTC), exact at every moment; money in US dollars. Spec 8.3. */
+export const costSummarySchema = z.object({
+  totalMonthlyRevenue: z.number(),
+  totalMonthlyCost: z.number(),
+  /** Percent of what is earned; null without revenue. */
+  overallMargin: z.number().nullable(),
+  activeUsers: z.number(),
+  throttledUsers: z.number(),
+  highRiskUsers: z.number(),
+  subscriptionRevenue: z.number(),
+  packRevenue: z.number(),
+  earnedPackRevenue: z.number(),
+  averageCostPerUser: z.number().nullable(),
+  totalUsers: z.number(),
+  asOf: z.string(),
+});
+
+export async function readCostSummary(sql: Sql, userId: string): Promise<z.output<typeof costSummarySchema>> {
+  const rows = await sql`select summary from api.read_cost_summary(${userId}) as summary`;
+  return parseRow(z.object({ summary: costSummarySchema }), rows).summary;
+}
+
+const userCostSchema = z.object({
+  userId: z.string(),
+  username: z.string(),
+  email: z.string().nullable(),
+  prpmPlusStatus: z.string().nullable(),
+  currentMonthApiCost: z.number(),
+  currentMonthRequests: z.number(),
+  avgCostPerRequest: z.number().nullable(),
+  lifetimeApiCost: z.number(),
+  totalRequests: z.number(),
+  monthlyRevenue: z.number(),
+  currentMarginPercent: z.number().nullable(),
+  percentOfLimit: z.number().nullable(),
+  isThrottled: z.boolean(),
+  riskLevel: z.string(),
+  lastRequestAt: z.string().nullable(),
+  userCreatedAt: z.string(),
+});
+
+/** As of the last refresh of the analytics. */
+export const userCostsPageSchema = z.object({
+  users: z.array(userCostSchema),
+  nextCursor: z.string().nullable(),
+  total: z.number(),
+  asOf: z.string().nullable(),
+});
+
+export type UserCostsAsked = {
+  risk: string | null;
+  search: string | null;
+  sort: string;
+  isDescending: boolean;
+  limit: number;
+  cursor: string | null;
+};
+
+export async function listUserCosts(
+  sql: Sql,
+  userId: string,
+  asked: UserCostsAsked,
+): Promise<z.output<typeof userCostsPageSchema>> {
+  const rows = await sql`
+    select users, next_cursor, total, as_of
+    from api.list_user_costs(
+      ${userId}, ${asked.risk}, ${asked.search}, ${asked.sort}, ${asked.isDescending}, ${asked.limit}, ${asked.cursor}
+    )`;
+  return parseRow(userCostsPageSchema, rows);
+}
+
+/** One user as of now; money in US dollars. */
+export const userCostsSchema = z.object({
+  userId: z.string(),
+  username: z.string(),
+  email: z.string().nullable(),
+  isAdmin: z.boolean(),
+  userCreatedAt: z.string(),
+  closedAt: z.string().nullable(),
+  lastRequestAt: z.string().nullable(),
+  tier: z.string(),
+  tierOverride: z.string().nullable(),
+  prpmPlusStatus: z.string().nullable(),
+  entitledUntil: z.string().nullable(),
+  monthlyRevenue: z.number(),
+  currentMonthCost: z.number(),
+  currentMarginPercent: z.number().nullable(),
+  costLimit: z.number().nullable(),
+  percentUsed: z.number().nullable(),
+  lifetimeCost: z.number(),
+  totalRequests: z.number(),
+  isThrottled: z.boolean(),
+  throttledReason: z.string().nullable(),
+  throttledBy: z.string().nullable(),
+  throttledAt: z.string().nullable(),
+  throttledUntil: z.string().nullable(),
+  limitsWaivedUntil: z.string().nullable(),
+  windows: z.array(
+    z.object({
+      window: z.enum(['month', 'day', 'hour', 'minute']),
+      unit: z.enum(['dollars', 'runs', 'attempts']),
+      used: z.number(),
+      held: z.number(),
+      limit: z.number().nullable(),
+      resetsAt: z.string(),
+    }),
+  ),
+  credits: creditsSchema,
+  lots: z.array(
+    z.object({
+      id: z.string(),
+      kind: z.string(),
+      source: z.string(),
+      granted: z.number(),
+      remaining: z.number(),
+      paidPerCredit: z.number(),
+      cost: z.number(),
+      expiresAt: z.string().nullable(),
+      createdAt: z.string(),
+    }),
+  ),
+  runs: z.array(
+    z.object({
+      runId: z.string(),
+      status: z.string(),
+      model: z.string(),
+      packageName: z.string().nullable(),
+      packageVersion: z.string(),
+      tier: z.string(),
+      tokens: z.number(),
+      credits: z.number(),
+      shortfall: z.number(),
+      cost: z.number(),
+      value: z.number(),
+      margin: z.number(),
+      marginPercent: z.number().nullable(),
+      error: z.string().nullable(),
+      startedAt: z.string(),
+      finishedAt: z.string().nullable(),
+    }),
+  ),
+  refusals: z.array(
+    z.object({
+      reason: z.string(),
+      refusals: z.number(),
+      limit: z.number().nullable(),
+      used: z.number().nullable(),
+      unit: z.string().nullable(),
+      hourStart: z.string(),
+      lastAt: z.string(),
+    }),
+  ),
+  explanation: z.array(throttleStepSchema),
+  asOf: z.string(),
+});
+
+export async function readUserCosts(
+  sql: Sql,
+  userId: string,
+  targetUserId: string,
+): Promise<z.output<typeof userCostsSchema>> {
+  const rows = await sql`select costs from api.read_user_costs(${userId}, ${targetUserId}) as costs`;
+  return parseRow(z.object({ costs: userCostsSchema }), rows).costs;
+}
+
+/** What runs used, cost and brought, by period; money in US dollars. */
+export const costSeriesSchema = z.object({
+  every: z.string(),
+  from: z.string(),
+  to: z.string(),
+  by: z.string().nullable(),
+  series: z.array(
+    z.object({
+      key: z.string().nullable(),
+      name: z.string(),
+      points: z.array(
+        z.object({
+          period: z.string(),
+          users: z.number(),
+          runs: z.number(),
+          failedRuns: z.number(),
+          tokens: z.number(),
+          credits: z.number(),
+          cost: z.number(),
+          value: z.number(),
+          margin: z.number(),
+          marginPercent: z.number().nullable(),
+        }),
+      ),
+    }),
+  ),
+});
+
+export type CostSeriesAsked = { every: string; from: string | null; to: string | null; by: string | null };
+
+export async function readCostSeries(
+  sql: Sql,
+  userId: string,
+  { every, from, to, by }: CostSeriesAsked,
+): Promise<z.output<typeof costSeriesSchema>> {
+  const rows = await sql`
+    select series from api.read_cost_series(${userId}, ${every}, ${from}, ${to}, ${by}) as series`;
+  return parseRow(z.object({ series: costSeriesSchema }), rows).series;
+}
+
+export const refreshSchema = z.object({ message: z.string(), asOf: z.string() });
+
+/** Says so where another refresh is running. */
+export async function refreshAnalytics(sql: Sql, userId: string): Promise<z.output<typeof refreshSchema>> {
+  return parseRow(refreshSchema, await sql`select message, as_of from api.refresh_analytics(${userId})`);
+}

@@ -1,0 +1,14 @@
+import { z } from 'zod';
+import { problemSchema, readHealth } from '../calls/jobs.ts';
+import { nothingInput } from './inputs.ts';
+import { adminProcedure, router } from './trpc.ts';
+
+export const jobsRouter = router({
+  health: adminProcedure
+    .input(nothingInput)
+    .output(z.object({ healthy: z.boolean(), problems: z.array(problemSchema) }))
+    .query(async ({ ctx }) => {
+      const problems = await readHealth(ctx.services.database.reads, ctx.principal.userId);
+      return { healthy: problems.length === 0, problems };
+    }),
+});
