@@ -227,9 +227,39 @@ const shellExamples: ShellExample[] = [
   },
   {
     says: /admin\/cost-analytics\/summary/,
-    async run(typed) {
-      expect(Object.keys(JSON.parse(splitExpected(typed.block.text).expected))).toHaveLength(6);
-      await answersNotConfigured('admin_not_configured')(typed);
+    async run({ block, demo, shell }) {
+      const { commands, expected } = splitExpected(block.text);
+      const printed = Object.entries(JSON.parse(expected));
+      expect(printed).toHaveLength(6);
+      const answer = JSON.parse((await shell(commands)).output);
+      for (const [field, value] of printed) expect([field, typeof answer[field]]).toEqual([field, typeof value]);
+      // Of the demo's people, by what an operator sees in psql.
+      const month = "date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'";
+      const { rows } = await query(
+        demo,
+        `SELECT (SELECT sum(monthly_amount) FROM subscriptions s JOIN users u ON u.id = s.user_id
+           WHERE u.entitled_until > now() AND s.status = 'active')
+           + coalesce((SELECT sum(paid_amount - refunded_amount) FROM purchases WHERE paid_at >= ${month}), 0) AS revenue,
+           (SELECT round(sum(cost), 6) FROM runs WHERE started_at >= ${month}) AS cost,
+           (SELECT count(*) FROM ops.throttled_now) AS throttled`,
+      );
+      expect(answer.totalMonthlyRevenue).toBe(Number(rows[0]?.revenue));
+      expect(answer.totalMonthlyCost).toBe(Number(rows[0]?.cost));
+      expect(answer.throttledUsers).toBe(Number(rows[0]?.throttled));
+      expect(answer.totalMonthlyRevenue).toBeGreaterThan(0);
+      expect(answer.activeUsers).toBeGreaterThan(0);
+    },
+  },
+  {
+    says: /admin\/cost-analytics\/users\?/,
+    own: true,
+    async run({ block, demo, shell }) {
+      const [users, user] = (await shell(block.text)).output.split(/(?<=\})(?=\{)/).map((text) => JSON.parse(text));
+      expect(users.users).toHaveLength(5);
+      const costs = users.users.map(({ currentMonthApiCost }: { currentMonthApiCost: number }) => currentMonthApiCost);
+      expect(costs).toEqual([...costs].sort((a, b) => b - a));
+      expect(user).toMatchObject({ userId: demo.env.TEST_USER_ID, tier: expect.any(String), isThrottled: false });
+      expect(user.lots.length).toBeGreaterThan(0);
     },
   },
 ];

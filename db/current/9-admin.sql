@@ -16,5 +16,7 @@
 --! include analytics/read_user_costs.sql
 --! include analytics/check_series.sql
 --! include analytics/read_cost_series.sql
+--! include analytics/list_costs_by.sql
 --! include analytics/refresh_analytics.sql
 --! include jobs/read_health.sql
+--! include jobs/list_jobs.sql

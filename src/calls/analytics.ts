@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Sql } from '../database/client.ts';
-import { parseRow } from '../database/rows.ts';
+import { parseRow, parseRows } from '../database/rows.ts';
 import { creditsSchema } from './credits.ts';
 import { throttleStepSchema } from './limits.ts';
 
@@ -214,4 +214,75 @@ export const refreshSchema = z.object({ message: z.string(), asOf: z.string() })
 /** Says so where another refresh is running. */
 export async function refreshAnalytics(sql: Sql, userId: string): Promise<z.output<typeof refreshSchema>> {
   return parseRow(refreshSchema, await sql`select message, as_of from api.refresh_analytics(${userId})`);
+}
+
+/** What runs used, cost and brought by model, package or plan; money in US dollars. */
+export const costsBySchema = z.object({
+  from: z.string(),
+  to: z.string(),
+  rows: z.array(
+    z.object({
+      key: z.string(),
+      name: z.string(),
+      users: z.number(),
+      runs: z.number(),
+      failedRuns: z.number(),
+      inputTokens: z.number(),
+      cachedTokens: z.number(),
+      outputTokens: z.number(),
+      credits: z.number(),
+      shortfall: z.number(),
+      cost: z.number(),
+      averageCostPerRun: z.number().nullable(),
+      value: z.number(),
+      margin: z.number(),
+      marginPercent: z.number().nullable(),
+      losesMoney: z.boolean(),
+    }),
+  ),
+});
+
+export async function listCostsBy(
+  sql: Sql,
+  userId: string,
+  by: 'model' | 'package',
+  { from, to }: { from: string | null; to: string | null },
+): Promise<z.output<typeof costsBySchema>> {
+  const rows = await sql`select costs from api.list_costs_by(${userId}, ${by}, ${from}, ${to}) as costs`;
+  return parseRow(z.object({ costs: costsBySchema }), rows).costs;
+}
+
+/** A plan's month, or with `plan` "total" that of all; money in US dollars. */
+export const projectedSchema = z.object({
+  plan: z.string(),
+  users: z.number(),
+  monthlyPrice: z.coerce.number().nullable(),
+  revenue: z.coerce.number(),
+  averageCost: z.coerce.number().nullable(),
+  cost: z.coerce.number(),
+  profit: z.coerce.number(),
+  marginPercent: z.coerce.number().nullable(),
+});
+
+export type Projection = {
+  subscribers: number[] | null;
+  averageCosts: number[] | null;
+  prices: number[] | null;
+  plans: string[] | null;
+};
+
+/** From the figures given, or from the present where there are none. Spec 8.5. */
+export async function projectMargin(
+  sql: Sql,
+  userId: string,
+  { subscribers, averageCosts, prices, plans }: Projection,
+): Promise<z.output<typeof projectedSchema>[]> {
+  const list = (values: (string | number)[] | null) => values?.map(String) ?? null;
+  const rows = await sql`
+    select plan, users, monthly_price, revenue, average_cost, cost, profit, margin_percent
+    from api.project_margin(
+      ${userId}, ${list(subscribers)}::text[]::integer[], ${list(averageCosts)}::text[]::numeric[],
+      ${list(prices)}::text[]::numeric[], ${plans}
+    )`;
+  return parseRows(projectedSchema, rows);
 }

@@ -49,6 +49,27 @@ export async function readMetrics(sql: Sql): Promise<Figures> {
 
 export const problemSchema = z.object({ check: z.string(), detail: z.string(), whatToDo: z.string() });
 
+const jobSchema = z.object({
+  job: z.string(),
+  description: z.string(),
+  everySeconds: z.number(),
+  lastSlot: z.string().nullable(),
+  lastStartedAt: z.string().nullable(),
+  lastFinishedAt: z.string().nullable(),
+  lastRows: z.number().nullable(),
+  lastError: z.string().nullable(),
+  nextDueAt: z.string(),
+  lateSeconds: z.number(),
+  isLate: z.boolean(),
+  hasFailed: z.boolean(),
+});
+export const jobsSchema = z.object({ jobs: z.array(jobSchema) });
+
+/** What each job did last and when it is due next, for an administrator. Spec 7.2. */
+export async function listJobs(sql: Sql, userId: string): Promise<z.output<typeof jobsSchema>> {
+  return parseRow(jobsSchema, await sql`select jobs from api.list_jobs(${userId}) as jobs`);
+}
+
 /** What is not as it should be, for an administrator; none means healthy. Spec 12. */
 export async function readHealth(sql: Sql, userId: string): Promise<z.output<typeof problemSchema>[]> {
   return parseRows(problemSchema, await sql`select "check", detail, what_to_do from api.read_health(${userId})`);

@@ -48,6 +48,7 @@ function operation(route: Route): Json {
     })),
     ...(hasBody || route.streams === 'always' ? [] : fields).map(([field, schema]) => ({
       ...{ name: field, in: 'query', required: input.required.includes(field), schema },
+      ...(isObject(schema) && takesList(schema) && LIST),
     })),
     ...(route.streams === 'asked' ? [IDEMPOTENCY_KEY] : []),
     ...(route.streams === 'always' ? [LAST_EVENT_ID] : []),
@@ -155,6 +156,12 @@ function renamed(schema: unknown, names: (name: string) => string[]): unknown {
 function isObject(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
+
+/** Values with commas between them. */
+const LIST = { style: 'form', explode: false };
+
+const takesList = ({ type, anyOf }: Json): boolean =>
+  type === 'array' || (Array.isArray(anyOf) && anyOf.some((one) => isObject(one) && takesList(one)));
 
 const STREAM = { type: ['boolean', 'null'], description: 'True: as Accept: text/event-stream.' };
 const EVENT = {

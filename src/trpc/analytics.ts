@@ -2,7 +2,11 @@ import { z } from 'zod';
 import {
   costSeriesSchema,
   costSummarySchema,
+  costsBySchema,
+  listCostsBy,
   listUserCosts,
+  projectedSchema,
+  projectMargin,
   readCostSeries,
   readCostSummary,
   readUserCosts,
@@ -33,6 +37,31 @@ const seriesInput = z.object({
   from: z.iso.date().nullish().describe('First day, UTC; 30 days, 12 weeks or 12 months back where left out.'),
   to: z.iso.date().nullish().describe('Last day, included; today where left out.'),
   by: z.enum(['model', 'package', 'plan']).nullish().describe('A series for each of them; one of all where left out.'),
+});
+
+const daysInput = z.object({
+  from: z.iso.date().nullish().describe('First day, UTC; the first of the month where left out.'),
+  to: z.iso.date().nullish().describe('Last day, included; today where left out.'),
+});
+
+/** A list; in a query, values with commas between them. */
+function listOf<T extends z.ZodType>(item: T) {
+  return z.preprocess(
+    (value) => (typeof value === 'string' ? value.split(',').map((one) => one.trim() || undefined) : value),
+    z.array(item).min(1).max(100),
+  );
+}
+
+const figure = z.coerce.number().min(0).max(1_000_000_000);
+const projectionInput = z.object({
+  subscribers: listOf(figure.int()).nullish().describe('People by plan, as 60,30,10; those of now where left out.'),
+  averageCosts: listOf(figure)
+    .nullish()
+    .describe('US dollars a month each costs, by plan; those of now where left out.'),
+  prices: listOf(figure).nullish().describe('US dollars a month, by plan; those of the plans where left out.'),
+  plans: listOf(z.string().min(1).max(100))
+    .nullish()
+    .describe('Which plans the lists are of; prpm_plus_individual, prpm_plus_org_member and free where left out.'),
 });
 
 /** What an operator sees of revenue, cost and margin. The database refuses everybody but administrators. Spec 8.3. */
@@ -69,6 +98,32 @@ const costsRouter = router({
         ...{ every, from: from ?? null, to: to ?? null, by: by ?? null },
       }),
     ),
+
+  models: adminProcedure
+    .input(daysInput)
+    .output(costsBySchema)
+    .query(({ ctx, input: { from, to } }) =>
+      listCostsBy(ctx.services.database.reads, ctx.principal.userId, 'model', { from: from ?? null, to: to ?? null }),
+    ),
+
+  packages: adminProcedure
+    .input(daysInput)
+    .output(costsBySchema)
+    .query(({ ctx, input: { from, to } }) =>
+      listCostsBy(ctx.services.database.reads, ctx.principal.userId, 'package', { from: from ?? null, to: to ?? null }),
+    ),
+
+  projection: adminProcedure
+    .input(projectionInput)
+    .output(z.object({ plans: z.array(projectedSchema), total: projectedSchema }))
+    .query(async ({ ctx, input: { subscribers, averageCosts, prices, plans } }) => {
+      const asked = {
+        ...{ subscribers: subscribers ?? null, averageCosts: averageCosts ?? null },
+        ...{ prices: prices ?? null, plans: plans ?? null },
+      };
+      const rows = await projectMargin(ctx.services.database.reads, ctx.principal.userId, asked);
+      return { plans: rows.slice(0, -1), total: projectedSchema.parse(rows.at(-1)) };
+    }),
 
   refresh: adminProcedure
     .input(nothingInput)

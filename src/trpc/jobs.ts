@@ -1,9 +1,14 @@
 import { z } from 'zod';
-import { problemSchema, readHealth } from '../calls/jobs.ts';
+import { jobsSchema, listJobs, problemSchema, readHealth } from '../calls/jobs.ts';
 import { nothingInput } from './inputs.ts';
 import { adminProcedure, router } from './trpc.ts';
 
 export const jobsRouter = router({
+  list: adminProcedure
+    .input(nothingInput)
+    .output(jobsSchema)
+    .query(({ ctx }) => listJobs(ctx.services.database.reads, ctx.principal.userId)),
+
   health: adminProcedure
     .input(nothingInput)
     .output(z.object({ healthy: z.boolean(), problems: z.array(problemSchema) }))

@@ -190,10 +190,7 @@ const attempts: Record<string, [ask: (sql: postgres.ISql) => Promise<postgres.Ro
     (sql) => sql`select * from api.end_checkout(${stranger}, ${theirSession}, 'expired')`,
     { end_checkout: null },
   ],
-  'explain_balance.target_user_id': [
-    (sql) => sql`select * from api.explain_balance(${stranger}, ${victim})`,
-    'PR403',
-  ],
+  'explain_balance.target_user_id': [(sql) => sql`select * from api.explain_balance(${stranger}, ${victim})`, 'PR403'],
   'explain_throttle.target_user_id': [
     (sql) => sql`select * from api.explain_throttle(${stranger}, ${victim})`,
     'PR403',
@@ -207,10 +204,7 @@ const attempts: Record<string, [ask: (sql: postgres.ISql) => Promise<postgres.Ro
     (sql) => sql`select * from api.release_throttle(${stranger}, ${victim}, 'please')`,
     'PR403',
   ],
-  'read_user_costs.target_user_id': [
-    (sql) => sql`select * from api.read_user_costs(${stranger}, ${victim})`,
-    'PR403',
-  ],
+  'read_user_costs.target_user_id': [(sql) => sql`select * from api.read_user_costs(${stranger}, ${victim})`, 'PR403'],
   'list_user_costs.cursor': [(sql) => sql`select * from api.list_user_costs(${stranger})`, 'PR403'],
   'sign_in.new_user_id': [
     (sql) => sql`

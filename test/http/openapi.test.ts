@@ -36,7 +36,15 @@ it('names fields in snake_case', () => {
     ]),
   );
   expect(required).toEqual(['input']);
-  expect(JSON.stringify(document)).not.toMatch(/"(packageId|creditsSpent|nextCursor)"/);
+  const plain = Object.entries(document.paths).filter(([path]) => !path.includes('/admin/'));
+  expect(JSON.stringify(plain)).not.toMatch(/"(packageId|creditsSpent|nextCursor)"/);
+});
+
+it('names every field of an admin answer in both cases (spec 11.2)', () => {
+  const { content } = document.paths['/api/v1/admin/cost-analytics/users'].get.responses[200];
+  const { properties, required } = content['application/json'].schema;
+  expect(Object.keys(properties).sort()).toEqual(['asOf', 'as_of', 'nextCursor', 'next_cursor', 'total', 'users']);
+  expect([...required].sort()).toEqual(Object.keys(properties).sort());
 });
 
 it('tells the truth: every route answers what the document says', async () => {
@@ -44,7 +52,12 @@ it('tells the truth: every route answers what the document says', async () => {
     token: ada.token,
     body: { package_id: 'haiku', input: 'hello' },
   });
+  await house.database.ops`select from ops.set_user(${ada.userId}, is_admin => true, reason => 'test')`;
+  const [made] = await house.database.ops`
+    select token from ops.create_token(${ada.userId}, 'test', ${['run', 'read', 'billing', 'publish', 'admin']})`;
+  const token = String(made?.token);
   const ids: Record<string, string> = {
+    user: ada.userId,
     runs: run.json.run_id,
     sessions: run.json.session_id,
     packages: house.packageId,
@@ -52,6 +65,7 @@ it('tells the truth: every route answers what the document says', async () => {
   const bodies: Record<string, unknown> = {
     '/api/v1/packages': { name: 'limerick', version: '1.0.0', prompt: 'A limerick.' },
     '/api/v1/playground/sessions/{id}/continue': { input: 'more' },
+    '/api/v1/admin/cost-analytics/user/{id}/unthrottle': { reason: 'asked' },
   };
   for (const [path, operations] of Object.entries<Record<string, Operation>>(document.paths)) {
     for (const [method, operation] of Object.entries(operations)) {
@@ -61,12 +75,13 @@ it('tells the truth: every route answers what the document says', async () => {
       );
       const body =
         operation.requestBody === undefined ? {} : { body: bodies[path] ?? { package_id: 'haiku', input: 'hello' } };
-      const { status, json, headers } = await call(url, method.toUpperCase(), there, { token: ada.token, ...body });
+      const { status, json, headers } = await call(url, method.toUpperCase(), there, { token, ...body });
       const described = operation.responses[status];
       expect(described, `${method} ${path} answered ${status}`).toBeDefined();
       const type = headers['content-type']?.split(';')[0] ?? '';
       const schema = described?.content?.[type]?.schema;
       expect(schema, `${method} ${path} answered ${type}`).toBeDefined();
+      if (path.includes('/admin/')) expect(status, `${method} ${path}`).toBe(200);
       if (type === 'application/json')
         expect(() => z.fromJSONSchema(schema ?? {}).parse(json), `${method} ${path}`).not.toThrow();
     }
