@@ -5,6 +5,7 @@ import { jwtVerifier } from './auth/jwt.ts';
 import { readMetrics } from './calls/jobs.ts';
 import type { Environment } from './config/environment.ts';
 import { openDatabase } from './database/client.ts';
+import { newestMigration } from './database/newest-migration.ts';
 import { createEngine } from './engine/engine.ts';
 import { createApp } from './http/app.ts';
 import { startJobs } from './jobs/schedule.ts';
@@ -59,6 +60,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     database,
     engine,
     billing,
+    cronSecret: environment.CRON_SECRET,
+    newestMigration: await newestMigration(),
     log,
     requests: plainLog(log),
     metrics: counted && token !== undefined ? { counted, token } : undefined,

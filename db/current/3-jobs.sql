@@ -72,6 +72,7 @@ $$;
 --! include jobs/ops_due_jobs.sql
 --! include jobs/due_jobs.sql
 --! include jobs/api_run_job.sql
+--! include jobs/check_ready.sql
 --! include jobs/ops_run_job.sql
 --! include jobs/ops_jobs.sql
 --! include jobs/unclaimed_work.sql

@@ -74,3 +74,10 @@ export async function listJobs(sql: Sql, userId: string): Promise<z.output<typeo
 export async function readHealth(sql: Sql, userId: string): Promise<z.output<typeof problemSchema>[]> {
   return parseRows(problemSchema, await sql`select "check", detail, what_to_do from api.read_health(${userId})`);
 }
+
+const readySchema = z.object({ migration: z.number().nullable(), jobs: z.enum(['alive', 'stopped', 'none']) });
+
+/** The number of the newest migration, and whether jobs are done: `stopped` where they were until lately. Spec 11.4. */
+export async function checkReady(sql: Sql): Promise<z.output<typeof readySchema>> {
+  return parseRow(readySchema, await sql`select migration, jobs from api.check_ready()`);
+}

@@ -95,7 +95,9 @@ export const registry = {
 
   // The server
   billing_not_configured: [503, 'Billing not configured', 'Ask the operator.'],
-  cron_not_configured: [503, 'Cron routes not configured', 'Ask the operator; the jobs run in the database.'],
+  database_not_migrated: [503, 'Database not migrated', 'Ask the operator to run npm run migrate.'],
+  jobs_stopped: [503, 'Jobs stopped', 'Ask the operator: no job has ended for 10 minutes. See ops.jobs.'],
+  job_failed: [500, 'Job failed', 'Ask the operator; ops.jobs says what went wrong.'],
   database_unavailable: [503, 'Database unavailable', 'Try again in a moment.'],
   shutting_down: [503, 'Shutting down', 'Try again in a moment; another instance will answer.'],
   internal_error: [500, 'Internal error', 'Try again; if it stays, tell the operator the request_id.'],

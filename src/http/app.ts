@@ -6,6 +6,7 @@ import type { TrackedEnvelope } from '@trpc/server';
 import { fetchRequestHandler } from '@trpc/server/adapters/fetch';
 import { type Context, Hono } from 'hono';
 import { bringsSecret } from '../auth/shared-secret.ts';
+import { checkReady } from '../calls/jobs.ts';
 import type { Facts } from '../engine/engine.ts';
 import type { RunEvent } from '../engine/events.ts';
 import { databaseFailure } from '../errors/database.ts';
@@ -116,7 +117,6 @@ async function answer(services: Services, route: Route, path: string, c: Context
   try {
     if ('webhook' in route) return await answerWebhook(services, call);
     const body = await readBody(incoming);
-    if ('unavailable' in route) throw new Failure(route.unavailable);
     call.case = route.case;
     if (call.method === 'HEAD' && route.streams !== undefined) throw notAllowed('HEAD', ['GET']);
 
@@ -221,14 +221,19 @@ function notAllowed(method: string, allowed: string[]): Failure {
   return new Failure('method_not_allowed', `${method} is not allowed here.`, { allow: allowed.join(', ') });
 }
 
-async function readiness({ database, engine }: Services): Promise<Record<string, unknown>> {
+const NO_SUCH_FUNCTION = '42883';
+
+/** Spec 11.4. */
+async function readiness({ database, engine, newestMigration }: Services): Promise<Record<string, unknown>> {
   if (engine.draining) throw new Failure('shutting_down');
-  try {
-    await database.reads`select 1`;
-  } catch (error) {
+  const { migration, jobs } = await checkReady(database.reads).catch((error: unknown) => {
+    if (error instanceof Error && 'code' in error && error.code === NO_SUCH_FUNCTION)
+      throw new Failure('database_not_migrated');
     throw databaseFailure(error) ?? error;
-  }
-  return { status: 'ok', version: VERSION };
+  });
+  if ((migration ?? 0) < (newestMigration ?? 0)) throw new Failure('database_not_migrated');
+  if (jobs === 'stopped') throw new Failure('jobs_stopped');
+  return { status: 'ok', version: VERSION, jobs };
 }
 
 /** Asks for the token before anything else. Spec 11.4. */

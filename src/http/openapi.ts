@@ -30,10 +30,6 @@ export function openApi(version: string): Json {
 }
 
 function operation(route: Route): Json {
-  if ('unavailable' in route) {
-    const [status, title] = registry[route.unavailable];
-    return { summary: route.summary, responses: { [status]: { ...problem, description: title } } };
-  }
   if ('webhook' in route) return webhookOperation(route);
   const { method, name, summary, status = 200 } = route;
   const input = inputSchema(route);
@@ -61,7 +57,7 @@ function operation(route: Route): Json {
   return {
     operationId: `${name}${method === 'GET' && hasBody ? '.get' : ''}${operationSuffix(route)}`,
     summary,
-    security: [{ bearer: [] }],
+    security: [...(route.open === true ? [{}] : []), { bearer: [] }],
     ...(parameters.length > 0 && { parameters }),
     ...(hasBody &&
       fields.length > 0 && {
@@ -208,7 +204,11 @@ const PROBLEM = {
 const health = {
   type: 'object',
   required: ['status'],
-  properties: { status: { type: 'string', enum: ['ok', 'draining'] }, version: text },
+  properties: {
+    status: { type: 'string', enum: ['ok'] },
+    version: text,
+    jobs: { type: 'string', enum: ['alive', 'none'], description: 'none: nobody has done any for a day, or ever.' },
+  },
 };
 const PLAIN_PATHS = {
   '/api/v1/health': {

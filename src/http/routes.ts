@@ -27,15 +27,14 @@ export type ProcedureRoute = Common & {
   case?: 'camel' | 'both';
   /** What it answers where the operator has not set it up. */
   unconfigured?: ErrorCode;
+  /** Answers without a token, but where the operator has set a secret. */
+  open?: boolean;
 };
 
 /** Takes what Stripe sends, as it comes: no token, and the signature is the only proof. */
 type WebhookRoute = Common & { name: string; webhook: 'stripe'; unconfigured: ErrorCode };
 
-/** A route whose feature is not there yet: it says so. */
-type UnavailableRoute = Common & { unavailable: ErrorCode };
-
-export type Route = ProcedureRoute | WebhookRoute | UnavailableRoute;
+export type Route = ProcedureRoute | WebhookRoute;
 
 const execute = { name: 'runs.execute', procedure: runs.execute, streams: 'asked' } as const;
 const runId = { params: { id: 'runId' } };
@@ -44,6 +43,7 @@ const page = ['limit', 'offset'];
 const paid = { case: 'camel', unconfigured: 'billing_not_configured' } as const;
 const admin = { case: 'both' } as const;
 const userId = { params: { id: 'userId' } };
+const cron = { open: true } as const;
 const webhook = { name: 'billing.webhook', webhook: 'stripe', unconfigured: 'billing_not_configured' } as const;
 
 /** Every route of /api/v1 with its procedure: routing and OpenAPI are both made of this. Spec 11.2. */
@@ -246,14 +246,18 @@ export const routes: readonly Route[] = [
   {
     method: 'POST',
     path: '/playground/credits/cron/reset',
-    summary: 'Grant credits that are due',
-    unavailable: 'cron_not_configured',
+    summary: 'Book credits and subscriptions whose period is over',
+    name: 'jobs.resetCredits',
+    procedure: jobs.resetCredits,
+    ...cron,
   },
   {
     method: 'POST',
     path: '/playground/credits/cron/expire',
     summary: 'Book credits that expired',
-    unavailable: 'cron_not_configured',
+    name: 'jobs.expireCredits',
+    procedure: jobs.expireCredits,
+    ...cron,
   },
 
   {

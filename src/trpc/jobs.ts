@@ -1,7 +1,25 @@
 import { z } from 'zod';
 import { jobsSchema, listJobs, problemSchema, readHealth } from '../calls/jobs.ts';
+import { Failure } from '../errors/failure.ts';
+import { doJob } from '../jobs/run.ts';
 import { nothingInput } from './inputs.ts';
-import { adminProcedure, router } from './trpc.ts';
+import { adminProcedure, type Context, cronProcedure, router } from './trpc.ts';
+
+const doneSchema = z.object({
+  job: z.string(),
+  ran: z.boolean().describe('False where nothing was due, or somebody else was at it.'),
+  affected: z.number().describe('What it touched: users for reset-credits, credits for expire-rollover.'),
+});
+
+/** Does what is due of one job. The error of a job that failed is for operators, who find it in ops.jobs. */
+async function work({ services }: Context, job: string): Promise<z.output<typeof doneSchema>> {
+  const { ran, affected, error } = await doJob(services.database.jobs, job);
+  if (error !== null) {
+    services.log.error({ job, error }, 'job failed');
+    throw new Failure('job_failed');
+  }
+  return { job, ran, affected };
+}
 
 export const jobsRouter = router({
   list: adminProcedure
@@ -16,4 +34,14 @@ export const jobsRouter = router({
       const problems = await readHealth(ctx.services.database.reads, ctx.principal.userId);
       return { healthy: problems.length === 0, problems };
     }),
+
+  resetCredits: cronProcedure
+    .input(nothingInput)
+    .output(doneSchema)
+    .mutation(({ ctx }) => work(ctx, 'reset-credits')),
+
+  expireCredits: cronProcedure
+    .input(nothingInput)
+    .output(doneSchema)
+    .mutation(({ ctx }) => work(ctx, 'expire-rollover')),
 });

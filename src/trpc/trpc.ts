@@ -1,6 +1,7 @@
 import { initTRPC } from '@trpc/server';
 import type { Authenticate } from '../auth/authenticate.ts';
 import type { Principal } from '../auth/principal.ts';
+import { bringsSecret } from '../auth/shared-secret.ts';
 import type { Scope } from '../calls/accounts.ts';
 import { admitRead } from '../calls/limits.ts';
 import type { Database } from '../database/client.ts';
@@ -19,6 +20,10 @@ export type Services = {
   authenticate: Authenticate;
   /** Undefined without an account at Stripe. */
   billing?: Billing | undefined;
+  /** What the cron routes ask for as a bearer token; undefined: nothing. */
+  cronSecret?: string | undefined;
+  /** The number of the newest migration that the server knows; it is not ready on a database that lacks it. */
+  newestMigration?: number;
   log: Log;
   /** One line for each request. */
   requests: Log;
@@ -86,6 +91,17 @@ function unstorable(value: unknown, depth: number): string | null {
   }
   return null;
 }
+
+/** For schedulers: anybody, or where a secret is set, whoever knows it. Spec 7.3. */
+export const cronProcedure = base.use(({ ctx, next }) => {
+  const { cronSecret } = ctx.services;
+  if (cronSecret !== undefined) {
+    if (ctx.authorization === undefined)
+      throw new Failure('authentication_required', 'Send CRON_SECRET as a bearer token.');
+    if (!bringsSecret(ctx.authorization, cronSecret)) throw new Failure('invalid_token', 'That is not CRON_SECRET.');
+  }
+  return next();
+});
 
 /** For whoever has a good token or JWT with this scope. */
 function procedureFor(scope: Scope | null) {

@@ -25,6 +25,7 @@ const withoutUser: Record<string, string> = {
   'api.due_jobs': 'jobs are due for everybody (spec 7.1)',
   'api.run_job': 'jobs are done for everybody (spec 7.1)',
   'api.read_metrics': 'counts over everybody (spec 11.4)',
+  'api.check_ready': 'tells of the database as a whole (spec 11.4)',
   'api.set_stripe_prices': 'plans and packs are for everybody (spec 2.4)',
   'api.compare_stripe_prices': 'plans and packs are for everybody (spec 2.4)',
   'api.store_stripe_event': 'Stripe tells whose an event is, by its customer (spec 6.4)',
