@@ -1,11 +1,18 @@
 // `npm run bench [-- NAME …] [--quick]`: prints one line per figure, `name value unit`. Own PostgreSQL, removed after.
 import { parseArgs } from 'node:util';
+import { measureAnalytics } from './analytics.ts';
 import { measureGrowth } from './growth.ts';
 import { measureHttp } from './http.ts';
 import { measurePairs } from './pairs.ts';
 import { measureWebhooks } from './webhooks.ts';
 
-const benches = { pairs: measurePairs, growth: measureGrowth, http: measureHttp, webhooks: measureWebhooks };
+const benches = {
+  pairs: measurePairs,
+  growth: measureGrowth,
+  http: measureHttp,
+  webhooks: measureWebhooks,
+  analytics: measureAnalytics,
+};
 
 export type Report = (name: string, value: number, unit: string) => void;
 export type Length = { seconds: number; rounds: number; quick: boolean };

@@ -20,6 +20,8 @@ create table if not exists public.usage_rollups (
   cache_saving numeric not null,
   answers bigint not null,
   answer_tokens bigint not null,
+  paid_credits bigint not null,
+  paid_cost numeric not null,
   primary key (user_id, day, model, package_id, tier_name)
 ) with (fillfactor = 80);
 comment on table public.usage_rollups is 'per-user. What ended runs used, cost and were paid with, up to each user''s core.usage_marks; core.usage_by_day adds the rest. Only core.refresh_usage writes it (spec 8.2).';
@@ -43,6 +45,8 @@ comment on column public.usage_rollups.purchased_value is 'US dollars of cash th
 comment on column public.usage_rollups.cache_saving is 'US dollars that caching saved by the runs'' own price rows: cached reads at less than the input price, less what writes cost above it; below 0 where writes were not read often enough.';
 comment on column public.usage_rollups.answers is 'Completed runs with the package''s prompt: baselines left out.';
 comment on column public.usage_rollups.answer_tokens is 'Tokens that these wrote.';
+comment on column public.usage_rollups.paid_credits is 'Credits charged that cash had been paid for: those of sign-up and operators left out, and all of runs without a paid credit.';
+comment on column public.usage_rollups.paid_cost is 'US dollars of provider cost that paid credits bore: all but the share of free credits, and but runs without a paid credit.';
 grant select on public.usage_rollups to prpm_readonly;
 
 create table if not exists core.usage_marks (
@@ -73,6 +77,8 @@ create table if not exists core.usage_corrections (
   cache_saving numeric not null,
   answers bigint not null,
   answer_tokens bigint not null,
+  paid_credits bigint not null,
+  paid_cost numeric not null,
   primary key (user_id, run_id, n)
 );
 comment on table core.usage_corrections is 'per-user. Runs that change, or begin, behind their user''s mark: what they counted for before, as figures to be added, so 0 or negative (docs/adr/0016).';
@@ -94,6 +100,8 @@ comment on column core.usage_corrections.purchased_value is 'Negative of what it
 comment on column core.usage_corrections.cache_saving is 'Negative of what it was: US dollars that caching saved by the runs'' own price rows: cached reads at less than the input price, less what writes cost above it; below 0 where writes were not read often enough.';
 comment on column core.usage_corrections.answers is 'Negative of what it was: completed runs with the package''s prompt: baselines left out.';
 comment on column core.usage_corrections.answer_tokens is 'Negative of what it was: tokens that these wrote.';
+comment on column core.usage_corrections.paid_credits is 'Negative of what it was: credits charged that cash had been paid for: those of sign-up and operators left out, and all of runs without a paid credit.';
+comment on column core.usage_corrections.paid_cost is 'Negative of what it was: US dollars of provider cost that paid credits bore: all but the share of free credits, and but runs without a paid credit.';
 
 create table if not exists core.package_usage (
   package_id uuid not null,
@@ -154,6 +162,7 @@ comment on column core.user_cost_figures.percent_of_limit is 'Percent of the tru
 
 --! include analytics/usage_by_run.sql
 --! include analytics/usage_corrected.sql
+--! include analytics/usage_parts.sql
 --! include analytics/usage_by_day.sql
 --! include analytics/note_correction.sql
 --! include analytics/package_model_usage.sql
@@ -170,3 +179,13 @@ comment on column core.user_cost_figures.percent_of_limit is 'Percent of the tru
 grant select on public.user_cost_analytics to prpm_readonly;
 --! include analytics/refresh_user_cost_analytics.sql
 --! include analytics/month_figures.sql
+
+--! include analytics/cash_received.sql
+--! include analytics/margin_by_day.sql
+--! include analytics/margin_by_model.sql
+--! include analytics/margin_by_package.sql
+--! include analytics/margin_by_plan.sql
+--! include analytics/margin_by_pack.sql
+--! include analytics/margin_by_user.sql
+--! include analytics/free_use.sql
+--! include analytics/loss_makers.sql

@@ -12,7 +12,7 @@ const ops = postgres(world.ownerUrl, { max: 4, onnotice: () => {} });
 afterAll(() => Promise.all([app.end(), ops.end()]));
 
 const columns = `user_id, day, model, package_id, tier_name, runs, failed_runs, input_tokens, cached_tokens, cache_write_tokens,
-  output_tokens, cost, limited_cost, credits, shortfall, included_value, purchased_value, cache_saving, answers, answer_tokens`;
+  output_tokens, cost, limited_cost, credits, shortfall, included_value, purchased_value, cache_saving, answers, answer_tokens, paid_credits, paid_cost`;
 const plainSum = `
   select r.user_id, (r.started_at at time zone 'UTC')::date, r.model, r.package_id, r.tier_name,
     count(*), count(*) filter (where r.status in ('failed', 'expired') or r.error is not null),
@@ -20,9 +20,14 @@ const plainSum = `
     sum(r.cost), sum(r.limited_cost), sum(r.credits)::bigint, sum(r.shortfall)::bigint, sum(r.included_value), sum(r.purchased_value),
     sum((r.input_tokens * p.input + r.output_tokens * p.output) * 0.000001 - r.cost),
     count(*) filter (where r.status = 'completed' and not r.baseline),
-    coalesce(sum(r.output_tokens) filter (where r.status = 'completed' and not r.baseline), 0)::bigint
+    coalesce(sum(r.output_tokens) filter (where r.status = 'completed' and not r.baseline), 0)::bigint,
+    sum(case when r.included_value + r.purchased_value > 0 then r.credits - free.credits else 0 end)::bigint,
+    sum(case when r.included_value + r.purchased_value > 0 then r.cost - coalesce(round(r.cost * free.credits / nullif(r.credits + r.shortfall, 0), 12), 0) else 0 end)
   from runs r
   join model_prices p on p.id = r.price_id
+  cross join lateral (
+    select coalesce((r.credits_by_kind ->> 'signup')::int, 0) + coalesce((r.credits_by_kind ->> 'bonus')::int, 0) as credits
+  ) free
   where r.status <> 'running'
   group by 1, 2, 3, 4, 5`;
 const rolledUp = `select ${columns} from usage_rollups where runs <> 0`;
@@ -329,18 +334,19 @@ describe('the audit names a rollup that is altered (spec 4.8)', () => {
       [...also, `usage_${figure}`].sort(),
     );
   });
-  const changed = figures.filter(
-    (figure) => !['failed_runs', 'shortfall', 'purchased_value', 'included_value'].includes(figure),
-  );
+  // What a run on sign-up credits that went well counts for.
+  const unchanged = ['failed_runs', 'shortfall', 'included_value', 'purchased_value', 'paid_credits', 'paid_cost'];
   test.each([
     [
       'delete from usage_rollups where user_id = {user}',
-      [...changed, 'failed_runs', 'shortfall', 'purchased_value', 'included_value'],
+      ['package_usage', ...figures.map((figure) => `usage_${figure}`)],
     ],
-    ['delete from core.usage_marks where user_id = {user}', changed],
+    [
+      'delete from core.usage_marks where user_id = {user}',
+      figures.filter((figure) => !unchanged.includes(figure)).map((figure) => `usage_${figure}`),
+    ],
   ])('%s', async (statement, expected) => {
-    const also = statement.includes('rollups') ? ['package_usage'] : [];
-    expect(await disturbed(statement)).toEqual([...also, ...expected.map((figure) => `usage_${figure}`)].sort());
+    expect(await disturbed(statement)).toEqual(expected.sort());
   });
   test.each(['answers', 'answer_tokens'])('%s of a package', async (figure) => {
     expect(await disturbed(`update core.package_usage set ${figure} = ${figure} - 1 where model = 'cached'`)).toEqual([
