@@ -144,7 +144,6 @@ async function happen(twin: Twin, { kind, pick }: Step): Promise<void> {
           ? ops`select from ops.add_member(${TEAM}, ${twin.user}, 'member')`
           : ops`select from ops.remove_member(${TEAM}, ${twin.user})`;
       await change;
-      await ops`select ops.align_prices()`;
       break;
     }
     case 'run':
@@ -190,11 +189,13 @@ const ours = new Set<Kind>(['join', 'leave', 'subscribe', 'buy', 'cancel', 'resu
 async function expectAlike(twins: Twin[]): Promise<void> {
   const truths = await Promise.all(twins.map(({ user }) => world.truth(user)));
   for (const [i, { user }] of twins.entries()) expect(await world.told(user)).toEqual(truths[i]);
-  const alike = truths.map((truth) => JSON.stringify(truth.map(({ id: _, ...more }) => more)));
+  // Ids are made by chance, so sorting by them is no order that twins share.
+  const alike = truths.map((truth) => truth.map(({ id: _, ...more }) => JSON.stringify(more)).sort());
   const [first, ...others] = await Promise.all(twins.map(({ user }) => world.standing(user)));
   for (const [i, other] of others.entries()) {
-    count(alike[i + 1] === alike[0] ? 'compared' : 'twins parted at Stripe');
-    if (alike[i + 1] === alike[0]) expect(other).toEqual(first);
+    expect(alike[i + 1], 'the same happened to them at Stripe').toEqual(alike[0]);
+    expect(other).toEqual(first);
+    count('compared');
   }
 }
 
@@ -244,10 +245,14 @@ export async function tellInAnyOrder(histories: number, seed: number): Promise<v
               await happen(twin, one).catch((error: unknown) => {
                 // What Stripe refuses did not happen, to any of them.
                 count(
-                  `refused: ${String(Reflect.get(Object(error), 'message')).replace(/\b(ch|sub|pi|re|du)_\w+/, '$1')}`,
+                  `refused: ${String(Reflect.get(Object(error), 'message'))
+                    .replace(/\b(ch|sub|pi|re|du)_\w+/, '$1')
+                    .replace(/[\da-f]{8}-[\da-f-]{27}/, 'who')}`,
                 );
               });
             }
+            // For all at once: it looks at everybody, and would find the later twins still where the first has left.
+            if (kind === 'join' || kind === 'leave') await world.database.ops`select ops.align_prices()`;
           }
           await tell(false);
         }
@@ -269,6 +274,5 @@ export async function tellInAnyOrder(histories: number, seed: number): Promise<v
   );
   console.log([...counts].map(([what, n]) => `${what} ${n}`).join(', '));
   for (const what of [...kinds, ...REFUSALS]) expect(counts.get(what), `${what} never happened`).toBeGreaterThan(0);
-  expect(counts.get('twins parted at Stripe') ?? 0).toBeLessThan((counts.get('compared') ?? 0) / 5);
   await world.close();
 }

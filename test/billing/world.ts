@@ -84,6 +84,11 @@ export async function openBilling() {
     >`
       select * from api.begin_subscribe(${user}, ${URLS[0]}, ${URLS[1]}, false)`;
     if (row?.outcome === 'open') return { session: row.session_id };
+    if (row?.outcome === 'expire') {
+      await client.checkout.sessions.expire(row.session_id);
+      await app`select from api.end_checkout(${user}, ${row.session_id}, 'expired')`;
+      return subscribe(user);
+    }
     if (row?.outcome !== 'create') return { refused: row?.refusal?.code ?? '?' };
     return { session: await makeSession(user, row.checkout_id, row.parameters) };
   }
