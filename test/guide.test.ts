@@ -75,7 +75,10 @@ describe.each(guides)('$name', ({ path }) => {
         const answer = await fetch(url, { method: 'POST', body, headers });
         return [answer.status, JSON.parse(await answer.text())];
       };
-      expect(await send(sign(body, secret))).toEqual([200, { received: true }]);
+      const fifty = await Promise.all(Array.from({ length: 50 }, () => send(sign(body, secret))));
+      expect(fifty).toEqual(fifty.map(() => [200, { received: true }]));
+      const effects = await query(demo, "SELECT count(*) FROM stripe_effects WHERE event_id = 'evt_once_more'");
+      expect(effects.rows).toEqual([{ count: '1' }]);
       const refused = { error: 'webhook_signature_invalid' };
       expect(await send(sign(body, `${secret}x`))).toMatchObject([400, refused]);
       expect(await send('')).toMatchObject([400, refused]);
@@ -284,6 +287,17 @@ const sqlExamples: SqlExample[] = [
       expect(rows).toEqual([]);
     },
   },
+  {
+    says: /FROM ops\.reconcile_stripe/,
+    own: true,
+    async run({ rows }, ask) {
+      expect(rows.map(({ kind }) => kind)).toEqual(expect.arrayContaining(['list_events', 'list_refunds']));
+      const lists = async () => (await ask("SELECT kind FROM stripe_work WHERE kind LIKE 'list%'")).rows;
+      await expect.poll(lists, { timeout: 70_000, interval: 500 }).toEqual([]);
+    },
+  },
+  // Five weeks of history and all that was bought since: nothing is unknown here.
+  { says: /FROM ops\.stripe_drift/, own: true, run: async ({ rows }) => expect(rows).toEqual([]) },
   {
     says: /FROM subscription_states/,
     own: true,

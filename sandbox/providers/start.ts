@@ -1,4 +1,4 @@
-/* The stand-ins as a process of their own: node sandbox/providers/start.ts --port 4010. See sandbox/README.md. */
+/* The stand-ins as a process of their own: npm run sandbox:providers -- --port 4010. See sandbox/README.md. */
 import { parseArgs } from 'node:util';
 import { startStandIns } from './standins.ts';
 

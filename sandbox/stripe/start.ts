@@ -1,4 +1,4 @@
-/* The stand-in as a process of its own: node sandbox/stripe/start.ts --port 4020. See README.md beside this. */
+/* The stand-in as a process of its own: npm run sandbox:stripe -- --port 4020. See README.md beside this. */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { startStripe } from './stripe.ts';

@@ -39,19 +39,29 @@ export async function compareStripePrices(
 const beginCustomerSchema = z.object({
   customerId: z.string().nullable(),
   writeId: z.string().nullable(),
+  lookSince: z.date().nullable(),
   email: z.string().nullable(),
   username: z.string().nullable(),
 });
 
-/** A user's customer at Stripe. Where `customerId` is null it is to be made, with `writeId` as its key. */
+/**
+ * A user's customer at Stripe. Where `customerId` is null it is to be made, with `writeId` as its key; where there is a
+ * `lookSince`, Stripe may have forgotten that key, and the customer is first to be looked for among those made since.
+ */
 export async function beginCustomer(
   sql: Sql,
   userId: string,
   livemode: boolean,
 ): Promise<z.output<typeof beginCustomerSchema>> {
   const rows = await sql`
-    select customer_id, write_id, email, username from api.begin_customer(${userId}, ${livemode})`;
+    select customer_id, write_id, look_since, email, username from api.begin_customer(${userId}, ${livemode})`;
   return parseRow(beginCustomerSchema, rows);
+}
+
+/** Another key for making a user's customer, in place of one that Stripe may have forgotten. */
+export async function renewCustomer(sql: Sql, userId: string, livemode: boolean, writeId: string): Promise<string> {
+  const rows = await sql`select api.renew_customer(${userId}, ${livemode}, ${writeId}) as key`;
+  return parseRow(z.object({ key: z.string() }), rows).key;
 }
 
 /** The customer that the user has from now on: the first that was kept. */

@@ -82,6 +82,11 @@ export const registry = {
     'Change the subscription that is there: cancel, resume, or the portal.',
   ],
   no_subscription: [404, 'No subscription', 'Subscribe first.'],
+  subscription_differs: [
+    409,
+    'Subscription differs at Stripe',
+    'Look at the subscription again in a minute; if it still says the same, tell the operator.',
+  ],
   no_customer: [404, 'Nothing to manage', 'Subscribe or buy credits first.'],
   pack_not_found: [404, 'Pack not found', 'See GET /api/v1/playground/credits/packages.'],
   payment_disputed: [403, 'Payment disputed', 'Ask the operator: a payment of yours is disputed with the bank.'],

@@ -95,7 +95,7 @@ export async function openBilling(options: BillingOptions): Promise<Billing | un
       const outcome = await worker.perform(begun.workId);
       worker.nudge();
       if (outcome?.done) return;
-      if (outcome?.isFinal) throw outcome.error;
+      if (outcome?.isFinal) throw new Failure('subscription_differs', DIFFERS, {}, { cause: outcome.error });
       throw new Failure('billing_unavailable', QUEUED, { retryAfter: 5 }, { cause: outcome?.error });
     },
 
@@ -130,4 +130,6 @@ const KEY_REFUSED =
   'STRIPE_SECRET_KEY is refused by Stripe, or may not read prices. Put in the key of the right account, in the right mode.';
 const DIFFERENT =
   'Prices at Stripe are not what plans and packs in the database say. Change the plan or pack, or name another price:';
+const DIFFERS =
+  'Stripe did not take the change: what it knows of your subscription is not what we know. It is being compared; look again in a minute.';
 const QUEUED = 'Stripe has not answered yet. The change is kept and will be made; look again in a moment.';

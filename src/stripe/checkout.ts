@@ -7,6 +7,7 @@ import {
   keepCheckout,
   keepCustomer,
   type ReturnUrls,
+  renewCustomer,
 } from '../calls/billing.ts';
 import type { Sql } from '../database/client.ts';
 import { Failure } from '../errors/failure.ts';
@@ -16,6 +17,8 @@ import { expireSession } from './work.ts';
 
 /** How often a checkout that stands in the way is ended before somebody is told to try again. */
 const MOST_TRIES = 3;
+/** By how much Stripe's clock and the database's may differ. */
+const CLOCKS_DIFFER_S = 300;
 
 export type Till = { sql: Sql; account: StripeAccount };
 
@@ -67,15 +70,28 @@ async function openCheckout(
   return session.url;
 }
 
-/** The user's customer at Stripe: one, also where two ask at the same time. */
+/** The user's customer at Stripe: one, also where two ask at the same time, or again after days. */
 async function customerOf({ sql, account }: Till, userId: string): Promise<string> {
-  const { customerId, writeId, email, username } = await beginCustomer(sql, userId, account.livemode);
+  const { livemode } = account;
+  const { customerId, writeId, lookSince, email, username } = await beginCustomer(sql, userId, livemode);
   if (customerId !== null) return customerId;
   if (writeId === null) throw new Error('a customer is to be made without a key');
   const { stripe } = await account.load();
-  const made = await stripe.customers.create(
+  const made = lookSince === null ? undefined : await findCustomer(stripe, userId, lookSince);
+  if (made !== undefined) return keepCustomer(sql, userId, made, livemode);
+  const key = lookSince === null ? writeId : await renewCustomer(sql, userId, livemode, writeId);
+  const { id } = await stripe.customers.create(
     { metadata: { user_id: userId }, ...(email !== null && { email }), ...(username !== null && { name: username }) },
-    { idempotencyKey: writeId },
+    { idempotencyKey: key },
   );
-  return keepCustomer(sql, userId, made.id, account.livemode);
+  return keepCustomer(sql, userId, id, livemode);
+}
+
+/** A customer that was made for this user and whose answer was lost. By list: Stripe's search lags behind by minutes. */
+async function findCustomer(stripe: Stripe, userId: string, since: Date): Promise<string | undefined> {
+  const gte = Math.floor(since.getTime() / 1_000) - CLOCKS_DIFFER_S;
+  for await (const { id, metadata } of stripe.customers.list({ created: { gte }, limit: 100 })) {
+    if (metadata.user_id === userId) return id;
+  }
+  return undefined;
 }

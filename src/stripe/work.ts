@@ -14,7 +14,11 @@ const PAGE = 100;
 /** What the queue may ask for, each answered with what the database then applies. Writes go with the work's id as their key. */
 const kinds: Record<string, Perform> = {
   fetch_subscription: (stripe, { key }, ask) =>
-    ask(() => stripe.subscriptions.retrieve(key, { expand: ['latest_invoice'] })),
+    orElse<unknown>(
+      404,
+      () => ask(() => stripe.subscriptions.retrieve(key, { expand: ['latest_invoice'] })),
+      async () => ({ id: key, missing: true }),
+    ),
 
   fetch_invoice: (stripe, { key }, ask) => ask(() => stripe.invoices.retrieve(key, { expand: ['payments'] })),
 
@@ -38,19 +42,11 @@ const kinds: Record<string, Perform> = {
     return { disputes: await all(ask, (page) => stripe.disputes.list({ payment_intent: key, ...page })) };
   },
 
-  async list_subscriptions(stripe, { parameters }, ask) {
-    const { created_after: gte } = createdAfter.parse(parameters ?? {});
-    const created = gte === undefined ? {} : { created: { gte } };
-    return {
-      subscriptions: await all(ask, (page) => stripe.subscriptions.list({ status: 'all', ...created, ...page })),
-    };
-  },
-
-  async list_events(stripe, { parameters }, ask) {
-    const { created_after: gte } = createdAfter.parse(parameters ?? {});
-    const created = gte === undefined ? {} : { created: { gte } };
-    return { events: await all(ask, (page) => stripe.events.list({ delivery_success: false, ...created, ...page })) };
-  },
+  list_events: page((stripe, from) => stripe.events.list({ delivery_success: false, ...from })),
+  list_subscriptions: page((stripe, from) => stripe.subscriptions.list({ status: 'all', ...from })),
+  list_payments: page((stripe, from) => stripe.paymentIntents.list(from)),
+  list_refunds: page((stripe, from) => stripe.refunds.list(from)),
+  list_disputes: page((stripe, from) => stripe.disputes.list(from)),
 
   update_subscription: (stripe, { workId, key, parameters }, ask) =>
     ask(() => stripe.subscriptions.update(key, body(parameters), { idempotencyKey: workId })),
@@ -105,6 +101,24 @@ async function orElse<T>(status: number, first: () => Promise<T>, other: (error:
 }
 
 type Page = { limit: number; starting_after?: string };
+type From = Page & { created?: { gte: number } };
+
+/** Where a page begins; `created_after` is seconds since 1970, as Stripe counts them. */
+const fromSchema = z.object({ created_after: z.int().optional(), starting_after: z.string().optional() });
+
+/** One page of all that there is: the database asks for the next one, so that a list may be as long as it likes. */
+function page(list: (stripe: Stripe, from: From) => Promise<{ data: unknown[]; has_more: boolean }>): Perform {
+  return async (stripe, { parameters }, ask) => {
+    const { created_after: gte, starting_after: after } = fromSchema.parse(parameters ?? {});
+    const from: From = {
+      limit: PAGE,
+      ...(gte !== undefined && { created: { gte } }),
+      ...(after !== undefined && { starting_after: after }),
+    };
+    const { data, has_more } = await ask(() => list(stripe, from));
+    return { data, has_more };
+  };
+}
 
 /** Every object of a list, page by page. */
 async function all<T extends { id: string }>(
@@ -120,9 +134,6 @@ async function all<T extends { id: string }>(
     if (!isMore || data.length === 0) return found;
   }
 }
-
-/** Seconds since 1970, as Stripe counts them. */
-const createdAfter = z.object({ created_after: z.int().optional() });
 
 /** Parameters that the database has made for Stripe: what is in them is its word. */
 function body(parameters: unknown): object {

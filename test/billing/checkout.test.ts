@@ -1,7 +1,7 @@
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { openApi } from '../../src/http/openapi.ts';
 import { call } from '../http/house.ts';
-import { clientOf, openShop, sellPlan } from '../stripe/shop.ts';
+import { clientOf, DAY, openShop, sellPlan } from '../stripe/shop.ts';
 import { type Answers, openHouse, USER } from './fake.ts';
 
 const shop = await openShop();
@@ -32,7 +32,9 @@ const planParameters = JSON.stringify({
   metadata: { checkout_id: CHECKOUT },
 });
 const customerless: Answers = {
-  begin_customer: () => [{ customerId: null, writeId: WRITE, email: 'ada@example.com', username: 'ada' }],
+  begin_customer: () => [
+    { customerId: null, writeId: WRITE, lookSince: null, email: 'ada@example.com', username: 'ada' },
+  ],
   keep_customer: (_user, customer) => [{ kept: customer }],
   keep_checkout: () => [],
   end_checkout: () => [],
@@ -73,10 +75,40 @@ describe('subscribe', () => {
     expect(kept).toEqual([USER, CHECKOUT, session.id, session.url, new Date(session.expires_at * 1000).toISOString()]);
   });
 
+  it('looks for a customer that was begun long ago among those made since, before it makes another (spec 6.1)', async () => {
+    await stripe.clock.advance(DAY);
+    const lookSince = stripe.clock.now();
+    for (let other = 0; other < 120; other += 1)
+      await shop.client.customers.create({ email: `other${other}@example.com` });
+    const begun = { customerId: null, writeId: WRITE, lookSince, email: 'ada@example.com', username: 'ada' };
+    const renewed = crypto.randomUUID();
+    answers = {
+      ...customerless,
+      begin_customer: () => [begun],
+      renew_customer: () => [{ key: renewed }],
+    };
+    const makings = () => stripe.calls.filter(({ method, path }) => method === 'POST' && path === '/v1/customers');
+    const before = makings().length;
+    answers.begin_subscribe = () => [{ ...create, checkoutId: crypto.randomUUID() }];
+    expect((await post('/subscribe', urls)).status).toBe(200);
+    expect(
+      makings()
+        .slice(before)
+        .map(({ key }) => key),
+    ).toEqual([renewed]);
+    expect(sql.named('renew_customer')).toEqual([[USER, false, WRITE]]);
+    expect((await post('/subscribe', urls)).status).toBe(200);
+    expect(makings()).toHaveLength(before + 1);
+    const [first, second] = sql.named('keep_customer').map(([, customer]) => customer);
+    expect(second).toBe(first);
+  });
+
   it('takes the customer that was kept first, not the one that it made', async () => {
     answers = {
       ...customerless,
-      begin_customer: () => [{ customerId: null, writeId: crypto.randomUUID(), email: null, username: null }],
+      begin_customer: () => [
+        { customerId: null, writeId: crypto.randomUUID(), lookSince: null, email: null, username: null },
+      ],
       keep_customer: () => [{ kept: shop.customer.id }],
       begin_subscribe: () => [{ ...create, checkoutId: crypto.randomUUID() }],
     };
@@ -143,7 +175,9 @@ describe('purchase', () => {
     const purchaseId = crypto.randomUUID();
     answers = {
       ...customerless,
-      begin_customer: () => [{ customerId: shop.customer.id, writeId: null, email: null, username: null }],
+      begin_customer: () => [
+        { customerId: shop.customer.id, writeId: null, lookSince: null, email: null, username: null },
+      ],
       begin_purchase: () => [{ outcome: 'create', purchaseId, credits: 100, cents: 500, parameters }],
     };
     const bought = await post('/credits/purchase', { package: 'small', ...urls });
@@ -322,6 +356,20 @@ describe('cancel and resume', () => {
     const answer = await post('/subscription/cancel');
     expect(answer.json).toMatchObject({ status: 503, error: 'billing_unavailable', retry_after: 5 });
     expect(sql.named('fail_stripe_work')).toEqual([[work, expect.stringContaining('503'), false]]);
+  });
+
+  it('that Stripe does not take, for it knows no such subscription or one that has ended, are answered so (spec 11.3)', async () => {
+    const ended = stripe.pay((await sellPlan(shop)).id).subscription ?? '';
+    stripe.cancelNow(ended);
+    for (const key of ['sub_unknown', ended]) {
+      sql.calls.length = 0;
+      work = crypto.randomUUID();
+      answers = { ...begun, claim_stripe_work: claimed(key) };
+      const answer = await post('/subscription/cancel');
+      expect(answer.json).toMatchObject({ status: 409, error: 'subscription_differs' });
+      expect(answer.json.message).toMatch(/Stripe did not take the change/);
+      expect(sql.named('fail_stripe_work')).toEqual([[work, expect.stringMatching(/No such|canceled/i), true]]);
+    }
   });
 
   it('ask Stripe nothing where it is so already, or there is no subscription', async () => {

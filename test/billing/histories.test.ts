@@ -1,5 +1,6 @@
 // Named histories: what Stripe really does to a shop, told to the database, and what a person then has.
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { signUp } from '../sessions/people.ts';
 import { DAY, HOUR, openBilling } from './world.ts';
 
 const world = await openBilling();
@@ -292,4 +293,187 @@ it('of cancel and resume asked while Stripe is away, only the last is done (spec
   expect(await ask('cancel')).toBe('queued');
   await world.work();
   expect(await standing(user)).toMatchObject({ subscriptions: [{ cancel_at: expect.any(Date) }] });
+});
+
+it('of two writes to one subscription the later waits for the earlier, whoever asks; one given up stands in no way (spec 6.1)', async () => {
+  const { app, owner } = world.database;
+  const [one, other] = [await subscribed(), await subscribed()];
+  const ask = async (user: string, action: string): Promise<string> =>
+    (await app`select work_id from api.begin_subscription_change(${user}, ${action})`)[0]?.work_id;
+  const claim = async (only: string | null = null): Promise<string[]> =>
+    (await app`select work_id from api.claim_stripe_work(20, ${only})`).map(({ work_id: id }) => id);
+
+  const cancel = await ask(one.user, 'cancel');
+  expect(await claim()).toEqual([cancel]);
+  const resume = await ask(one.user, 'resume');
+  const elsewhere = await ask(other.user, 'cancel');
+  expect(await claim(resume)).toEqual([]);
+  expect(await claim()).toEqual([elsewhere]);
+
+  await app`select api.fail_stripe_work(${cancel}, 'Stripe is away', false)`;
+  expect(await claim(resume), 'it is tried again, and comes first').toEqual([]);
+  await app`select api.fail_stripe_work(${cancel}, 'Stripe does not take it', true)`;
+  expect(await claim(resume)).toEqual([resume]);
+  await owner`delete from stripe_work`;
+});
+
+it('a trial grants as many credits as settings.trial_credits says, and the month once it is paid (spec 4.3)', async () => {
+  const { owner } = world.database;
+  await owner`update settings set trial_credits = 7`;
+  const user = await person();
+  const session = await world.client.checkout.sessions.create({
+    mode: 'subscription',
+    customer: world.customerOf(user),
+    line_items: [{ price: world.individual.id, quantity: 1 }],
+    subscription_data: { trial_period_days: 7 },
+    success_url: 'https://app.example/done',
+  });
+  await stripe.pay(session.id);
+  await settle();
+  expect(await standing(user)).toMatchObject({
+    who: { prpm_plus_status: 'active', plan_tier: 'prpm_plus_individual' },
+    subscriptions: [{ status: 'trialing' }],
+  });
+  expect(await balance(user)).toBe(12);
+  await advance(7 * DAY + 2 * HOUR);
+  await settle();
+  expect(await balance(user)).toBe(5 + 7 + 100);
+  await owner`update settings set trial_credits = 0`;
+});
+
+it('a customer that was begun 24 hours ago is looked for, and made by another key, the same for all who ask (spec 6.1)', async () => {
+  const { app } = world.database;
+  const user = await signUp(world.database, 'latecomer');
+  const begin = async () => (await app`select * from api.begin_customer(${user}, false)`)[0];
+  const first = await begin();
+  expect(first).toMatchObject({ customer_id: null, look_since: null });
+  await advance(DAY);
+  const late = await begin();
+  expect(late).toMatchObject({ customer_id: null, write_id: first?.write_id, look_since: expect.any(Date) });
+  const renew = () => app`select api.renew_customer(${user}, false, ${first?.write_id}) as key`;
+  const [[one], [two]] = await Promise.all([renew(), renew()]);
+  expect(one?.key).toBe(two?.key);
+  expect(one?.key).not.toBe(first?.write_id);
+  expect(await begin()).toMatchObject({ write_id: one?.key, look_since: null });
+});
+
+it('of two events of one second, told at once and crossing a fetch that comes late, what Stripe says now is left (spec 6.4)', async () => {
+  const { app } = world.database;
+  const { user, subscription } = await subscribed();
+  await advance(HOUR);
+  stripe.portalCancel(subscription);
+  stripe.undoCancel(subscription);
+  const updates = world.fresh().map(({ id }) => id);
+  expect(updates).toHaveLength(2);
+  await Promise.all(updates.toReversed().map((id) => world.deliver(id)));
+  const [fetch] = await app`select * from api.claim_stripe_work(1)`;
+  expect(fetch).toMatchObject({ kind: 'fetch_subscription', key: subscription });
+  const late = await world.client.subscriptions.retrieve(subscription, { expand: ['latest_invoice'] });
+
+  await advance(10_000);
+  stripe.dashboardCancel(subscription);
+  for (const { id } of world.fresh()) await world.deliver(id);
+  await app`select api.finish_stripe_work(${fetch?.work_id}, ${fetch?.ticket}, ${JSON.stringify(late)}::text::jsonb)`;
+  await world.work();
+  expect(await world.told(user)).toEqual(await world.truth(user));
+  expect(await standing(user)).toMatchObject({ subscriptions: [{ cancel_at: expect.any(Date) }] });
+});
+
+it('a dispute of a part holds its share of the pack, and takes no more when lost (spec 4.6)', async () => {
+  const user = await person();
+  const { payment } = await bought(user);
+  const dispute = stripe.openDispute(payment, { amount: 125 });
+  await settle();
+  expect(await balance(user)).toBe(80);
+  stripe.closeDispute(dispute.id, 'lost');
+  await settle();
+  expect(await balance(user)).toBe(80);
+  expect(await standing(user)).toMatchObject({
+    purchases: [{ disputed_amount: '1.25', credits_taken_back: '25', shortfall: '0' }],
+  });
+});
+
+it('a renewal that is never paid ends the subscription, and grants nothing (spec 2.5, 4.3)', async () => {
+  const { user } = await subscribed();
+  stripe.setCard(world.customerOf(user), 'declined');
+  await passPeriod(user, 2 * HOUR);
+  await settle();
+  await advance(20 * DAY);
+  await settle();
+  await jobs();
+  expect(await standing(user)).toMatchObject({
+    who: { prpm_plus_status: 'canceled', plan_tier: null },
+    subscriptions: [{ status: 'canceled' }],
+    periods: [{ state: 'paid' }],
+  });
+  expect(await balance(user)).toBe(5);
+});
+
+it.each([
+  ['in time', true],
+  ['only afterwards', false],
+])(
+  'who cancels at once for credit and subscribes again on that balance has one month of credits, if we hear of the credit %s (spec 4.3, 4.4)',
+  async (_, isInTime) => {
+    const { user, subscription } = await subscribed();
+    await advance(5 * DAY);
+    await world.client.subscriptions.cancel(subscription, { prorate: true, invoice_now: true });
+    for (const { id } of world.fresh()) await world.deliver(id);
+    if (isInTime) await world.work();
+    const again = await subscribe(user);
+    if (!('session' in again)) throw new Error(again.refused);
+    await stripe.pay(again.session);
+    if (!isInTime) {
+      const first = await world.database
+        .owner`update stripe_work set due_at = core.now() + interval '1 hour' where user_id = ${user} returning id`;
+      expect(first.length).toBeGreaterThan(0);
+    }
+    await settle();
+    if (!isInTime) {
+      expect(await balance(user)).toBe(205); // the first month has rolled over, for all that we know
+      await advance(2 * HOUR);
+      await settle();
+    }
+    const { periods } = (await standing(user)) as { periods: { paid_amount: string }[] };
+    const paid = periods.map(({ paid_amount: amount }) => Number(amount));
+    expect(paid).toEqual([6, expect.any(Number)]);
+    expect(paid[1]).toBeLessThan(6);
+    expect(await balance(user)).toBe(105);
+  },
+);
+
+it('while collection is paused periods pass unpaid: no credits, and no tier once what is paid is over (spec 2.5)', async () => {
+  const { user, subscription } = await subscribed();
+  await world.client.subscriptions.update(subscription, { pause_collection: { behavior: 'void' } });
+  await settle();
+  expect(await standing(user)).toMatchObject({ who: { prpm_plus_status: 'active' } });
+  await passPeriod(user, 4 * DAY);
+  await settle();
+  await jobs();
+  expect(await standing(user)).toMatchObject({
+    who: { plan_tier: null },
+    periods: [{ state: 'paid' }, { state: 'due' }],
+  });
+  expect(await balance(user)).toBe(5);
+  await world.client.subscriptions.update(subscription, { pause_collection: '' });
+  await passPeriod(user, 2 * HOUR);
+  await settle();
+  expect(await standing(user)).toMatchObject({ who: { prpm_plus_status: 'active' } });
+  expect(await balance(user)).toBe(105);
+});
+
+it('a paused subscription entitles to nothing; what is paid when it goes on is shown to a person (spec 2.5, 6.5)', async () => {
+  const { user, subscription } = await subscribed();
+  await advance(DAY);
+  stripe.pause(subscription);
+  await settle();
+  await jobs();
+  expect(await standing(user)).toMatchObject({ who: { prpm_plus_status: 'paused', plan_tier: null } });
+  await advance(DAY);
+  stripe.resume(subscription);
+  await settle();
+  expect(await standing(user)).toMatchObject({ subscriptions: [{ status: 'active' }] });
+  expect(await world.review()).toEqual([
+    { kind: 'payment', what: 'unknown', why: expect.stringMatching(/opened no period \(subscription_update\)/) },
+  ]);
 });

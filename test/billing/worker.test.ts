@@ -113,14 +113,28 @@ describe('each kind of work', () => {
     expect(await answerOf(job('expire_session', paid.id))).toMatchObject({ status: 'complete' });
   });
 
-  it('lists subscriptions of any status, and events that did not arrive', async () => {
+  it('lists a page of subscriptions of any status, of payments, refunds, disputes, and of events that did not arrive', async () => {
     const { id } = await subscribed(shop);
     stripe.cancelNow(id);
-    const { subscriptions } = (await answerOf(job('list_subscriptions', 'all'))) as { subscriptions: { id: string }[] };
-    expect(subscriptions.map((one) => one.id)).toContain(id);
-    const later = Math.floor(stripe.clock.now().getTime() / 1000) + 1;
-    expect(await answerOf(job('list_subscriptions', 'all', { created_after: later }))).toEqual({ subscriptions: [] });
-    expect(await answerOf(job('list_events', 'all'))).toEqual({ events: [] });
+    const { id: payment } = await bought(shop);
+    const refunds = Array.from({ length: 101 }, () => stripe.refund(payment, 1).id).toReversed();
+    const dispute = stripe.openDispute(payment, { amount: 100 });
+    type Listed = { data: { id: string }[]; has_more: boolean };
+    const list = async (kind: string, parameters = {}) => (await answerOf(job(kind, 'all', parameters))) as Listed;
+    const idsOf = ({ data }: Listed) => data.map((one) => one.id);
+
+    expect(idsOf(await list('list_subscriptions'))).toContain(id);
+    expect(idsOf(await list('list_payments'))).toContain(payment);
+    expect(idsOf(await list('list_disputes'))).toContain(dispute.id);
+    const first = await list('list_refunds');
+    expect(first.has_more).toBe(true);
+    expect(idsOf(first)).toEqual(refunds.slice(0, 100));
+    const second = await list('list_refunds', { starting_after: refunds[99] });
+    expect(idsOf(second)[0]).toBe(refunds[100]);
+
+    const later = { created_after: Math.floor(stripe.clock.now().getTime() / 1000) + 1 };
+    for (const kind of ['list_subscriptions', 'list_payments', 'list_refunds', 'list_disputes', 'list_events'])
+      expect(await list(kind, later)).toEqual({ data: [], has_more: false });
   });
 
   it('applies an event that waits, without Stripe; one that fails waits again', async () => {

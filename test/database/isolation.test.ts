@@ -224,6 +224,7 @@ const namesNobodysThing: Record<string, string> = {
   'store_stripe_event.event_id': 'is told by Stripe, whose signature the server has verified',
   'apply_stripe_event.event_id': 'is told by Stripe; its customer says whose it is',
   'fail_stripe_event.event_id': 'is told by Stripe; its customer says whose it is',
+  'renew_customer.write_id': 'is the key that the caller was given for this user',
   'claim_stripe_work.only_work': "is the servers' own queue",
   'finish_stripe_work.work_id': "is the servers' own queue",
   'fail_stripe_work.work_id': "is the servers' own queue",
