@@ -12,6 +12,9 @@ comment on column public.stripe_work.kind is
   'What to do: apply_event, fetch_…, list_… (a page of all), update_subscription, cancel_subscription, refund_payment, expire_session.';
 comment on column public.stripe_work.key is 'The object''s id at Stripe, or the event''s; of a list all, or the id after which the page begins.';
 comment on column public.stripe_work.parameters is 'Of a write, as Stripe takes them; of a list created_after (Unix seconds) and starting_after.';
+alter table public.stripe_customers add column if not exists former_ids text[] not null default '{}';
+comment on column public.stripe_customers.former_ids is 'Ids that it had before it was deleted at Stripe.';
+create index if not exists stripe_customers_former on public.stripe_customers using gin (former_ids) where former_ids <> '{}';
 comment on column public.stripe_drift.kind is
   'event: one that Stripe could not deliver; period: one that was paid, as nobody had told; subscription, payment, refund, dispute.';
 comment on column public.stripe_drift.object is 'Stripe''s id; of a period its invoice''s.';
@@ -57,3 +60,7 @@ drop function if exists api.begin_customer(uuid, boolean);
 --! include billing/align_prices.sql
 --! include billing/begin_customer.sql
 --! include billing/renew_customer.sql
+--! include billing/user_of_customer.sql
+--! include billing/forget_customer.sql
+--! include billing/api_forget_customer.sql
+--! include billing/apply_event.sql

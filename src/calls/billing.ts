@@ -70,6 +70,11 @@ export async function keepCustomer(sql: Sql, userId: string, customerId: string,
   return parseRow(z.object({ kept: z.string() }), rows).kept;
 }
 
+/** Stripe does not know this customer any more: the next purchase makes another. */
+export async function forgetCustomer(sql: Sql, userId: string, customerId: string): Promise<void> {
+  await sql`select from api.forget_customer(${userId}, ${customerId})`;
+}
+
 /** Where a person comes back to. */
 export type ReturnUrls = { successUrl: string; cancelUrl: string };
 

@@ -18,6 +18,11 @@ export function isKeyRefused(error: unknown): boolean {
   return status === 401 || status === 403;
 }
 
+/** The customer that the request was for is not there, or was deleted. */
+export function isCustomerGone(error: unknown): boolean {
+  return isStripeError(error) && error.code === 'resource_missing' && 'param' in error && error.param === 'customer';
+}
+
 /** Stripe has looked at the request and will answer the same again. 409: somebody else is at it; 429: too much is asked. */
 export function isFinal(error: unknown): boolean {
   const status = stripeStatus(error) ?? 0;

@@ -1,9 +1,9 @@
-import { beginPortal, beginSubscriptionChange, type ReturnUrls } from '../calls/billing.ts';
+import { beginPortal, beginSubscriptionChange, forgetCustomer, type ReturnUrls } from '../calls/billing.ts';
 import type { Environment } from '../config/environment.ts';
 import type { Database } from '../database/client.ts';
 import { Failure } from '../errors/failure.ts';
 import { refusalFailure } from '../errors/refusal.ts';
-import { isKeyRefused, isPassing } from '../errors/stripe.ts';
+import { isCustomerGone, isKeyRefused, isPassing } from '../errors/stripe.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { type Purchase, purchase, subscribe } from './checkout.ts';
@@ -103,11 +103,17 @@ export async function openBilling(options: BillingOptions): Promise<Billing | un
       const begun = await beginPortal(sql, userId, account.livemode);
       if (begun.outcome === 'refused') throw refusalFailure(begun.refusal);
       const { stripe } = await account.load();
-      const { url } = await stripe.billingPortal.sessions.create({
-        ...{ customer: begun.customerId, return_url: returnUrl },
-        ...(configuration !== undefined && { configuration }),
-      });
-      return url;
+      const session = await stripe.billingPortal.sessions
+        .create({
+          ...{ customer: begun.customerId, return_url: returnUrl },
+          ...(configuration !== undefined && { configuration }),
+        })
+        .catch((error: unknown) => {
+          if (!isCustomerGone(error)) throw error;
+        });
+      if (session !== undefined) return session.url;
+      await forgetCustomer(sql, userId, begun.customerId);
+      throw new Failure('no_customer');
     },
 
     async receive(delivery) {

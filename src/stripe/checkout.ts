@@ -4,6 +4,7 @@ import {
   beginPurchase,
   beginSubscribe,
   endCheckout,
+  forgetCustomer,
   keepCheckout,
   keepCustomer,
   type ReturnUrls,
@@ -12,6 +13,7 @@ import {
 import type { Sql } from '../database/client.ts';
 import { Failure } from '../errors/failure.ts';
 import { refusalFailure } from '../errors/refusal.ts';
+import { isCustomerGone } from '../errors/stripe.ts';
 import type { StripeAccount } from './client.ts';
 import { expireSession } from './work.ts';
 
@@ -29,7 +31,11 @@ export async function subscribe({ sql, account }: Till, userId: string, urls: Re
     const begun = await beginSubscribe(sql, userId, urls, livemode);
     if (begun.outcome === 'refused') throw refusalFailure(begun.refusal);
     if (begun.outcome === 'open') return begun.url;
-    if (begun.outcome === 'create') return openCheckout({ sql, account }, userId, begun.checkoutId, begun.parameters);
+    if (begun.outcome === 'create') {
+      const url = await openCheckout({ sql, account }, userId, begun.checkoutId, begun.parameters);
+      if (url !== undefined) return url;
+      continue;
+    }
 
     const { stripe } = await account.load();
     const { status } = await expireSession(stripe, begun.sessionId);
@@ -48,22 +54,39 @@ export type Purchase = { checkoutUrl: string; purchaseId: string; credits: numbe
 
 /** Where a user pays for a pack, and what it is: `price` in cents. */
 export async function purchase(till: Till, userId: string, pack: string, urls: ReturnUrls): Promise<Purchase> {
-  const begun = await beginPurchase(till.sql, userId, pack, urls, till.account.livemode);
-  if (begun.outcome === 'refused') throw refusalFailure(begun.refusal);
-  const { purchaseId, credits, cents: price, parameters } = begun;
-  return { checkoutUrl: await openCheckout(till, userId, purchaseId, parameters), purchaseId, credits, price };
+  for (let tries = 0; tries < MOST_TRIES; tries += 1) {
+    const begun = await beginPurchase(till.sql, userId, pack, urls, till.account.livemode);
+    if (begun.outcome === 'refused') throw refusalFailure(begun.refusal);
+    const { purchaseId, credits, cents: price, parameters } = begun;
+    const checkoutUrl = await openCheckout(till, userId, purchaseId, parameters);
+    if (checkoutUrl !== undefined) return { checkoutUrl, purchaseId, credits, price };
+  }
+  throw new Failure('billing_unavailable', 'Stripe does not know the customer that it has just made.', {
+    retryAfter: 2,
+  });
 }
 
-/** Makes a session for a checkout that the database has begun, and keeps it there. The same checkout gives the same session. */
+/**
+ * Makes a session for a checkout that the database has begun, and keeps it there. The same checkout gives the same session.
+ * undefined: the customer was deleted at Stripe, which is noted; to be begun again.
+ */
 async function openCheckout(
   { sql, account }: Till,
   userId: string,
   checkoutId: string,
   parameters: Stripe.Checkout.SessionCreateParams,
-): Promise<string> {
+): Promise<string | undefined> {
   const { stripe } = await account.load();
   const customer = await customerOf({ sql, account }, userId);
-  const session = await stripe.checkout.sessions.create({ ...parameters, customer }, { idempotencyKey: checkoutId });
+  const session = await stripe.checkout.sessions
+    .create({ ...parameters, customer }, { idempotencyKey: checkoutId })
+    .catch((error: unknown) => {
+      if (!isCustomerGone(error)) throw error;
+    });
+  if (session === undefined) {
+    await forgetCustomer(sql, userId, customer);
+    return undefined;
+  }
   if (session.url === null) throw new Error(`the session ${session.id} has no url`);
   const expiresAt = new Date(session.expires_at * 1_000).toISOString();
   await keepCheckout(sql, userId, { checkoutId, sessionId: session.id, url: session.url, expiresAt });

@@ -103,6 +103,32 @@ describe('subscribe', () => {
     expect(second).toBe(first);
   });
 
+  it('makes another customer where Stripe has deleted the one that was kept (spec 6.1)', async () => {
+    const { id: gone } = await shop.client.customers.create({ email: 'gone@example.com' });
+    await shop.client.customers.del(gone);
+    let kept: string | null = gone;
+    answers = {
+      ...customerless,
+      begin_customer: () => [
+        { customerId: kept, writeId: crypto.randomUUID(), lookSince: null, email: null, username: null },
+      ],
+      forget_customer: () => {
+        kept = null;
+        return [];
+      },
+      begin_subscribe: () => [{ ...create, checkoutId: crypto.randomUUID() }],
+    };
+    const answer = await post('/subscribe', urls);
+    expect(answer.json).toEqual({ checkoutUrl: expect.stringContaining('/pay/cs_test_') });
+    expect(sql.named('forget_customer')).toEqual([[USER, gone]]);
+    answers = {
+      begin_portal: () => [{ outcome: 'ready', refusal: null, customerId: gone }],
+      forget_customer: () => [],
+    };
+    const portal = await post('/subscription/portal', { returnUrl: urls.cancelUrl });
+    expect(portal.json).toMatchObject({ status: 404, error: 'no_customer' });
+  });
+
   it('takes the customer that was kept first, not the one that it made', async () => {
     answers = {
       ...customerless,

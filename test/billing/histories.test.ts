@@ -477,3 +477,26 @@ it('a paused subscription entitles to nothing; what is paid when it goes on is s
     { kind: 'payment', what: 'unknown', why: expect.stringMatching(/opened no period \(subscription_update\)/) },
   ]);
 });
+
+it('whose customer was deleted at Stripe has what was bought, is still known by it, and gets another one (spec 6.1, 6.3)', async () => {
+  const { app } = world.database;
+  const { user } = await subscribed();
+  const { payment } = await bought(user);
+  const old = world.customerOf(user);
+  await world.client.customers.del(old);
+  await settle();
+  expect(await standing(user)).toMatchObject({
+    subscriptions: [{ status: 'canceled' }],
+    purchases: [{ status: 'paid' }],
+  });
+  expect(await balance(user)).toBe(205);
+  const [begun] = await app`select customer_id, look_since from api.begin_customer(${user}, false)`;
+  expect(begun).toEqual({ customer_id: null, look_since: null });
+  stripe.refund(payment);
+  await settle();
+  expect(await balance(user)).toBe(105);
+  const other = await person();
+  await app`select api.forget_customer(${other}, ${old})`;
+  const [kept] = await app`select customer_id from api.begin_customer(${other}, false)`;
+  expect(kept?.customer_id).toBe(world.customerOf(other));
+});

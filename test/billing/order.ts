@@ -44,6 +44,7 @@ const kinds = [
     'resume',
     'portal cancel',
     'cancel now',
+    'cancel for credit',
     'card fails',
     'card good',
     'retry invoice',
@@ -118,6 +119,10 @@ async function happen(twin: Twin, { kind, pick }: Step): Promise<void> {
       break;
     case 'cancel now':
       if (subscription !== undefined) stripe.cancelNow(subscription);
+      break;
+    case 'cancel for credit':
+      if (subscription !== undefined)
+        await world.client.subscriptions.cancel(subscription, { prorate: true, invoice_now: true });
       break;
     case 'card fails':
     case 'card good':

@@ -176,6 +176,10 @@ const attempts: Record<string, [ask: (sql: postgres.ISql) => Promise<postgres.Ro
     (sql) => sql`select * from api.keep_customer(${stranger}, ${theirCustomer}, false)`,
     '23505',
   ],
+  'forget_customer.customer_id': [
+    (sql) => sql`select * from api.forget_customer(${stranger}, ${theirCustomer})`,
+    { forget_customer: '' },
+  ],
   'keep_checkout.checkout_id': [
     (sql) => sql`
       select * from api.keep_checkout(${stranger}, ${theirPurchase}, 'cs_mine', 'https://b.example', now())`,
