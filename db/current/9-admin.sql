@@ -1,6 +1,7 @@
 -- What the admin API and the explainers of the API call.
 --! include accounts/whose_books.sql
 --! include catalog/dollars.sql
+--! include catalog/api_explain_price.sql
 --! include limits/lift_throttle.sql
 --! include limits/api_release_throttle.sql
 --! include limits/api_explain_throttle.sql

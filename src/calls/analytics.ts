@@ -209,7 +209,7 @@ export async function readCostSeries(
   return parseRow(z.object({ series: costSeriesSchema }), rows).series;
 }
 
-export const refreshSchema = z.object({ message: z.string(), asOf: z.string() });
+export const refreshSchema = z.object({ message: z.string(), asOf: z.string().nullable() });
 
 /** Says so where another refresh is running. */
 export async function refreshAnalytics(sql: Sql, userId: string): Promise<z.output<typeof refreshSchema>> {

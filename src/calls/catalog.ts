@@ -160,3 +160,22 @@ export async function publishVersion(
     )`;
   return parseRow(publishedSchema, rows);
 }
+
+export const priceStepSchema = z.object({
+  step: z.number(),
+  what: z.string(),
+  value: z.number().nullable(),
+  unit: z.string().nullable(),
+  explanation: z.string(),
+});
+
+/** What a model costs and charges at a time, now where none is given. Spec 1.3, 12. */
+export async function explainPrice(
+  sql: Sql,
+  userId: string,
+  model: string,
+  at: string | null,
+): Promise<z.output<typeof priceStepSchema>[]> {
+  const rows = await sql`select steps from api.explain_price(${userId}, ${model}, ${at}) as steps`;
+  return parseRow(z.object({ steps: z.array(priceStepSchema) }), rows).steps;
+}

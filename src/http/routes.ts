@@ -153,6 +153,14 @@ export const routes: readonly Route[] = [
   },
   {
     method: 'GET',
+    path: '/playground/models/:model/price',
+    summary: 'What a model costs and charges, and since when',
+    name: 'catalog.explainPrice',
+    procedure: catalog.explainPrice,
+    params: { model: 'model' },
+  },
+  {
+    method: 'GET',
     path: '/packages',
     summary: 'Search packages',
     name: 'catalog.packages.search',

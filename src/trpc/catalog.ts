@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import {
+  explainPrice,
   modelSchema,
   packagePageSchema,
   packageSchema,
+  priceStepSchema,
   publishedSchema,
   publishVersion,
   readPackage,
@@ -44,6 +46,18 @@ export const catalogRouter = router({
     .input(z.object({}).optional())
     .output(z.object({ models: z.array(modelSchema) }))
     .query(async ({ ctx }) => ({ models: await ctx.services.engine.models(ctx.principal.userId) })),
+
+  explainPrice: readProcedure
+    .input(
+      z.object({
+        model: z.string().trim().min(1).max(64).describe('Alias of a model.'),
+        at: z.iso.datetime({ offset: true }).nullish().describe('When; now where left out.'),
+      }),
+    )
+    .output(z.object({ steps: z.array(priceStepSchema) }))
+    .query(async ({ ctx, input }) => ({
+      steps: await explainPrice(ctx.services.database.reads, ctx.principal.userId, input.model, input.at ?? null),
+    })),
 
   packages: router({
     search: readProcedure

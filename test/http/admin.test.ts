@@ -40,6 +40,14 @@ describe.each(adminRoutes)('$method $path', ({ method, path }) => {
   });
 });
 
+it('tRPC has the same procedures, in camelCase alone (spec 11.1)', async () => {
+  const { json } = await call(url, 'GET', '/trpc/analytics.costs.summary', { token: world.token });
+  expect(json.result.data).toMatchObject({ totalMonthlyCost: expect.any(Number), activeUsers: expect.any(Number) });
+  expect(Object.keys(json.result.data).filter((name) => name.includes('_'))).toEqual([]);
+  const refused = await call(url, 'GET', '/trpc/analytics.costs.summary', { token: ada.token });
+  expect(refused.json.error.data).toMatchObject({ httpStatus: 403, problem: { error: 'insufficient_scope' } });
+});
+
 it('a change that nobody may make is not made (spec 8.3)', async () => {
   await database.ops`select from ops.throttle_user(${ada.userId}, null, 'test')`;
   const answer = await call(url, 'POST', `${base}/user/${ada.userId}/unthrottle`, {
@@ -111,6 +119,15 @@ describe('explanations', () => {
     expect(json.steps).toMatchObject([...rows]);
     expect(rows.map(({ what }) => what)).toContain('cost');
     expect((await explain(`/runs/${run}/charge`, bob.token)).json).toMatchObject({ status: 404, error: 'not_found' });
+  });
+
+  it('tell of a price what psql tells, also of the past (spec 1.3, 12)', async () => {
+    const { json } = await explain('/models/gpt-4o/price', bob.token);
+    const rows = await database.ops`select step, what, value::float8, unit from ops.explain_price('gpt-4o')`;
+    expect(json.steps).toMatchObject([...rows]);
+    const past = await explain('/models/gpt-4o/price?at=2001-01-01T00:00:00Z', bob.token);
+    expect(past.json.steps.at(-1).explanation).toContain('No price is valid');
+    expect((await explain('/models/none/price', bob.token)).json).toMatchObject({ status: 404, error: 'not_found' });
   });
 
   it('tell of a throttle what psql tells (spec 3.4, 12)', async () => {

@@ -58,6 +58,7 @@ it('tells the truth: every route answers what the document says', async () => {
   const token = String(made?.token);
   const ids: Record<string, string> = {
     user: ada.userId,
+    models: 'gpt-4o',
     runs: run.json.run_id,
     sessions: run.json.session_id,
     packages: house.packageId,
