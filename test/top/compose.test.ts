@@ -80,7 +80,7 @@ describe('docker-compose.yml', () => {
     expect(migrate.depends_on).toEqual({ postgres: { condition: 'service_healthy' } });
     expect(server.depends_on).toEqual({ migrate: { condition: 'service_completed_successfully' } });
     const scripts = migrate.command?.join(' ').match(/src\/\S+\.ts/g) ?? [];
-    expect(scripts).toEqual(['src/database/roles.ts', 'src/database/migrate.ts']);
+    expect(scripts).toEqual(['src/database/roles.ts', 'src/database/migrate.ts', 'src/jobs/cron.ts']);
     expect(scripts.every((script) => existsSync(resolve(root, script)))).toBe(true);
     expect(migrate.restart).toBe('no');
   });
