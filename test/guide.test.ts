@@ -181,13 +181,6 @@ const shellExamples: ShellExample[] = [
       expect((await shell(block.text)).log).toMatch(/refreshed \d+ users/);
     },
   },
-  {
-    says: /^[\d* ]+psql .*ops\.expire_holds/m,
-    own: true,
-    async run({ block, shell }) {
-      expect((await shell(block.text)).log).toMatch(/expire_holds\s+-+\s+0\s+\(1 row\)/);
-    },
-  },
   { says: /^[\d* ]+curl .*credits\/cron\/reset/m, run: doesJob('reset-credits') },
   { says: /^[\d* ]+curl .*credits\/cron\/expire/m, run: doesJob('expire-rollover') },
   {
@@ -279,6 +272,14 @@ type SqlExample = {
 
 const sqlExamples: SqlExample[] = [
   { says: /FROM ops\.audit_books/, own: true, run: async ({ rows }) => expect(rows).toEqual([]) },
+  {
+    says: /FROM ops\.jobs/,
+    own: true,
+    async run({ rows }) {
+      expect(rows.length).toBeGreaterThan(10);
+      expect(rows.filter(({ is_late, has_failed }) => is_late !== 'f' || has_failed !== 'f')).toEqual([]);
+    },
+  },
   {
     says: /FROM ops\.stripe_review/,
     own: true,
