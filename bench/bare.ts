@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { createAuthenticate } from '../src/auth/authenticate.ts';
 import { openDatabase } from '../src/database/client.ts';
 import { createEngine } from '../src/engine/engine.ts';
+import { addressReader } from '../src/http/address.ts';
 import { createApp } from '../src/http/app.ts';
 import { createProviders } from '../src/providers/create.ts';
 import { createLog, plainLog } from '../src/telemetry/log.ts';
@@ -44,9 +45,18 @@ const bare = runProcedure
     return { response: result.text, tokens: result.usage };
   });
 
-const app = createApp({ database, engine, log, requests: plainLog(log), authenticate }, [
-  { method: 'POST', path: '/bare', summary: 'For the bench', name: 'bare', procedure: bare },
-]);
+const app = createApp(
+  {
+    database,
+    engine,
+    log,
+    requests: plainLog(log),
+    addressOf: addressReader([]),
+    pageUrl: (path) => path,
+    authenticate,
+  },
+  [{ method: 'POST', path: '/bare', summary: 'For the bench', name: 'bare', procedure: bare }],
+);
 const server = createServer(getRequestListener(app.fetch));
 server.listen(0, '127.0.0.1', () => {
   const address = server.address();

@@ -7,6 +7,7 @@ import type { Environment } from './config/environment.ts';
 import { openDatabase } from './database/client.ts';
 import { newestMigration } from './database/newest-migration.ts';
 import { createEngine } from './engine/engine.ts';
+import { addressReader } from './http/address.ts';
 import { createApp } from './http/app.ts';
 import { startJobs } from './jobs/schedule.ts';
 import { createProviders } from './providers/create.ts';
@@ -56,6 +57,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     throw error;
   }
   const engine = createEngine({ database, providers, log, metrics: counted });
+  let url = '';
   const services = {
     database,
     engine,
@@ -65,6 +67,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     log,
     requests: plainLog(log),
     metrics: counted && token !== undefined ? { counted, token } : undefined,
+    addressOf: addressReader(environment.TRUSTED_PROXIES),
+    pageUrl: (path: string) => `${environment.PUBLIC_URL ?? url}${path}`,
     authenticate: createAuthenticate(database.sql, verifyJwt),
   };
   const server = createServer(
@@ -79,7 +83,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await database.close();
     throw error;
   }
-  const url = urlOf(server, environment.HOST);
+  url = urlOf(server, environment.HOST);
   log.info({ url }, 'listening');
   const jobs = hasJobs ? startJobs(database.jobs, log) : undefined;
 

@@ -50,6 +50,9 @@ export const environmentSchema = z.object({
 
   HOST: withDefault('0.0.0.0', z.string()).describe('Address to listen on.'),
   PORT: withDefault('3000', wholeNumber(0, 65_535)).describe('Port to listen on; 0 takes a free one.'),
+  PUBLIC_URL: optional(httpUrl.transform((text) => text.replace(/\/+$/, ''))).describe(
+    'Where people reach this server, for links in answers and e-mails. Default: the address it listens on.',
+  ),
   NODE_ENV: withDefault(
     'development',
     z.enum(['development', 'test', 'production'], 'is none of development, test, production; choose one of them'),

@@ -451,7 +451,7 @@ function conversationOf(run: LiveRun, { receipt, answer }: RunEnd): Message[] {
 
 /** Run ids are ordered by time, so what came later than this run sorts behind it. */
 function conversationUpTo(session: SessionWithExchanges, runId: string): Message[] {
-  const until = session.exchanges.filter((one) => one.runId <= runId);
+  const until = session.exchanges.filter((one) => one.runId !== null && one.runId <= runId);
   return until.flatMap(({ question, answer, startedAt, finishedAt }) => [
     { role: 'user' as const, content: question, timestamp: startedAt },
     { role: 'assistant' as const, content: answer, ...(finishedAt !== null && { timestamp: finishedAt }) },

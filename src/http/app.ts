@@ -120,7 +120,7 @@ async function answer(services: Services, route: Route, path: string, c: Context
     call.case = route.case;
     if (call.method === 'HEAD' && route.streams !== undefined) throw notAllowed('HEAD', ['GET']);
 
-    const sent = camelKeys({ ...queryOf(c, route), ...parseObject(body) });
+    const sent = camelKeys({ ...queryOf(c, route), ...parseObject(body), ...route.fixed });
     for (const [param, field] of Object.entries(route.params ?? {})) sent[field] = c.req.param(param);
     const key = incoming.headers['idempotency-key'];
     if (route.streams === 'asked' && key !== undefined) sent.idempotencyKey = key;
@@ -128,6 +128,7 @@ async function answer(services: Services, route: Route, path: string, c: Context
     const signal = hangUp(outgoing);
     const context: TrpcContext = {
       ...{ services, authorization: incoming.headers.authorization, requestId: call.requestId, path: call.path },
+      address: services.addressOf(incoming),
       facts: call.facts,
     };
     const invoke = (name: string, procedure: ProcedureRoute['procedure'], input: unknown): Promise<unknown> =>
@@ -185,7 +186,7 @@ function noteRefused({ log, metrics }: Services, { requestId }: Call, { code, me
 
 /** Fields of the query, for routes that have no other place for them. */
 function queryOf(c: Context<Bindings>, route: ProcedureRoute): Record<string, unknown> {
-  if (route.method !== 'GET') return {};
+  if (route.method !== 'GET' && route.method !== 'DELETE') return {};
   const query: Record<string, unknown> = c.req.query();
   for (const name of route.numbers ?? []) {
     const value = query[name];
@@ -270,6 +271,7 @@ async function answerTrpc(services: Services, c: Context<Bindings>): Promise<Res
     req,
     createContext: () => ({
       ...{ services, authorization: call.incoming.headers.authorization, requestId: call.requestId, path: call.path },
+      address: services.addressOf(call.incoming),
       facts: call.facts,
     }),
     responseMeta: () => ({ headers: new Headers(headersOf(services, call)) }),

@@ -33,11 +33,13 @@ function operation(route: Route): Json {
   if ('webhook' in route) return webhookOperation(route);
   const { method, name, summary, status = 200 } = route;
   const input = inputSchema(route);
-  const inPath = new Set(Object.values(route.params ?? {}).map(namingOf(route)));
+  const inPath = new Set(
+    [...Object.values(route.params ?? {}), ...Object.keys(route.fixed ?? {})].map(namingOf(route)),
+  );
   const fields = Object.entries(input.properties).filter(
     ([field]) => !inPath.has(field) && field !== 'idempotency_key',
   );
-  const hasBody = method === 'POST' || route.streams === 'asked';
+  const hasBody = method === 'POST' || method === 'PATCH' || route.streams === 'asked';
   const parameters = [
     ...Object.entries(route.params ?? {}).map(([param, field]) => ({
       ...{ name: param, in: 'path', required: true, schema: input.properties[namingOf(route)(field)] ?? {} },

@@ -6,7 +6,7 @@ const { runs, sessions, credits, billing, catalog, limits, analytics, jobs } = a
 const { costs } = analytics;
 
 type Common = {
-  method: 'GET' | 'POST';
+  method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
   /** Under /api/v1, as Hono writes it. */
   path: string;
   summary: string;
@@ -18,6 +18,8 @@ export type ProcedureRoute = Common & {
   procedure: AnyProcedure;
   /** Fields that stand in the path, by their names there. */
   params?: Record<string, string>;
+  /** Fields that the route itself says. */
+  fixed?: Record<string, string>;
   /** Fields of the query that are numbers. */
   numbers?: readonly string[];
   /** `asked`: answers as a stream where the caller asks for one. `always`: follows the run `params` name. */
@@ -39,6 +41,7 @@ export type Route = ProcedureRoute | WebhookRoute;
 const execute = { name: 'runs.execute', procedure: runs.execute, streams: 'asked' } as const;
 const runId = { params: { id: 'runId' } };
 const sessionId = { params: { id: 'sessionId' } };
+const shareToken = { params: { token: 'shareToken' } };
 const page = ['limit', 'offset'];
 const paid = { case: 'camel', unconfigured: 'billing_not_configured' } as const;
 const admin = { case: 'both' } as const;
@@ -113,6 +116,92 @@ export const routes: readonly Route[] = [
     name: 'sessions.read',
     procedure: sessions.read,
     ...sessionId,
+  },
+  {
+    method: 'PATCH',
+    path: '/playground/sessions/:id',
+    summary: 'Rename a session',
+    name: 'sessions.rename',
+    procedure: sessions.rename,
+    ...sessionId,
+  },
+  {
+    method: 'DELETE',
+    path: '/playground/sessions/:id',
+    summary: 'Delete a session',
+    name: 'sessions.delete',
+    procedure: sessions.delete,
+    ...sessionId,
+  },
+  {
+    method: 'POST',
+    path: '/playground/sessions/:id/share',
+    summary: 'Share a session',
+    name: 'sessions.share',
+    procedure: sessions.share,
+    ...sessionId,
+  },
+  {
+    method: 'DELETE',
+    path: '/playground/sessions/:id/share',
+    summary: 'Share a session no longer',
+    name: 'sessions.unshare',
+    procedure: sessions.unshare,
+    ...sessionId,
+  },
+  {
+    method: 'PATCH',
+    path: '/playground/sessions/:id/feature',
+    summary: 'Feature a shared result of your package',
+    name: 'sessions.feature',
+    procedure: sessions.feature,
+    params: { id: 'result' },
+  },
+  {
+    method: 'GET',
+    path: '/playground/shared/:token',
+    summary: 'Read a shared session',
+    name: 'sessions.shared',
+    procedure: sessions.shared,
+    open: true,
+    ...shareToken,
+  },
+  {
+    method: 'POST',
+    path: '/playground/shared/:token/feedback',
+    summary: 'Say whether a shared result helped',
+    name: 'sessions.vote',
+    procedure: sessions.vote,
+    open: true,
+    ...shareToken,
+  },
+  {
+    method: 'GET',
+    path: '/playground/packages/:id/top-results',
+    summary: 'Shared results of a package',
+    name: 'sessions.results',
+    procedure: sessions.results,
+    open: true,
+    params: { id: 'packageId' },
+    numbers: ['limit'],
+  },
+  {
+    method: 'GET',
+    path: '/playground/packages/:id/featured',
+    summary: 'Featured results of a package',
+    name: 'sessions.results',
+    procedure: sessions.results,
+    open: true,
+    params: { id: 'packageId' },
+    numbers: ['limit'],
+    fixed: { sort: 'featured' },
+  },
+  {
+    method: 'POST',
+    path: '/playground/feedback',
+    summary: 'Say whether an answer was of use',
+    name: 'sessions.feedback',
+    procedure: sessions.feedback,
   },
   {
     method: 'GET',

@@ -9,6 +9,7 @@ import type { Engine, Facts } from '../engine/engine.ts';
 import { Failure } from '../errors/failure.ts';
 import { problemOf } from '../errors/problem.ts';
 import { failureFrom, trpcErrorFrom } from '../errors/trpc.ts';
+import type { AddressOf } from '../http/address.ts';
 import type { Billing } from '../stripe/billing.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -29,6 +30,9 @@ export type Services = {
   requests: Log;
   /** Undefined where nobody may look at them. */
   metrics?: { counted: Metrics; token: string } | undefined;
+  addressOf: AddressOf;
+  /** The address of a page, as people see it. */
+  pageUrl(path: string): string;
 };
 
 export type Context = {
@@ -36,6 +40,8 @@ export type Context = {
   authorization: string | undefined;
   requestId: string;
   path: string;
+  /** Where the request came from. */
+  address: string;
   /** What the answer's headers will say. */
   facts: Facts;
 };
@@ -116,6 +122,12 @@ function procedureFor(scope: Scope | null) {
     return next({ ctx: { principal } });
   });
 }
+
+/** For anybody. Who sends a token or JWT is who it says; a bad one is refused, never taken for nobody. Spec 2.2. */
+export const publicProcedure = base.meta({ scope: null }).use(async ({ ctx, next }) => {
+  const principal = await ctx.services.authenticate(ctx.authorization);
+  return next({ ctx: { visitor: { userId: principal?.userId ?? null, address: ctx.address } } });
+});
 
 export const runProcedure = procedureFor('run');
 export const publishProcedure = procedureFor('publish');

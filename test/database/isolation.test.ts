@@ -134,6 +134,30 @@ const attempts: Record<string, [ask: (sql: postgres.ISql) => Promise<postgres.Ro
   'read_run.run_id': [(sql) => sql`select * from api.read_run(${stranger}, ${theirs.run})`, 'nothing'],
   'stop_run.run_id': [(sql) => sql`select * from api.stop_run(${stranger}, ${theirs.running})`, 'nothing'],
   'read_session.session_id': [(sql) => sql`select * from api.read_session(${stranger}, ${theirs.session})`, 'nothing'],
+  'rename_session.session_id': [
+    (sql) => sql`select * from api.rename_session(${stranger}, ${theirs.session}, 'mine')`,
+    'nothing',
+  ],
+  'delete_session.session_id': [
+    (sql) => sql`select * from api.delete_session(${stranger}, ${theirs.session})`,
+    'nothing',
+  ],
+  'share_session.session_id': [
+    (sql) => sql`select * from api.share_session(${stranger}, ${theirs.session})`,
+    'nothing',
+  ],
+  'unshare_session.session_id': [
+    (sql) => sql`select * from api.unshare_session(${stranger}, ${theirs.session})`,
+    { ended: false },
+  ],
+  'give_feedback.session_id': [
+    (sql) => sql`select * from api.give_feedback(${stranger}, ${theirs.session}, 0, true, null)`,
+    'nothing',
+  ],
+  'list_results.package': [
+    (sql) => sql`select * from api.list_results(${stranger}, ${theirs.package}, 'popular', 10)`,
+    'nothing',
+  ],
   'list_sessions.cursor': [
     (sql) => sql`select * from api.list_sessions(${stranger}, 100, ${cursors.sessions})`,
     { sessions: [], next_cursor: null, total: '0' },

@@ -6,7 +6,7 @@ import { type RunningServer, startServer } from '../../src/server.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { createDatabase, type TestDatabase } from '../harness/database.ts';
 
-type Person = { userId: string; token: string };
+export type Person = { userId: string; token: string };
 
 export type House = {
   url: string;

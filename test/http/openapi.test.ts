@@ -5,7 +5,7 @@ import { call, openHouse } from './house.ts';
 
 const house = await openHouse();
 afterAll(() => house.close());
-const { ada, url } = house;
+const { ada, bob, url } = house;
 const { json: document } = await call(url, 'GET', '/api/v1/openapi.json');
 
 it('is OpenAPI 3.1 and has every route of the table, each operation with a name of its own', () => {
@@ -56,7 +56,11 @@ it('tells the truth: every route answers what the document says', async () => {
   const [made] = await house.database.ops`
     select token from ops.create_token(${ada.userId}, 'test', ${['run', 'read', 'billing', 'publish', 'admin']})`;
   const token = String(made?.token);
+  const share = await call(url, 'POST', `/api/v1/playground/sessions/${run.json.session_id}/share`, {
+    token: ada.token,
+  });
   const ids: Record<string, string> = {
+    shared: share.json.share_token,
     user: ada.userId,
     models: 'gpt-4o',
     runs: run.json.run_id,
@@ -67,25 +71,34 @@ it('tells the truth: every route answers what the document says', async () => {
     '/api/v1/packages': { name: 'limerick', version: '1.0.0', prompt: 'A limerick.' },
     '/api/v1/playground/sessions/{id}/continue': { input: 'more' },
     '/api/v1/admin/cost-analytics/user/{id}/unthrottle': { reason: 'asked' },
+    '/api/v1/playground/sessions/{id}': { title: 'A poem' },
+    '/api/v1/playground/sessions/{id}/feature': { is_featured: true },
+    '/api/v1/playground/shared/{token}/feedback': { is_helpful: true },
+    '/api/v1/playground/feedback': { session_id: run.json.session_id, exchange_index: 0, is_effective: true },
   };
-  for (const [path, operations] of Object.entries<Record<string, Operation>>(document.paths)) {
-    for (const [method, operation] of Object.entries(operations)) {
-      const there = path.replace(
-        /\{\w+\}/,
-        ids[path.split('/').at(-2) ?? ''] ?? ids[path.split('/').at(-3) ?? ''] ?? 'x',
-      );
-      const body =
-        operation.requestBody === undefined ? {} : { body: bodies[path] ?? { package_id: 'haiku', input: 'hello' } };
-      const { status, json, headers } = await call(url, method.toUpperCase(), there, { token, ...body });
-      const described = operation.responses[status];
-      expect(described, `${method} ${path} answered ${status}`).toBeDefined();
-      const type = headers['content-type']?.split(';')[0] ?? '';
-      const schema = described?.content?.[type]?.schema;
-      expect(schema, `${method} ${path} answered ${type}`).toBeDefined();
-      if (path.includes('/admin/')) expect(status, `${method} ${path}`).toBe(200);
-      if (type === 'application/json')
-        expect(() => z.fromJSONSchema(schema ?? {}).parse(json), `${method} ${path}`).not.toThrow();
-    }
+  const all = Object.entries<Record<string, Operation>>(document.paths).flatMap(([path, operations]) =>
+    Object.entries(operations).map(([method, operation]) => ({ path, method, operation })),
+  );
+  // What deletes comes last, the deepest path first.
+  const isLast = ({ path, method }: (typeof all)[number]) => (method === 'delete' ? 100 - path.length : -1000);
+  for (const { path, method, operation } of all.sort((a, b) => isLast(a) - isLast(b))) {
+    const there = path.replace(
+      /\{\w+\}/,
+      ids[path.split('/').at(-2) ?? ''] ?? ids[path.split('/').at(-3) ?? ''] ?? 'x',
+    );
+    const body =
+      operation.requestBody === undefined ? {} : { body: bodies[path] ?? { package_id: 'haiku', input: 'hello' } };
+    const { status, json, headers } = await call(url, method.toUpperCase(), there, {
+      ...{ token: path.endsWith('/feedback') && path.includes('shared') ? bob.token : token, ...body },
+    });
+    const described = operation.responses[status];
+    expect(described, `${method} ${path} answered ${status}`).toBeDefined();
+    const type = headers['content-type']?.split(';')[0] ?? '';
+    const schema = described?.content?.[type]?.schema;
+    expect(schema, `${method} ${path} answered ${type}`).toBeDefined();
+    if (path.includes('/admin/')) expect(status, `${method} ${path}`).toBe(200);
+    if (type === 'application/json')
+      expect(() => z.fromJSONSchema(schema ?? {}).parse(json), `${method} ${path}`).not.toThrow();
   }
 });
 

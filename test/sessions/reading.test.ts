@@ -107,7 +107,7 @@ test('a session whose only run is going on, or whose texts are gone, keeps its h
 
 test('a deleted session is neither listed nor read', async () => {
   const gone = sessions[2] ?? '';
-  await database.owner`update sessions set deleted_at = core.now() where user_id = ${ann} and id = ${gone}`;
+  expect(await database.app`select id from api.delete_session(${ann}, ${gone})`).toEqual([{ id: gone }]);
   expect(ids(await list(ann))).not.toContain(gone);
   expect((await list(ann)).total).toBe('3');
   expect(await database.app`select * from api.read_session(${ann}, ${gone})`).toHaveLength(0);
