@@ -271,6 +271,21 @@ type SqlExample = {
 };
 
 const sqlExamples: SqlExample[] = [
+  {
+    says: /FROM ops\.provider_drift/,
+    own: true,
+    async run({ rows }, ask) {
+      expect(rows.length).toBeGreaterThan(20);
+      const { rows: booked } = await ask(`
+        SELECT to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS period, model, sum(cost) AS our_dollars,
+          sum(input_tokens + output_tokens) AS our_tokens
+        FROM runs WHERE status <> 'running' GROUP BY 1, 2`);
+      const days = rows.filter(({ period = '' }) => period?.length === 10);
+      expect(days.length).toBeGreaterThan(20);
+      for (const { period, model, our_dollars, our_tokens } of days)
+        expect(booked).toContainEqual({ period, model, our_dollars, our_tokens });
+    },
+  },
   { says: /FROM ops\.audit_books/, own: true, run: async ({ rows }) => expect(rows).toEqual([]) },
   {
     says: /FROM ops\.jobs/,

@@ -32,5 +32,5 @@ insert into public.jobs (job, every, after, description, call) values
   ('reconcile-costs', '1 day', '3 hours 40 minutes', 'Holds providers'' invoices against our books: ops.reconcile_costs()', 'reconcile_costs')
 on conflict do nothing;
 
-create index if not exists stripe_events_in_review on public.stripe_events (received_at) where status = 'needs_review';
+-- Reads what later files make: alerts and messages.
 --! include jobs/read_metrics.sql

@@ -6,6 +6,7 @@ import { after, type Clock, day, midnight, minute, takeClock } from './clock.ts'
 import type { Urls } from './database.ts';
 import { conversations, type Event, historyDays } from './history.ts';
 import type { Seeded } from './home.ts';
+import { enterExports } from './invoices.ts';
 import { type Package, readPackages } from './packages.ts';
 import { administrator, author, organization, organizationOwner, type Person, people, testUser } from './people.ts';
 import { openSales, type Sales } from './sales.ts';
@@ -104,6 +105,7 @@ async function tell(hands: Hands, clock: Clock, packages: Package[]): Promise<Se
   await clock.reset();
   await hands.sales.moveTo(new Date());
   await hands.operator`select public.reset_monthly_api_costs(), public.refresh_user_cost_analytics()`;
+  await enterExports(hands.operator);
 
   return {
     people: people

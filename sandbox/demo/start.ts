@@ -16,6 +16,7 @@ import { ownShop, type Shop, startShop } from './stripe.ts';
 
 /** A person who presses Ctrl-C does not wait long for answers that nobody reads any more. */
 const drainMs = 2_000;
+const metricsToken = 'sandbox-demo-metrics';
 
 const ending = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => ending.abort());
@@ -99,6 +100,7 @@ function environment(urls: Urls, port: number, variables: NodeJS.ProcessEnv): En
     HOST: host,
     PORT: String(port),
     DRAIN_MS: String(drainMs),
+    METRICS_TOKEN: metricsToken,
     ...variables,
   });
 }
@@ -144,6 +146,7 @@ function publish(home: Home, url: string, urls: Urls, { exported }: Shop, seeded
     TOKEN: tester.token,
     ADMIN_TOKEN: admin.token,
     PACKAGE_ID: seeded.packageId,
+    METRICS_TOKEN: metricsToken,
     ...exported,
   });
 }

@@ -32,6 +32,7 @@ const figuresSchema = z.object({
   ...{ eventsWaiting: count, eventsWaitingSeconds: amount, eventsInReview: count },
   ...{ workDue: count, workDueSeconds: amount, workFailed: count },
   ...{ analyticsAgeSeconds: amount, driftRows: count },
+  ...{ alertsWarning: count, alertsCritical: count, messagesUndelivered: count },
   jobs: z.array(z.object({ job: z.string(), lateSeconds: z.number(), failed: z.boolean() })).nullable(),
 });
 export type Figures = z.output<typeof figuresSchema>;
@@ -42,7 +43,7 @@ export async function readMetrics(sql: Sql): Promise<Figures> {
     select users, throttled_by_limit, throttled_by_operator, open_runs, overdue_holds, held_credits, held_cost, month_cost,
       month_subscription_revenue, month_pack_revenue, free_tier_cost, free_tier_budget, free_tier_paused, runs_enabled,
       purchases_enabled, events_waiting, events_waiting_seconds, events_in_review, work_due, work_due_seconds, work_failed,
-      analytics_age_seconds, drift_rows, jobs
+      analytics_age_seconds, drift_rows, alerts_warning, alerts_critical, messages_undelivered, jobs
     from api.read_metrics()`;
   return parseRow(figuresSchema, rows);
 }

@@ -159,6 +159,11 @@ const SHOWN: readonly Shown[] = [
   ['stripe_work_due', 'Work at Stripe that is due and not done.', (f) => f.workDue],
   ['stripe_work_due_seconds', 'For how long the oldest of it is due.', (f) => f.workDueSeconds ?? 0],
   ['stripe_work_failed', 'Work at Stripe that was given up.', (f) => f.workFailed],
+  [
+    'messages_undelivered',
+    'Alerts and mails that do not arrive; see ops.undelivered_messages.',
+    (f) => f.messagesUndelivered,
+  ],
   ['analytics_age_seconds', 'Time since the analytics were refreshed.', (f) => f.analyticsAgeSeconds],
   [
     'provider_drift_rows',
@@ -174,14 +179,16 @@ function gaugesIn(registry: Registry) {
   const up = gauge('database_up', '1 when the database answered just now; else what it tells is absent.');
   const plain = SHOWN.map(([name, help, value]) => ({ shown: gauge(name, help), value }));
   const throttled = gauge('users_throttled', 'People throttled, by whom.', 'by');
-  const jobLate = gauge('job_late_seconds', 'How late a job is.', 'job');
-  const jobFailed = gauge('job_failed', '1 when the newest slot of a job that ended has an error.', 'job');
+  const alerts = gauge('alerts_open', 'Alerts that are open; see ops.alerts_now.', 'severity');
+  // Not `job`, which Prometheus itself sets.
+  const jobLate = gauge('job_late_seconds', 'How late a job of the database is.', 'name');
+  const jobFailed = gauge('job_failed', '1 when the newest slot of a job that ended has an error.', 'name');
 
   return {
     show(figures: Figures | null): void {
       up.set(figures === null ? 0 : 1);
       for (const { shown } of plain) shown.remove();
-      for (const labelled of [throttled, jobLate, jobFailed]) labelled.reset();
+      for (const labelled of [throttled, alerts, jobLate, jobFailed]) labelled.reset();
       if (figures === null) return;
       for (const { shown, value } of plain) {
         const now = value(figures);
@@ -189,9 +196,11 @@ function gaugesIn(registry: Registry) {
       }
       throttled.set({ by: 'limit' }, figures.throttledByLimit ?? 0);
       throttled.set({ by: 'operator' }, figures.throttledByOperator ?? 0);
+      alerts.set({ severity: 'warning' }, figures.alertsWarning ?? 0);
+      alerts.set({ severity: 'critical' }, figures.alertsCritical ?? 0);
       for (const { job, lateSeconds, failed } of figures.jobs ?? []) {
-        jobLate.set({ job }, lateSeconds);
-        jobFailed.set({ job }, Number(failed));
+        jobLate.set({ name: job }, lateSeconds);
+        jobFailed.set({ name: job }, Number(failed));
       }
     },
   };

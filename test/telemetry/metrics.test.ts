@@ -168,7 +168,7 @@ describe('what the database says', () => {
     expect(value('prpm_database_up')).toBe(1);
     expect(value('prpm_free_tier_budget_dollars')).toBe(10);
     const jobs = await owner`select job from jobs`;
-    for (const { job } of jobs) expect(value('prpm_job_failed', { job })).toBe(0);
+    for (const { job } of jobs) expect(value('prpm_job_failed', { name: job })).toBe(0);
     await owner`update users set is_throttled = false where id = ${house.bob.userId}`;
   });
 
