@@ -11,6 +11,7 @@ export async function measureAnalytics(report: Report, { rounds, quick }: Length
   const database = await startDatabase(0);
   const { sql } = database;
   try {
+    await sql`set jit = off`; // as for the roles that ask
     await sql.file(`${import.meta.dirname}/usage.sql`);
     await sql`select bench_fill_people(${users})`;
     let stored = 0;

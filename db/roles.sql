@@ -30,3 +30,7 @@ comment on role prpm_readonly is 'Dashboards. Reads views without texts or secre
 -- connection keeps its plans while the table grows. Compiling such statements costs more than they do.
 alter role prpm_app set enable_seqscan = off;
 alter role prpm_app set jit = off;
+-- Nor does it pay for what people and jobs ask: compiling a view of margins takes longer than reading it.
+alter role prpm_ops set jit = off;
+alter role prpm_cron set jit = off;
+alter role prpm_readonly set jit = off;

@@ -168,6 +168,7 @@ comment on column core.user_cost_figures.percent_of_limit is 'Percent of the tru
 --! include analytics/package_model_usage.sql
 --! include analytics/refresh_usage.sql
 --! include analytics/audit_usage.sql
+--! include analytics/recount_usage.sql
 --! include runs/audit_books.sql
 --! include runs/begin_run.sql
 --! include runs/reopen_run.sql

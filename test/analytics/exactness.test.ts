@@ -354,3 +354,29 @@ describe('the audit names a rollup that is altered (spec 4.8)', () => {
     ]);
   });
 });
+
+test('an operator has the rollups of a user counted anew, with a reason, or looks first (spec 4.8)', async () => {
+  const user = await world.person({ credits: 500, tier: 'unlimited' });
+  await run(user, { input: 3000, output: 700 });
+  await refresh();
+  await world.owner`update usage_rollups set cost = cost + 1, answers = answers + 1 where user_id = ${user}`;
+  const wrong = ['usage_answers', 'usage_cost'];
+  const names = (rows: readonly postgres.Row[]) => rows.map((row) => row.check_name).sort();
+  expect(names(await world.ops`select * from ops.audit_books()`)).toEqual(['package_usage', ...wrong]);
+
+  expect(names(await world.ops`select * from ops.recount_usage(${user}, 'a look', true)`)).toEqual(wrong);
+  await expect(world.ops`select * from ops.recount_usage(${user}, ' ')`).rejects.toMatchObject({ code: 'PR400' });
+  await expect(world.ops`select * from ops.recount_usage('nobody', 'test')`).rejects.toMatchObject({ code: 'PR404' });
+  await ops.begin(async (first) => {
+    await refresh(first);
+    await expect(world.ops`select * from ops.recount_usage(${user}, 'test')`).rejects.toMatchObject({ code: 'PR409' });
+  });
+  expect(names(await world.ops`select * from ops.audit_books()`)).toEqual(['package_usage', ...wrong]);
+
+  expect(names(await world.ops`select * from ops.recount_usage(${user}, 'test')`)).toEqual(wrong);
+  expect(await world.ops`select * from ops.audit_books()`).toEqual([]);
+  await refresh();
+  expect(await differences(world.owner, rolledUp)).toEqual([]);
+  const [log] = await world.ops`select reason, row_key from audit_log where action = 'call' order by id desc limit 1`;
+  expect(log).toEqual({ reason: 'test', row_key: user });
+});
