@@ -57,6 +57,7 @@ export async function measureAnalytics(report: Report, { rounds, quick }: Length
     report('refresh_ms', most, `ms, ${many * users} runs stored, ${users} new`);
     report('refresh_growth', most / least, `ratio, ${many * users} runs stored over ${few * users}`);
     report('refresh_scans', scans, 'sequential scans of runs by all these refreshes');
+    if (scans > 0) throw new Error('A refresh read all of runs.');
     const wrong = await sql`select * from core.audit_usage(null) limit 5`;
     if (wrong.length > 0) throw new Error(`The rollups disagree after the bench: ${JSON.stringify(wrong)}`);
   } finally {
