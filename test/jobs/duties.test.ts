@@ -1,0 +1,116 @@
+// What single jobs do: the nightly audit, retention, the queue of what only a server can do, and the server's own scheduler.
+import { expect, it } from 'vitest';
+import { openDatabase } from '../../src/database/client.ts';
+import { startJobs } from '../../src/jobs/schedule.ts';
+import { createLog } from '../../src/telemetry/log.ts';
+import { openWorld } from '../runs/world.ts';
+
+const world = await openWorld();
+const { owner, ops } = world;
+
+const job = (name: string) => ops.unsafe(`call ops.run_job('${name}')`);
+const texts = async (user: string) =>
+  Number((await owner`select count(*) from run_texts where user_id = ${user}`)[0]?.count);
+
+it('audits the books each night, and fails with the number of rows and the first of them (spec 4.8, 7.1)', async () => {
+  const user = await world.person();
+  await job('audit-books');
+  await owner`update users set included_credits = included_credits + 1 where id = ${user}`;
+  await world.at('2031-03-13T00:30:00Z');
+  const complaint = `2 disagreements in the books: balance of user, user ${user}: should be 5, is 6`;
+  await expect(job('audit-books')).rejects.toThrow(`audit-books: ${complaint}`);
+  const [row] = await ops`select has_failed, last_error from ops.jobs where job = 'audit-books'`;
+  expect(row).toEqual({ has_failed: true, last_error: expect.stringContaining(complaint) });
+  await owner`update users set included_credits = included_credits - 1 where id = ${user}`;
+  await ops.unsafe("call ops.run_job('audit-books', 'put right')");
+  expect(await ops`select has_failed from ops.jobs where job = 'audit-books'`).toEqual([{ has_failed: false }]);
+});
+
+it('drops the texts of sessions that nobody used for run_text_days, says a fortnight before whose, and keeps the books (spec 7.1)', async () => {
+  await world.at('2033-01-01T12:00:00Z');
+  const [idle, busy] = [await world.person({ tier: 'unlimited' }), await world.person({ tier: 'unlimited' })];
+  const { begun_session_id: session, begun_run_id: run } = await world.start(busy);
+  await world.settle(busy, run);
+  for (let n = 0; n < 2; n++) await world.run(idle);
+  const told = () => owner`
+    select sessions::int, goes_at from core.texts_about_to_go where user_id in ${owner([idle, busy])}`;
+
+  await world.at('2033-03-18T11:00:00Z');
+  expect(await told()).toEqual([]);
+  await world.at('2033-03-18T13:00:00Z');
+  await world.run(busy, { session });
+  expect(await told()).toEqual([{ sessions: 2, goes_at: expect.any(Date) }]);
+
+  await world.at('2033-04-01T02:00:30Z'); // ten hours before
+  await job('apply-retention');
+  expect([await texts(idle), await texts(busy)]).toEqual([2, 2]);
+  await ops`update settings set run_text_days = null`;
+  await world.at('2033-04-02T02:00:30Z');
+  await job('apply-retention');
+  expect(await told()).toEqual([]);
+  expect(await texts(idle)).toBe(2);
+  await ops`update settings set run_text_days = default`;
+  await world.at('2033-04-03T02:00:30Z');
+  expect(await job('apply-retention')).toEqual([{ slots: '1', rows_touched: '2' }]);
+  expect([await texts(idle), await texts(busy)]).toEqual([0, 2]);
+  expect(await owner`select from runs where user_id = ${idle}`).toHaveLength(2);
+});
+
+it('drops bodies of webhook events that are done, not of others, and old job history, but for the newest of each (spec 7.1)', async () => {
+  await world.at('2034-01-01T00:00:00Z');
+  await job('forget-keys');
+  await job('expire-holds');
+  const event = (id: string, status: string, at: string) => owner`
+    insert into stripe_events (id, type, created, livemode, body, status, same_version, received_at)
+    values (${id}, 'test', 0, false, '{}', ${status}, true, ${at}::text::timestamptz)`;
+  await event('evt_old', 'applied', '2034-01-01T00:00Z');
+  await event('evt_puzzling', 'needs_review', '2034-01-01T00:00Z');
+  await event('evt_new', 'applied', '2034-03-01T00:00Z');
+  await owner`insert into stripe_effects (user_id, event_id, applied_at) values
+    (${world.author.id}, 'evt_old', '2034-01-01'), (${world.author.id}, 'evt_new', '2034-03-01')`;
+  await world.at('2034-04-05T02:11:00Z');
+  await job('expire-holds');
+  await job('forget-history');
+  expect(await owner`select id from stripe_events where body is null and type = 'test'`).toEqual([{ id: 'evt_old' }]);
+  expect(await owner`select event_id from stripe_effects`).toEqual([{ event_id: 'evt_new' }]);
+  expect(await ops`select slot from job_runs where job in ('expire-holds', 'forget-keys') order by job`).toEqual([
+    { slot: new Date('2034-04-05T02:11:00Z') },
+    { slot: new Date('2034-01-01T00:00:00Z') },
+  ]);
+  await expect(ops`update settings set inbox_body_days = 29`).rejects.toMatchObject({ code: '23514' });
+});
+
+it('shows what waits for a server that does not come, and since when (spec 7.1)', async () => {
+  await owner`delete from stripe_work`;
+  await owner`truncate stripe_events`;
+  await owner`select core.want_work('fetch_payment', 'pi_1', null), core.want_work('fetch_payment', 'pi_2', null, delay => '1 hour')`;
+  await owner`
+    insert into stripe_events (id, type, created, livemode, body, status, same_version, received_at)
+    values ('evt_1', 'test', 0, false, '{}', 'received', true, core.now() - interval '5 minutes')`;
+  const waiting = () => ops`select kind, key from ops.unclaimed_work`;
+  expect(await waiting()).toEqual([
+    { kind: 'stripe_event', key: 'evt_1' },
+    { kind: 'fetch_payment', key: 'pi_1' },
+  ]);
+  expect(await job('retry-stripe-events')).toEqual([{ slots: '1', rows_touched: '1' }]);
+  expect((await waiting()).map(({ kind }) => kind).sort()).toEqual(['apply_event', 'fetch_payment']);
+  await world.app`select from api.claim_stripe_work(10)`;
+  expect(await waiting()).toEqual([]);
+  await world.pass('3 minutes'); // its server died
+  expect((await waiting()).map(({ key }) => key).sort()).toEqual(['evt_1', 'pi_1']);
+  await owner`delete from stripe_work`;
+  await owner`truncate stripe_events`;
+});
+
+it('a server does by itself all that is due, when it starts (spec 7.1)', async () => {
+  await owner`truncate job_runs`;
+  const database = await openDatabase({ url: world.appUrl, pool: 1, production: false });
+  const jobs = startJobs(database.jobs, createLog('silent'));
+  const left = () => ops`select from ops.due_jobs()`;
+  await expect.poll(left, { timeout: 10_000 }).toHaveLength(0);
+  await jobs.stop();
+  await database.close();
+  const [{ jobs: all } = {}] = await ops`select count(*)::int as jobs from jobs`;
+  expect(await ops`select from job_runs where ran_by = 'prpm_app' and finished_at is not null`).toHaveLength(all);
+  expect(await ops`select job, last_error from ops.jobs where has_failed`).toEqual([]);
+});
