@@ -225,11 +225,11 @@ describe('in each order of events the figures are those of the runs (spec 8.2)',
 });
 
 test(
-  `${seconds} seconds of parallel runs, expiries, late settlements and low ids, with refreshes inside, at random moments (spec 8.2)`,
+  `${seconds} seconds of parallel runs, expiries, late settlements, refunds and low ids, with refreshes inside, at random moments (spec 8.2)`,
   async () => {
     await world.ops`update settings set hold_ms = 1000`;
     const users = await Promise.all([1, 2, 3, 4, 5].map(() => world.person({ credits: 1_000_000, tier: 'unlimited' })));
-    const seen = { refreshes: 0, comparisons: 0, low: 0, late: 0, corrected: 0 };
+    const seen = { refreshes: 0, comparisons: 0, low: 0, late: 0, refunded: 0, corrected: 0 };
     const end = Date.now() + seconds * 1000;
     const goesOn = () => Date.now() < end;
     const chance = (share: number) => Math.random() < share;
@@ -268,11 +268,20 @@ test(
       }
     }
 
+    /** It came back from the dead in between, and was charged nothing. */
+    const unlessTooLate = (error: { code?: string }) => {
+      if (error.code !== 'PR409') throw error;
+    };
+
     async function disturb() {
       while (goesOn()) {
         await refresh();
         seen.refreshes++;
         await world.expireHolds();
+        const [charged] = await world.ops`
+          select id from runs where user_id = any(${users}) and status <> 'running' and credits > 0 order by random() limit 1`;
+        if (charged) await world.ops`select * from ops.refund_run(${charged.id}, 'test')`.catch(unlessTooLate);
+        if (charged) seen.refunded++;
         if (chance(0.1)) await world.pass('5 hours');
       }
     }
