@@ -122,7 +122,7 @@ export async function measureHttp(report: Report, { quick }: Length): Promise<vo
   }
 }
 
-async function drive(load: Load) {
+export async function drive(load: Load) {
   const { stdout } = await run(node, [join(import.meta.dirname, 'load.ts'), JSON.stringify(load)], {
     maxBuffer: 1 << 20,
   });
@@ -133,7 +133,7 @@ async function drive(load: Load) {
 }
 
 /** Starts a program of ours and waits for the line that says where it listens. */
-async function startProcess(file: string, args: string[], environment: NodeJS.ProcessEnv) {
+export async function startProcess(file: string, args: string[], environment: NodeJS.ProcessEnv) {
   const child = spawn(node, ['--max-semi-space-size=8', join(import.meta.dirname, '..', file), ...args], {
     env: { PATH: process.env.PATH, ...environment },
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { measureAnalytics } from './analytics.ts';
 import { measureGrowth } from './growth.ts';
 import { measureHttp } from './http.ts';
+import { measureMetrics } from './metrics.ts';
 import { measurePairs } from './pairs.ts';
 import { measureWebhooks } from './webhooks.ts';
 
@@ -11,6 +12,7 @@ const benches = {
   growth: measureGrowth,
   http: measureHttp,
   webhooks: measureWebhooks,
+  metrics: measureMetrics,
   analytics: measureAnalytics,
 };
 

@@ -8,12 +8,13 @@ import { openDatabase } from './database/client.ts';
 import { newestMigration } from './database/newest-migration.ts';
 import { createEngine } from './engine/engine.ts';
 import { addressReader } from './http/address.ts';
-import { createApp } from './http/app.ts';
+import { createApp, VERSION } from './http/app.ts';
 import { startJobs } from './jobs/schedule.ts';
 import { createProviders } from './providers/create.ts';
 import { type Billing, openBilling } from './stripe/billing.ts';
 import { createLog, type Log, plainLog } from './telemetry/log.ts';
 import { createMetrics } from './telemetry/metrics.ts';
+import type { Traces } from './telemetry/traces.ts';
 
 export type ServerOptions = {
   environment: Environment;
@@ -50,7 +51,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { METRICS_TOKEN: token } = environment;
   const counted = token === undefined ? undefined : createMetrics(() => readMetrics(database.reads), log);
   let billing: Billing | undefined;
+  let traces: Traces | undefined;
   try {
+    traces = await traceWhereAsked(environment);
     billing = await openBilling({ environment, database, log, metrics: counted, isLooking: hasJobs });
   } catch (error) {
     await database.close();
@@ -67,6 +70,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     log,
     requests: plainLog(log),
     metrics: counted && token !== undefined ? { counted, token } : undefined,
+    traces,
     addressOf: addressReader(environment.TRUSTED_PROXIES),
     pageUrl: (path: string) => `${environment.PUBLIC_URL ?? url}${path}`,
     authenticate: createAuthenticate(database.sql, verifyJwt),
@@ -96,7 +100,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await closed;
     clearTimeout(impatient);
     await Promise.all([jobs?.stop(), billing?.stop()]);
-    await database.close();
+    await Promise.all([database.close(), traces?.close().catch(() => undefined)]);
     log.info('stopped');
   };
   let closing: Promise<void> | undefined;
@@ -108,6 +112,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       return closing;
     },
   };
+}
+
+async function traceWhereAsked(environment: Environment): Promise<Traces | undefined> {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint } = environment;
+  if (endpoint === undefined) return undefined;
+  const { OTEL_EXPORTER_OTLP_HEADERS: headers, OTEL_SERVICE_NAME: service } = environment;
+  const { openTraces } = await import('./telemetry/traces.ts');
+  return openTraces({ endpoint, headers, service, version: VERSION });
 }
 
 function listen(server: Server, port: number, host: string): Promise<void> {

@@ -32,6 +32,22 @@ const list = (one: (item: string) => boolean, complaint: string) =>
     .transform((text) => text.split(',').flatMap((item) => item.trim() || []))
     .refine((items) => items.every(one), complaint);
 
+/** As OpenTelemetry writes headers in its environment: values are percent-encoded. */
+const keyValues = z
+  .string()
+  .regex(
+    /^(\s*[^\s,=]+=([^,=%]|%[0-7][\da-f])*(,|$))*$/i,
+    'has an entry that is not name=value; separate entries by commas, and write a comma, = or % in a value as %2C, %3D or %25',
+  )
+  .transform((text) =>
+    Object.fromEntries(
+      text.split(',').flatMap((item) => {
+        const [name = '', value = ''] = item.split('=');
+        return name.trim() === '' ? [] : [[name.trim(), decodeURIComponent(value.trim())]];
+      }),
+    ),
+  );
+
 const originOnly = (text: string) =>
   URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) && new URL(text).origin === text;
 const isOrigin = (text: string) => !URL.canParse(text) || new URL(text).href === `${new URL(text).origin}/`;
@@ -122,6 +138,14 @@ export const environmentSchema = z.object({
   STRIPE_API_BASE: optional(
     httpUrl.refine(isOrigin, 'has a path; write the scheme, the host and the port only'),
   ).describe('Where Stripe is reached; for the sandbox. Default: its own address.'),
+
+  OTEL_EXPORTER_OTLP_ENDPOINT: optional(httpUrl).describe(
+    'Where an OpenTelemetry collector takes traces over HTTP, such as http://localhost:4318. Without it none are made.',
+  ),
+  OTEL_EXPORTER_OTLP_HEADERS: withDefault('', keyValues).describe(
+    'Headers that it wants, as name=value, separated by commas.',
+  ),
+  OTEL_SERVICE_NAME: withDefault('prpm-playground', z.string()).describe('What traces call this service.'),
 
   METRICS_TOKEN: optional(z.string().min(16, 'is too short; use 16 characters or more')).describe(
     'Bearer token for GET /metrics, which Prometheus reads. Without it there is no such route.',

@@ -26,6 +26,7 @@ import type { Providers } from '../providers/create.ts';
 import type { ProviderCall, ProviderResult } from '../providers/provider.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics, RunOutcome } from '../telemetry/metrics.ts';
+import type { TracedRequest, TracedRun } from '../telemetry/traces.ts';
 import { countTokens } from '../tokens/count.ts';
 import { keepCheckpoints } from './checkpoints.ts';
 import { closingEvents, failureOf, type NumberedEvent, type RunEnd, START } from './events.ts';
@@ -65,6 +66,8 @@ export type Ask = {
 export type Facts = {
   /** For the log. */
   runId?: string;
+  /** The request, where it is traced. */
+  trace?: TracedRequest | undefined;
   rate?: { policy: 'runs' | 'reads'; limit: number; remaining: number; reset: number };
   creditsRemaining?: number;
 };
@@ -144,8 +147,10 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     metrics?.runBegan();
     const run = new LiveRun({ userId, question: ask.input, begun, tokenizer: request.tokenizer });
     live.set(runId, run);
-    track(carryOut(run, providerCall(userId, ask, begun), request.tokenizer));
-    return { runId, sessionId: begun.begunSessionId, isNew: true, live: run };
+    const sessionId = begun.begunSessionId;
+    const traced = facts.trace?.run({ runId, sessionId, model: begun.modelAlias });
+    track(carryOut(run, providerCall(userId, ask, begun), request.tokenizer, traced));
+    return { runId, sessionId, isNew: true, live: run };
   }
 
   async function giveBack(userId: string, runId: string): Promise<void> {
@@ -156,8 +161,9 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     await persist(() => releaseRun(sql, settlement), SETTLE_MS, closing.signal).catch(() => undefined);
   }
 
-  async function carryOut(run: LiveRun, call: ProviderCall, tokenizer: Tokenizer): Promise<void> {
+  async function carryOut(run: LiveRun, call: ProviderCall, tokenizer: Tokenizer, traced?: TracedRun): Promise<void> {
     const checkpoints = keepCheckpoints(run, sql, (text) => countTokens(text, tokenizer), log);
+    const tracedCall = traced?.call(call);
     let result: ProviderResult;
     try {
       result = await providers.call(call, {
@@ -175,9 +181,11 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     if (result.failure?.credentialsRejected) {
       log.error({ provider: call.provider, runId: run.runId }, 'the provider refuses our key');
     }
+    tracedCall?.end(result);
     if (result.failure !== null) metrics?.providerFailed(call.provider, result.failure.code);
     const end = await settle(run, result, tokenizer);
     metrics?.runEnded(outcomeOf(run, result, end));
+    traced?.end(end);
     run.finish(end);
     if (run.wasFollowed) live.delete(run.runId);
     else setTimeout(() => live.delete(run.runId), KEEP_MS).unref();

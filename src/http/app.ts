@@ -24,7 +24,7 @@ import { sendEvents } from './sse.ts';
 
 type Bindings = { Bindings: HttpBindings };
 
-const VERSION = '0.1.0';
+export const VERSION = '0.1.0';
 const API = '/api/v1';
 const METRICS = '/metrics';
 /** What metrics call a path that is none of ours. */
@@ -48,7 +48,7 @@ export function createApp(services: Services, table: readonly Route[] = routes):
   const plain = (path: string, body: () => Promise<Record<string, unknown>>) => {
     methods.set(path, ['GET']);
     app.get(path, async (c) => {
-      const call = beginCall(c, path);
+      const call = beginCall(services, c, path);
       try {
         return reply(services, call, 200, JSON.stringify(await body()));
       } catch (error) {
@@ -71,12 +71,12 @@ export function createApp(services: Services, table: readonly Route[] = routes):
   }
 
   for (const [path, allowed] of methods) {
-    app.all(path, (c) => replyProblem(services, beginCall(c, path), notAllowed(c.req.raw.method, allowed)));
+    app.all(path, (c) => replyProblem(services, beginCall(services, c, path), notAllowed(c.req.raw.method, allowed)));
   }
   app.all('/trpc/*', (c) => answerTrpc(services, c));
-  app.notFound((c) => replyProblem(services, beginCall(c), new Failure('route_not_found')));
+  app.notFound((c) => replyProblem(services, beginCall(services, c), new Failure('route_not_found')));
   app.onError((error, c) => {
-    const call = beginCall(c);
+    const call = beginCall(services, c);
     services.log.error({ error, requestId: call.requestId }, 'request failed');
     return replyProblem(services, call, failureFrom(error));
   });
@@ -96,23 +96,18 @@ type Call = {
   case?: ProcedureRoute['case'] | undefined;
 };
 
-function beginCall(c: Context<Bindings>, route = NO_ROUTE): Call {
+function beginCall({ traces }: Services, c: Context<Bindings>, route = NO_ROUTE): Call {
   const { incoming } = c.env;
   const sent = incoming.headers['x-request-id'];
   const requestId = typeof sent === 'string' && /^[\w-]{8,64}$/.test(sent) ? sent : randomUUID();
-  return {
-    requestId,
-    method: incoming.method ?? '',
-    path: c.req.path,
-    route,
-    started: performance.now(),
-    facts: {},
-    incoming,
-  };
+  const { method = '', headers } = incoming;
+  const facts: Facts = {};
+  if (traces !== undefined) facts.trace = traces.request(method, route, headers.traceparent?.toString());
+  return { requestId, method, path: c.req.path, route, started: performance.now(), facts, incoming };
 }
 
 async function answer(services: Services, route: Route, path: string, c: Context<Bindings>): Promise<Response> {
-  const call = beginCall(c, path);
+  const call = beginCall(services, c, path);
   const { incoming, outgoing } = c.env;
   try {
     if ('webhook' in route) return await answerWebhook(services, call);
@@ -239,7 +234,7 @@ async function readiness({ database, engine, newestMigration }: Services): Promi
 
 /** Asks for the token before anything else. Spec 11.4. */
 async function answerMetrics(services: Services, c: Context<Bindings>): Promise<Response> {
-  const call = beginCall(c, METRICS);
+  const call = beginCall(services, c, METRICS);
   const { metrics } = services;
   if (metrics === undefined || !bringsSecret(call.incoming.headers.authorization, metrics.token)) {
     return replyProblem(
@@ -253,7 +248,7 @@ async function answerMetrics(services: Services, c: Context<Bindings>): Promise<
 
 async function answerTrpc(services: Services, c: Context<Bindings>): Promise<Response> {
   const procedure = c.req.path.slice('/trpc/'.length);
-  const call = beginCall(c, PROCEDURES.has(procedure) ? `/trpc/${procedure}` : '/trpc');
+  const call = beginCall(services, c, PROCEDURES.has(procedure) ? `/trpc/${procedure}` : '/trpc');
   let req: Request = c.req.raw;
   if (req.method === 'POST') {
     try {
@@ -316,5 +311,6 @@ function note({ requests, metrics }: Services, call: Call, status: number): void
   const { requestId, method, path, route, started, facts } = call;
   const ms = Math.round((performance.now() - started) * 10) / 10;
   metrics?.counted.request(method, route, status, ms);
+  facts.trace?.end(status);
   requests.info({ requestId, method, path, status, ms, runId: facts.runId }, 'request');
 }

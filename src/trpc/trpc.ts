@@ -13,6 +13,7 @@ import type { AddressOf } from '../http/address.ts';
 import type { Billing } from '../stripe/billing.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { Traces } from '../telemetry/traces.ts';
 
 /** What there is one of in a server. */
 export type Services = {
@@ -30,6 +31,8 @@ export type Services = {
   requests: Log;
   /** Undefined where nobody may look at them. */
   metrics?: { counted: Metrics; token: string } | undefined;
+  /** Undefined where nobody collects them. */
+  traces?: Traces | undefined;
   addressOf: AddressOf;
   /** The address of a page, as people see it. */
   pageUrl(path: string): string;
