@@ -1,6 +1,7 @@
 // `npm run bench [-- NAME …] [--quick]`: prints one line per figure, `name value unit`. Own PostgreSQL, removed after.
 import { parseArgs } from 'node:util';
 import { measureAnalytics } from './analytics.ts';
+import { measureDisturbance } from './disturbance.ts';
 import { measureGrowth } from './growth.ts';
 import { measureHttp } from './http.ts';
 import { measureMetrics } from './metrics.ts';
@@ -14,6 +15,7 @@ const benches = {
   webhooks: measureWebhooks,
   metrics: measureMetrics,
   analytics: measureAnalytics,
+  disturbance: measureDisturbance,
 };
 
 export type Report = (name: string, value: number, unit: string) => void;
