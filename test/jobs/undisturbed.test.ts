@@ -156,6 +156,8 @@ it('three months off, two schedulers and two servers at once, callers killed: as
   expect(killed).toBeGreaterThan(3);
   expect(await beset.ops`select from job_runs where finished_at is null or error is not null`).toHaveLength(0);
   await beset.ops`update settings set job_batch = default`;
+  // Sweeps pass over whom another sweep is at; the next ones do them.
+  for (const job of jobs) await beset.ops.unsafe(`call ops.run_job('${job}', 'once more')`);
   expect(await figures(beset)).toEqual(expected);
 
   await killer.end();
