@@ -26,6 +26,7 @@ begin
     ('choose-cached-prompts', '* * * * *'),
     ('retry-stripe-events', '* * * * *'),
     ('check-alerts', '*/5 * * * *'),
+    ('index-sessions', '*/5 * * * *'),
     ('forget-keys', '0 * * * *'),
     ('align-prices', '10 * * * *'),
     ('reconcile-stripe', '20 * * * *'),
