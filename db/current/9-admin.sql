@@ -19,5 +19,7 @@
 --! include analytics/read_cost_series.sql
 --! include analytics/list_costs_by.sql
 --! include analytics/refresh_analytics.sql
+--! include alerts/list_alerts.sql
+--! include alerts/api_acknowledge_alert.sql
 --! include jobs/read_health.sql
 --! include jobs/list_jobs.sql

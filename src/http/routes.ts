@@ -2,7 +2,7 @@ import type { AnyProcedure } from '@trpc/server';
 import type { ErrorCode } from '../errors/registry.ts';
 import { appRouter } from '../trpc/_app.ts';
 
-const { runs, sessions, credits, billing, catalog, limits, analytics, jobs } = appRouter;
+const { runs, sessions, credits, billing, catalog, limits, analytics, alerts, jobs } = appRouter;
 const { costs } = analytics;
 
 type Common = {
@@ -430,6 +430,24 @@ export const routes: readonly Route[] = [
     summary: "A month's margin, from figures given or from the present",
     name: 'analytics.costs.projection',
     procedure: costs.projection,
+    ...admin,
+  },
+  {
+    method: 'GET',
+    path: '/admin/cost-analytics/alerts',
+    summary: 'What is wrong, or was',
+    name: 'alerts.list',
+    procedure: alerts.list,
+    numbers: ['limit'],
+    ...admin,
+  },
+  {
+    method: 'POST',
+    path: '/admin/cost-analytics/alerts/:id/acknowledge',
+    summary: 'Say that somebody is at an alert',
+    name: 'alerts.acknowledge',
+    procedure: alerts.acknowledge,
+    params: { id: 'alertId' },
     ...admin,
   },
   {

@@ -1,4 +1,5 @@
 import { accountsRouter } from './accounts.ts';
+import { alertsRouter } from './alerts.ts';
 import { analyticsRouter } from './analytics.ts';
 import { billingRouter } from './billing.ts';
 import { catalogRouter } from './catalog.ts';
@@ -18,6 +19,7 @@ export const appRouter = router({
   accounts: accountsRouter,
   limits: limitsRouter,
   analytics: analyticsRouter,
+  alerts: alertsRouter,
   jobs: jobsRouter,
 });
 

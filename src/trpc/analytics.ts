@@ -40,7 +40,7 @@ const seriesInput = z.object({
 });
 
 const daysInput = z.object({
-  from: z.iso.date().nullish().describe('First day, UTC; the first of the month where left out.'),
+  from: z.iso.date().nullish().describe('First day, UTC; 30 days in all where left out.'),
   to: z.iso.date().nullish().describe('Last day, included; today where left out.'),
 });
 

@@ -19,6 +19,7 @@ export const pageInput = (standard: number) => ({
 
 /** Of what takes no fields. */
 export const nothingInput = z.object({}).optional();
+export const reasonInput = z.string().trim().min(1, 'must say why').max(500).describe('Why; kept in the audit log.');
 export const idInput = z.guid('must be a uuid');
 export const whoseInput = z.object({
   userId: idInput.nullish().describe('Somebody else, for administrators alone; who asks where left out.'),

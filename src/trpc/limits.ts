@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { explainThrottle, releaseThrottle, throttleStepSchema } from '../calls/limits.ts';
-import { idInput, whoseInput } from './inputs.ts';
+import { idInput, reasonInput, whoseInput } from './inputs.ts';
 import { adminProcedure, readProcedure, router, whoIsMeant } from './trpc.ts';
 
 export const limitsRouter = router({
@@ -15,7 +15,7 @@ export const limitsRouter = router({
     .input(
       z.object({
         userId: idInput,
-        reason: z.string().trim().min(1, 'must say why').max(500).describe('Why; kept in the audit log.'),
+        reason: reasonInput,
       }),
     )
     .output(

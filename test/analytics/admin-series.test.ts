@@ -115,8 +115,7 @@ test('models and packages have what their runs used, cost and brought, and which
   const models = await get(`/models?${range}`);
   const rows = await database.owner`
     select model as key, count(*)::int as runs, sum(input_tokens)::int as "inputTokens", sum(output_tokens)::int as "outputTokens",
-      sum(credits)::int as credits, round(sum(cost), 6)::float8 as cost, round(sum(included_value + purchased_value), 6)::float8 as value,
-      sum(cost) > sum(included_value + purchased_value) as "losesMoney"
+      sum(credits)::int as credits, round(sum(cost), 6)::float8 as cost, round(sum(included_value + purchased_value), 6)::float8 as value
     from runs where started_at < ${dateOf(9)}::date group by model order by sum(cost) desc`;
   expect(models.rows).toMatchObject([...rows]);
   const packages = await get(`/packages?${range}`);
@@ -125,6 +124,20 @@ test('models and packages have what their runs used, cost and brought, and which
     models.rows.reduce((total: number, { cost }: { cost: number }) => total + cost, 0),
     5,
   );
+});
+
+test('of the last 30 days they are what psql shows (spec 8.4, 12)', async () => {
+  const view = await database.ops`
+    select model as key, runs::int, round(cost_dollars, 6)::float8 as cost, round(value_dollars, 6)::float8 as value,
+      round(free_cost_dollars, 6)::float8 as "freeCost", round(paid_margin_dollars, 6)::float8 as "paidMargin",
+      cost_per_credit_dollars::float8 as "costPerCredit", value_per_credit_dollars::float8 as "valuePerCredit"
+    from ops.margin_by_model`;
+  const { rows } = await get('/models');
+  expect(rows).toHaveLength(view.length);
+  for (const row of view) expect(rows).toContainEqual(expect.objectContaining(row));
+  const losers = await database.ops<{ name: string }[]>`select name from ops.loss_makers where kind = 'model'`;
+  const ours = rows.filter(({ losesMoney }: { losesMoney: boolean }) => losesMoney);
+  expect(ours.map(({ key }: { key: string }) => key).sort()).toEqual(losers.map(({ name }) => name).sort());
 });
 
 test('the projection is the guide’s (spec 8.5)', async () => {

@@ -233,6 +233,8 @@ const attempts: Record<string, [ask: (sql: postgres.ISql) => Promise<postgres.Ro
     'PR403',
   ],
   'read_user_costs.target_user_id': [(sql) => sql`select * from api.read_user_costs(${stranger}, ${victim})`, 'PR403'],
+  'list_alerts.cursor': [(sql) => sql`select * from api.list_alerts(${stranger})`, 'PR403'],
+  'acknowledge_alert.alert_id': [(sql) => sql`select * from api.acknowledge_alert(${stranger}, 1, 'mine')`, 'PR403'],
   'list_user_costs.cursor': [(sql) => sql`select * from api.list_user_costs(${stranger})`, 'PR403'],
   'sign_in.new_user_id': [
     (sql) => sql`

@@ -11,8 +11,8 @@ const { database, url, house } = world;
 const { ada, bob } = house;
 
 const adminRoutes = routes.filter(({ path }) => path.startsWith('/admin/'));
-const placed = (path: string) => `/api/v1${path.replace(':id', ada.userId)}`;
-const bodyOf = (path: string) => (path.endsWith('/unthrottle') ? { body: { reason: 'test' } } : {});
+const placed = (path: string) => `/api/v1${path.replace('alerts/:id', 'alerts/1').replace(':id', ada.userId)}`;
+const bodyOf = (path: string) => (/(unthrottle|acknowledge)$/.test(path) ? { body: { reason: 'test' } } : {});
 
 describe.each(adminRoutes)('$method $path', ({ method, path }) => {
   it('answers 401 without a token (spec 2.2)', async () => {
@@ -82,6 +82,8 @@ it.each([
   ['/timeseries?from=2026-02-02&to=2026-02-01', 'from'],
   ['/timeseries?from=2024-01-01&to=2026-01-01', 'from'],
   ['/models?from=soon', 'from'],
+  ['/alerts?state=old', 'state'],
+  ['/alerts?cursor=nonsense', 'cursor'],
   ['/projection?subscribers=60,,10', 'subscribers'],
   ['/projection?subscribers=many', 'subscribers'],
 ])('%s is refused and names the field %s (spec 11.3)', async (path, field) => {

@@ -56,6 +56,9 @@ it('tells the truth: every route answers what the document says', async () => {
   const [made] = await house.database.ops`
     select token from ops.create_token(${ada.userId}, 'test', ${['run', 'read', 'billing', 'publish', 'admin']})`;
   const token = String(made?.token);
+  const [alert] = await house.database.owner`
+    insert into alerts (kind, key, level, severity, subject, body, details, raised_at)
+    values ('test', '', 1, 'warning', 'A test', 'Nothing', '{}', core.now()) returning id`;
   const share = await call(url, 'POST', `/api/v1/playground/sessions/${run.json.session_id}/share`, {
     token: ada.token,
   });
@@ -63,6 +66,7 @@ it('tells the truth: every route answers what the document says', async () => {
     shared: share.json.share_token,
     user: ada.userId,
     models: 'gpt-4o',
+    alerts: String(alert?.id),
     runs: run.json.run_id,
     sessions: run.json.session_id,
     packages: house.packageId,
@@ -71,6 +75,7 @@ it('tells the truth: every route answers what the document says', async () => {
     '/api/v1/packages': { name: 'limerick', version: '1.0.0', prompt: 'A limerick.' },
     '/api/v1/playground/sessions/{id}/continue': { input: 'more' },
     '/api/v1/admin/cost-analytics/user/{id}/unthrottle': { reason: 'asked' },
+    '/api/v1/admin/cost-analytics/alerts/{id}/acknowledge': { reason: 'at it' },
     '/api/v1/playground/sessions/{id}': { title: 'A poem' },
     '/api/v1/playground/sessions/{id}/feature': { is_featured: true },
     '/api/v1/playground/shared/{token}/feedback': { is_helpful: true },
