@@ -50,6 +50,9 @@ comment on column public.runs.included_value is 'US dollars of cash that had bee
 comment on column public.runs.purchased_value is 'US dollars of cash that had been paid for the purchased credits it spent.';
 comment on column public.credit_lots.cost is 'US dollars of provider cost that its credits have paid for; a cached figure.';
 
+alter table public.runs add column if not exists refunded_by_kind jsonb;
+comment on column public.runs.refunded_by_kind is 'Credits by kind of lot that had paid it when it was refunded, or null.';
+
 drop function if exists core.spend_lots(public.users, uuid, bigint, bigint, timestamptz);
 --! include credits/spend_lots.sql
 --! include runs/settle_run.sql

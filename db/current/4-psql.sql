@@ -15,7 +15,6 @@ end
 $$;
 
 --! include credits/payments_of.sql
---! include credits/refunded_of.sql
 --! include credits/give_back.sql
 --! include runs/refund_charge.sql
 --! include runs/write_receipt.sql

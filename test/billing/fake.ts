@@ -65,6 +65,7 @@ export async function openHouse(
   };
   const services = {
     ...{ database, billing, log, requests: log, engine: { draining: false } },
+    addressOf: () => '192.0.2.1',
     authenticate: (header: string | undefined) => (header === undefined ? null : principal),
   } as unknown as Services;
   const server = createServer(getRequestListener(createApp(services).fetch));

@@ -164,6 +164,7 @@ describe('a figure of a run that is altered is named', () => {
     ['credits = 1', ['run_charge run {refunded}', 'run_credits run {refunded}']],
     ['shortfall = 1', ['run_charge run {refunded}']],
     ['refunded_at = null', ['run_charge run {refunded}']],
+    ['refunded_by_kind = \'{"purchased": 1}\'', ['run_limited_cost run {refunded}']],
     ['included_value = 0.06', ['run_value run {refunded}']],
     ['limited_cost = 0', [...limited, 'run_limited_cost run {refunded}']],
   ])('of a refunded one: %s', async (change, expected) => {

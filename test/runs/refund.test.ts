@@ -170,6 +170,22 @@ it('forgives what nothing could pay, and tells all of it in rows that add up to 
   expect((await world.settle(user, other.begun_run_id)).credits_spent).toBe(1);
 });
 
+it('books a late settlement that nothing can pay any more against limits, whatever had paid before the refund (spec 3.3)', async () => {
+  const user = await world.person({ credits: 1, tier: 'unlimited' });
+  await world.buy(user);
+  const { begun_run_id: run } = await world.start(user, { tokens: 4_800 });
+  await world.checkpoint(user, run, 2_000);
+  await world.pass('1 hour');
+  await world.expireHolds();
+  await refund(run);
+  await world.revoke(user, (await world.figures(user)).balance);
+  await world.settle(user, run, { input: 4_900, output: 3_000 });
+  expect(
+    await world.owner`select credits::int, cost = limited_cost as is_limited, refunded_by_kind from runs where id = ${run}`,
+  ).toEqual([{ credits: 0, is_limited: true, refunded_by_kind: {} }]);
+  await world.expectBalance();
+});
+
 it('stays refunded when the server of a run taken for dead comes back, whose true cost is booked (spec 5.3)', async () => {
   for (const ending of ['completed', 'failed']) {
     const user = await world.person();
