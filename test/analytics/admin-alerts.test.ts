@@ -10,7 +10,7 @@ afterAll(world.close);
 const check = () => database.ops`select from ops.check_alerts()`;
 
 beforeAll(async () => {
-  // One dear free user: loses money, is over the limit, and is most of those who are throttled.
+  // One of two users throttled is more than 5 %.
   const user = await signUp(database, 'dear');
   await database.ops`select from ops.throttle_user(${user}, null, 'test')`;
   await check();
