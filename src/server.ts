@@ -1,5 +1,7 @@
 import { createServer, type Server } from 'node:http';
 import { getRequestListener } from '@hono/node-server';
+import { openChannels } from './alerts/channels.ts';
+import { startDelivery } from './alerts/deliver.ts';
 import { createAuthenticate } from './auth/authenticate.ts';
 import { jwtVerifier } from './auth/jwt.ts';
 import { readMetrics } from './calls/jobs.ts';
@@ -90,6 +92,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   url = urlOf(server, environment.HOST);
   log.info({ url }, 'listening');
   const jobs = hasJobs ? startJobs(database.jobs, log) : undefined;
+  const channels = openChannels(environment);
+  if (hasJobs && !channels.has('webhook') && !channels.has('operator_email')) {
+    log.warn('ALERT_WEBHOOK_URL and ALERT_EMAIL_TO are missing: alerts stay in the database, in ops.alerts_now');
+  }
+  const delivery = hasJobs && channels.size > 0 ? startDelivery(database.reads, channels, log) : undefined;
 
   const shutDown = async () => {
     log.info('stopping: running runs may end');
@@ -99,7 +106,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const impatient = setTimeout(() => server.closeAllConnections(), 1_000);
     await closed;
     clearTimeout(impatient);
-    await Promise.all([jobs?.stop(), billing?.stop()]);
+    await Promise.all([jobs?.stop(), delivery?.stop(), billing?.stop()]);
     await Promise.all([database.close(), traces?.close().catch(() => undefined)]);
     log.info('stopped');
   };

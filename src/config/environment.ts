@@ -51,6 +51,15 @@ const keyValues = z
 const originOnly = (text: string) =>
   URL.canParse(text) && /^https?:$/.test(new URL(text).protocol) && new URL(text).origin === text;
 const isOrigin = (text: string) => !URL.canParse(text) || new URL(text).href === `${new URL(text).origin}/`;
+const isAddress = (text: string) => /^[^\s@<>,]+@[^\s@<>,]+$/.test(text);
+const isSafeUrl = (text: string) =>
+  URL.canParse(text) &&
+  (new URL(text).protocol === 'https:' || /^(localhost|127\.0\.0\.1|\[::1\])$/.test(new URL(text).hostname));
+const isWebhookSecret = (text: string) => {
+  const [, encoded] = /^whsec_([A-Za-z0-9+/]+={0,2})$/.exec(text) ?? [];
+  const { length } = Buffer.from(encoded ?? '', 'base64');
+  return length >= 24 && length <= 64;
+};
 const addressOrNetwork = (text: string) => /^[0-9a-f.:]+(\/\d{1,3})?$/i.test(text);
 
 /** Everything that the server reads from its environment. The comments of .env.example are these descriptions. Spec 11.5. */
@@ -150,12 +159,55 @@ export const environmentSchema = z.object({
   METRICS_TOKEN: optional(z.string().min(16, 'is too short; use 16 characters or more')).describe(
     'Bearer token for GET /metrics, which Prometheus reads. Without it there is no such route.',
   ),
+
+  ALERT_WEBHOOK_URL: optional(
+    httpUrl.refine(isSafeUrl, 'is neither https:// nor on this machine; write a URL that begins with https://'),
+  ).describe('Where alerts are posted, signed as Standard Webhooks says. Needs ALERT_WEBHOOK_SECRET.'),
+  ALERT_WEBHOOK_SECRET: optional(
+    z
+      .string()
+      .trim()
+      .refine(
+        isWebhookSecret,
+        'is not whsec_ and base64 of 24 to 64 bytes; make one: echo whsec_$(openssl rand -base64 32)',
+      ),
+  ).describe('Secret that signs them: whsec_ and base64 of 24 to 64 random bytes.'),
+  SMTP_URL: optional(
+    z.url({
+      protocol: /^smtps?$/,
+      error: 'is not a URL that begins with smtp:// or smtps://; write smtps://USER:PASSWORD@HOST:465',
+    }),
+  ).describe('Mail server for alerts and for mails to users. Needs EMAIL_FROM. Without it there is no mail.'),
+  EMAIL_FROM: optional(
+    z
+      .string()
+      .trim()
+      .refine(
+        (text) => isAddress(/<([^<>]*)>$/.exec(text)?.[1] ?? text),
+        'is no address; write playground@example.com or Name <playground@example.com>',
+      ),
+  ).describe('Sender of mails.'),
+  ALERT_EMAIL_TO: optional(list(isAddress, 'has an entry that is no address; separate addresses by commas')).describe(
+    'Addresses of operators that alerts are mailed to, separated by commas. Needs SMTP_URL.',
+  ),
+
   CRON_SECRET: optional(z.string().min(16, 'is too short; use 16 characters or more')).describe(
     'Where set, the cron routes ask for it as a bearer token.',
   ),
 });
 
 export type Environment = z.output<typeof environmentSchema>;
+
+/** Where the first is set, the second has to be. */
+const NEEDS: readonly [keyof Environment, keyof Environment][] = [
+  ['AUTH_ISSUER', 'AUTH_AUDIENCE'],
+  ['AUTH_AUDIENCE', 'AUTH_ISSUER'],
+  ['ALERT_WEBHOOK_URL', 'ALERT_WEBHOOK_SECRET'],
+  ['ALERT_WEBHOOK_SECRET', 'ALERT_WEBHOOK_URL'],
+  ['SMTP_URL', 'EMAIL_FROM'],
+  ['EMAIL_FROM', 'SMTP_URL'],
+  ['ALERT_EMAIL_TO', 'SMTP_URL'],
+];
 
 /** The environment as the server uses it. Throws an Error that names each wrong variable, what is wrong and what to do. */
 export function readEnvironment(variables: Record<string, string | undefined>): Environment {
@@ -169,11 +221,10 @@ export function readEnvironment(variables: Record<string, string | undefined>): 
     throw new Error(lines.join('\n'));
   }
   const environment = parsed.data;
-  if ((environment.AUTH_ISSUER === undefined) !== (environment.AUTH_AUDIENCE === undefined)) {
-    const [given, absent] = environment.AUTH_ISSUER
-      ? ['AUTH_ISSUER', 'AUTH_AUDIENCE']
-      : ['AUTH_AUDIENCE', 'AUTH_ISSUER'];
-    throw new Error(`${absent} is missing, but ${given} is set. Set both, or neither. ${describe(absent)}`);
+  for (const [given, absent] of NEEDS) {
+    if (environment[given] !== undefined && environment[absent] === undefined) {
+      throw new Error(`${absent} is missing, but ${given} is set. Set both, or neither. ${describe(absent)}`);
+    }
   }
   return environment;
 }

@@ -31,6 +31,12 @@ const examples: Record<string, string> = {
   STRIPE_MEDIUM_PACK_PRICE_ID: 'price_bbbbbbbbbbbb',
   STRIPE_LARGE_PACK_PRICE_ID: 'price_cccccccccccc',
   STRIPE_PORTAL_CONFIGURATION_ID: 'bpc_dddddddddddd',
+  PUBLIC_URL: 'https://yourdomain.com',
+  ALERT_WEBHOOK_URL: 'https://alerts.example.com/prpm',
+  ALERT_WEBHOOK_SECRET: 'whsec_xxxxxxxxxxxxx',
+  SMTP_URL: 'smtps://USER:PASSWORD@smtp.example.com:465',
+  EMAIL_FROM: 'PRPM Playground <playground@example.com>',
+  ALERT_EMAIL_TO: 'operators@example.com',
 };
 
 /** A variable's default, as text; undefined where it has none. */

@@ -21,6 +21,7 @@ import { camelKeys } from './input.ts';
 import { openApi } from './openapi.ts';
 import { type ProcedureRoute, type Route, routes } from './routes.ts';
 import { sendEvents } from './sse.ts';
+import { answerUnsubscribe } from './unsubscribe.ts';
 
 type Bindings = { Bindings: HttpBindings };
 
@@ -69,6 +70,20 @@ export function createApp(services: Services, table: readonly Route[] = routes):
     methods.set(METRICS, ['GET']);
     app.get(METRICS, (c) => answerMetrics(services, c));
   }
+
+  const declining = `${API}/unsubscribe`;
+  methods.set(declining, ['GET', 'POST']);
+  app.on(['GET', 'POST'], declining, async (c) => {
+    const call = beginCall(services, c, declining);
+    try {
+      const token = c.req.query('token') ?? '';
+      const [status, html] = await answerUnsubscribe(services.database.sql, call.method, token);
+      note(services, call, status);
+      return c.html(html, status);
+    } catch (error) {
+      return replyProblem(services, call, failureFrom(error));
+    }
+  });
 
   for (const [path, allowed] of methods) {
     app.all(path, (c) => replyProblem(services, beginCall(services, c, path), notAllowed(c.req.raw.method, allowed)));
