@@ -148,12 +148,14 @@ create type core.person_notice as (user_id uuid, kind text, level integer, perio
 --! include alerts/limit_conditions.sql
 --! include alerts/loss_conditions.sql
 --! include alerts/billing_conditions.sql
+--! include alerts/usage_conditions.sql
 --! include alerts/message_conditions.sql
 --! include alerts/alert_conditions.sql
 --! include alerts/limit_notices.sql
 --! include alerts/credit_notices.sql
 --! include alerts/price_raises.sql
 --! include alerts/payment_notices.sql
+--! include alerts/text_notices.sql
 --! include alerts/person_notices.sql
 --! include alerts/tell_operators.sql
 --! include alerts/tell_people.sql

@@ -74,6 +74,26 @@ const cases: Case[] = [
     subject: /^A purchased credit costs 0\.\d+ dollars, above 0\.001: 1 credits cost 0\.\d+ dollars$/,
   },
   {
+    name: 'a model, a package or a pack that loses money (spec 8.4)',
+    disturb: owner(`
+      update credit_lots set cost = cost + 100 where kind = 'purchased';
+      update settings set purchased_cost_per_credit_limit = null`),
+    undo: owner(`
+      update credit_lots set cost = cost - 100 where kind = 'purchased';
+      update settings set purchased_cost_per_credit_limit = default`),
+    alert: () => 'loss_making pack small',
+    subject: /^Pack small loses money: its paid credits cost 100\.\d+ dollars and brought 0\.05$/,
+  },
+  {
+    name: "a provider's invoice that is not what our books say (spec 7.1)",
+    disturb: () => database.ops`
+      select from settings s cross join lateral ops.record_provider_invoice(
+        'anthropic', to_char(now() + s.clock_offset - interval '1 month', 'YYYY-MM'), 'sonnet', 1000000, 0, 0, 1000000, 50, 'test')`,
+    undo: owner('delete from provider_usage'),
+    alert: () => 'provider_drift anthropic',
+    subject: /^anthropic asks for 50\.00 dollars of \d{4}-\d\d, and our books say 0\.00$/,
+  },
+  {
     name: 'a run that cost more credits than there were (spec 4.2)',
     disturb: () => database.owner`update runs set shortfall = 3 where user_id = ${ada}`,
     undo: () => database.owner`update runs set shortfall = 0 where user_id = ${ada}`,
@@ -82,10 +102,10 @@ const cases: Case[] = [
   },
   {
     name: 'a refund of a pack that is spent (spec 4.6)',
-    disturb: () => database.owner`update purchases set shortfall = 7, credits_taken_back = 93, refunded_amount = 5`,
-    undo: () => database.owner`update purchases set shortfall = 0, credits_taken_back = 0, refunded_amount = 0`,
+    disturb: () => database.owner`update purchases set shortfall = 7`,
+    undo: () => database.owner`update purchases set shortfall = 0`,
     alert: () => `shortfall purchase ${purchase}`,
-    subject: /^7 credits short: 5\.00 dollars of a pack went back, and 93 of 100 credits could be taken back$/,
+    subject: /^7 credits short: 0\.00 dollars of a pack went back, and 0 of 7 credits could be taken back$/,
   },
   {
     name: 'a refund of a month that is spent (spec 4.6)',
