@@ -26,6 +26,9 @@ drop function if exists core.grant_period(uuid, text, text, timestamptz, timesta
 drop function if exists ops.reconcile_stripe(boolean);
 drop function if exists api.begin_customer(uuid, boolean);
 
+--! include credits/rollover_ends_at.sql
+--! include credits/roll_over.sql
+--! include credits/tidy_lots.sql
 --! include credits/grant_period.sql
 --! include credits/end_subscription.sql
 --! include billing/want_work.sql
