@@ -500,3 +500,25 @@ it('whose customer was deleted at Stripe has what was bought, is still known by 
   const [kept] = await app`select customer_id from api.begin_customer(${other}, false)`;
   expect(kept?.customer_id).toBe(world.customerOf(other));
 });
+
+it('a refund that fails after two more periods have begun gives back credits that have expired since, in whatever order it was told (spec 4.3, 4.6)', async () => {
+  const { user, subscription } = await subscribed();
+  const { data } = await world.client.paymentIntents.list({ customer: world.customerOf(user), limit: 1 });
+  const refund = stripe.refund(data[0]?.id ?? '');
+  await settle();
+  await passPeriod(user, 4 * HOUR);
+  await settle();
+  stripe.cancelNow(subscription);
+  await settle();
+  await advance(10 * HOUR);
+  const again = await subscribe(user);
+  if (!('session' in again)) throw new Error(again.refused);
+  await stripe.pay(again.session);
+  await settle();
+  expect(await balance(user)).toBe(5 + 100 + 100);
+  stripe.failRefund(refund.id);
+  await settle();
+  await jobs();
+  expect(await balance(user)).toBe(5 + 100 + 100);
+  expect(await standing(user)).toMatchObject({ who: { included_credits: '205' } });
+});
