@@ -1,5 +1,6 @@
 // `npm run bench [-- NAME …] [--quick]`: prints one line per figure, `name value unit`. Own PostgreSQL, removed after.
 import { parseArgs } from 'node:util';
+import { measureAlerts } from './alerts.ts';
 import { measureAnalytics } from './analytics.ts';
 import { measureDisturbance } from './disturbance.ts';
 import { measureGrowth } from './growth.ts';
@@ -15,6 +16,7 @@ const benches = {
   webhooks: measureWebhooks,
   metrics: measureMetrics,
   analytics: measureAnalytics,
+  alerts: measureAlerts,
   disturbance: measureDisturbance,
 };
 

@@ -286,6 +286,25 @@ const sqlExamples: SqlExample[] = [
         expect(booked).toContainEqual({ period, model, our_dollars, our_tokens });
     },
   },
+  {
+    says: /FROM ops\.alerts_now/,
+    own: true,
+    async run({ columns }, ask) {
+      expect(columns).toEqual(['severity', 'what', 'raised_at', 'what_to_do']);
+      await ask('SELECT ops.check_alerts()');
+      const { rows } = await ask("SELECT kind FROM ops.alerts_now WHERE kind ~ '^(job|audit|check)_'");
+      expect(rows).toEqual([]);
+    },
+  },
+  { says: /FROM ops\.undelivered_messages/, own: true, run: async ({ rows }) => expect(rows).toEqual([]) },
+  {
+    says: /FROM ops\.test_alert/,
+    own: true,
+    async run({ rows }) {
+      expect(rows.map(({ channel }) => channel)).toEqual(['operator_email', 'webhook']);
+      for (const { what } of rows) expect(what).toContain('no server has it');
+    },
+  },
   { says: /FROM ops\.audit_books/, own: true, run: async ({ rows }) => expect(rows).toEqual([]) },
   {
     says: /FROM ops\.jobs/,
