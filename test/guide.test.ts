@@ -39,10 +39,14 @@ describe.each(guides)('$name', ({ path }) => {
     const sql = blocks
       .filter(({ language }) => language === 'sql')
       .flatMap(({ text, line }) => statementsOf(text).map((statement) => ({ statement, line })));
-    it.each(sql)('sql, line $line: $statement', async ({ statement, line }) => {
-      const example = theOne(sqlExamples, statement, line);
-      await example.run(await query(demo, statement), (other) => query(demo, other));
-    });
+    it.each(sql)(
+      'sql, line $line: $statement',
+      async ({ statement, line }) => {
+        const example = theOne(sqlExamples, statement, line);
+        await example.run(await query(demo, statement), (other) => query(demo, other));
+      },
+      90_000,
+    ); // a server looks once a minute at what is to be asked of Stripe
 
     it('has a webhook where the guide says, for the events that it lists, which takes what is signed', async () => {
       const { BASE_URL: base = '', STRIPE_API_BASE: stripe = '', TEST_USER_ID: user } = demo.env;
@@ -331,8 +335,14 @@ const sqlExamples: SqlExample[] = [
       await expect.poll(lists, { timeout: 70_000, interval: 500 }).toEqual([]);
     },
   },
-  // Five weeks of history and all that was bought since: nothing is unknown here.
-  { says: /FROM ops\.stripe_drift/, own: true, run: async ({ rows }) => expect(rows).toEqual([]) },
+  // Five weeks of history and all that was bought since: nothing is unknown here, but what was subscribed a moment ago, whose two
+  // events of one second have to be fetched.
+  {
+    says: /FROM ops\.stripe_drift/,
+    own: true,
+    run: async ({ rows }) =>
+      expect(rows.filter(({ kind, ours }) => kind !== 'subscription' || !ours?.includes('incomplete'))).toEqual([]),
+  },
   {
     says: /FROM subscription_states/,
     own: true,
