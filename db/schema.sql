@@ -62,6 +62,18 @@ COMMENT ON SCHEMA ops IS 'What an operator or a scheduler calls. Start with: sel
 COMMENT ON SCHEMA public IS 'Tables and the views and functions that the operator''s guide names: what a person sees in psql.';
 
 --
+-- Name: btree_gin; Type: EXTENSION; Schema: -; Owner: -
+--
+
+CREATE EXTENSION IF NOT EXISTS btree_gin WITH SCHEMA public;
+
+--
+-- Name: EXTENSION btree_gin; Type: COMMENT; Schema: -; Owner: 
+--
+
+COMMENT ON EXTENSION btree_gin IS 'support for indexing common datatypes in GIN';
+
+--
 -- Name: btree_gist; Type: EXTENSION; Schema: -; Owner: -
 --
 
@@ -84,6 +96,23 @@ CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;
 --
 
 COMMENT ON EXTENSION pg_trgm IS 'text similarity measurement and index searching based on trigrams';
+
+--
+-- Name: alert_condition; Type: TYPE; Schema: core; Owner: prpm_owner
+--
+
+CREATE TYPE core.alert_condition AS (
+	kind text,
+	key text,
+	level integer,
+	severity text,
+	subject text,
+	body text,
+	details jsonb,
+	user_id uuid
+);
+
+ALTER TYPE core.alert_condition OWNER TO prpm_owner;
 
 --
 -- Name: begun_run; Type: TYPE; Schema: core; Owner: prpm_owner
@@ -128,6 +157,21 @@ ALTER TYPE core.begun_run OWNER TO prpm_owner;
 COMMENT ON TYPE core.begun_run IS 'outcome: started (with the exact provider request, the hold in credits, and what is free then), known (begun_run_id, run_status) or refused (refusal: code, status, figures, when to try again). Tokens: estimated_input, held_input, wanted_output, output_cap. rate_*: what is left of the minute''s attempts, rate_reset in seconds; null limit: none. Spec 1.5, 3.2, 3.6, 5.1.';
 
 --
+-- Name: person_notice; Type: TYPE; Schema: core; Owner: prpm_owner
+--
+
+CREATE TYPE core.person_notice AS (
+	user_id uuid,
+	kind text,
+	level integer,
+	period text,
+	subject text,
+	body text
+);
+
+ALTER TYPE core.person_notice OWNER TO prpm_owner;
+
+--
 -- Name: receipt; Type: TYPE; Schema: core; Owner: prpm_owner
 --
 
@@ -166,7 +210,8 @@ CREATE TYPE core.receipt AS (
 	day_ends_at timestamp with time zone,
 	monthly_limit numeric,
 	monthly_used numeric,
-	month_ends_at timestamp with time zone
+	month_ends_at timestamp with time zone,
+	refunded_at timestamp with time zone
 );
 
 ALTER TYPE core.receipt OWNER TO prpm_owner;
@@ -176,6 +221,33 @@ ALTER TYPE core.receipt OWNER TO prpm_owner;
 --
 
 COMMENT ON TYPE core.receipt IS 'What a run used (tokens by kind), cost (US dollars, exact) and was charged (credits, by kind), and what is left: credits, and of each window the limit (null: none), what is used of it and its end. Requests an hour, US dollars a day and a month. Spec 5.1.';
+
+--
+-- Name: acknowledge_alert(uuid, bigint, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.acknowledge_alert(user_id uuid, alert_id bigint, reason text) RETURNS TABLE(acknowledged_at timestamp with time zone, acknowledged_by text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform core.check_admin(acknowledge_alert.user_id);
+  perform core.note_action(
+    'acknowledge_alert', acknowledge_alert.alert_id::text, acknowledge_alert.reason, json_build_object('by', acknowledge_alert.user_id)
+  );
+  return query
+    select x.acknowledged_at, x.acknowledged_by
+    from core.acknowledge_alert(acknowledge_alert.alert_id, acknowledge_alert.user_id::text, acknowledge_alert.reason, false) x;
+end
+$$;
+
+ALTER FUNCTION api.acknowledge_alert(user_id uuid, alert_id bigint, reason text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION acknowledge_alert(user_id uuid, alert_id bigint, reason text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.acknowledge_alert(user_id uuid, alert_id bigint, reason text) IS 'Says for an administrator that somebody is at an open alert, as ops.acknowledge_alert does for an operator; audit_log keeps the administrator''s id as "by". Errors: PR403; PR404 no such open alert; PR400 without a reason. Spec 8.3, 9.';
 
 --
 -- Name: admit_read(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -333,7 +405,7 @@ COMMENT ON FUNCTION api.authenticate_token(token_hash bytea) IS 'Who acts with t
 -- Name: begin_customer(uuid, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
-CREATE FUNCTION api.begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT email text, OUT username text) RETURNS record
+CREATE FUNCTION api.begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT look_since timestamp with time zone, OUT email text, OUT username text) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -346,19 +418,20 @@ begin
   insert into public.stripe_customers (user_id, livemode, created_at)
   values (begin_customer.user_id, begin_customer.livemode, core.now())
   on conflict on constraint stripe_customers_pkey do nothing;
-  select c.customer_id, c.write_id into customer_id, write_id
+  select c.customer_id, c.write_id, case when c.created_at <= core.now() - interval '23 hours' then c.created_at end
+  into customer_id, write_id, look_since
   from public.stripe_customers c
   where c.user_id = begin_customer.user_id and c.livemode = begin_customer.livemode;
 end
 $$;
 
-ALTER FUNCTION api.begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT email text, OUT username text) OWNER TO prpm_owner;
+ALTER FUNCTION api.begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT look_since timestamp with time zone, OUT email text, OUT username text) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT email text, OUT username text); Type: COMMENT; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT look_since timestamp with time zone, OUT email text, OUT username text); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT email text, OUT username text) IS 'A user''s customer at Stripe in that mode; where customer_id is null it is to be made, with write_id as idempotency key, and then told to api.keep_customer. Errors: PR404 unknown user. Spec 6.1.';
+COMMENT ON FUNCTION api.begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT look_since timestamp with time zone, OUT email text, OUT username text) IS 'A user''s customer at Stripe in that mode; where customer_id is null it is to be made, with write_id as idempotency key, and then told to api.keep_customer. Stripe knows a key for 24 hours: where look_since is not null, this one may be forgotten, and the customer is first to be looked for among those made since; if it is not there, api.renew_customer gives another key. Errors: PR404 unknown user. Spec 6.1.';
 
 --
 -- Name: begin_portal(uuid, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -671,6 +744,9 @@ begin
     p.id, m.credit_multiplier, prompt_multiplier, s.tokens_per_credit, estimated_input, begin_run.input_tokens, exact,
     output_cap, hold_included, hold_credits - hold_included, hold_cost, now + s.hold_ms * interval '1 millisecond', false, 0, 0, 0, 0, now
   );
+  if begin_run.run_id < u.last_run_id then
+    perform core.note_correction((select x from public.runs x where x.user_id = u.id and x.id = begin_run.run_id)); -- rollups may have passed it
+  end if;
   if begin_run.session_id is null then
     insert into public.sessions (user_id, id, package_id, last_run_id, created_at, last_run_at)
     values (u.id, begin_run.run_id, k.id, begin_run.run_id, now, now);
@@ -688,7 +764,8 @@ begin
     day_held_cost = u.day_held_cost + case when counts then hold_cost else 0 end, day_ends_at = u.day_ends_at,
     current_month_api_cost = u.current_month_api_cost, current_month_limited_cost = u.current_month_limited_cost,
     month_held_cost = u.month_held_cost + case when counts then hold_cost else 0 end, month_ends_at = u.month_ends_at,
-    current_month_requests = u.current_month_requests + 1, total_requests = u.total_requests + 1, last_request_at = now,
+    current_month_requests = u.current_month_requests + 1, total_requests = u.total_requests + 1,
+    last_request_at = greatest(u.last_request_at, now),
     last_run_id = greatest(u.last_run_id, begin_run.run_id),
     held_included = u.held_included + hold_included, held_purchased = u.held_purchased + hold_credits - hold_included,
     open_runs = u.open_runs || begin_run.run_id,
@@ -870,6 +947,40 @@ ALTER FUNCTION api.begin_subscription_change(user_id uuid, action text, OUT outc
 COMMENT ON FUNCTION api.begin_subscription_change(user_id uuid, action text, OUT outcome text, OUT refusal json, OUT work_id uuid) IS 'Queues what cancels a user''s subscription at the end of its period (action cancel), or takes that and a pause back (resume): each time a row of its own, whose id is the idempotency key. outcome: refused (no_subscription), ready (it is so already) or queued (work_id). Spec 6.1.';
 
 --
+-- Name: check_ready(); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.check_ready(OUT migration integer, OUT jobs text) RETURNS record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  now timestamptz := core.now();
+  last_done timestamptz;
+begin
+  select max(substring(m.filename from '^\d+')::integer) into migration from graphile_migrate.migrations m;
+  select max(last.finished_at) into last_done
+  from public.jobs j
+  cross join lateral (
+    select r.finished_at from public.job_runs r where r.job = j.job and r.finished_at is not null order by r.slot desc limit 1
+  ) last;
+  jobs := case
+    when last_done > now - interval '10 minutes' then 'alive'
+    when last_done > now - interval '24 hours' then 'stopped'
+    else 'none'
+  end;
+end
+$$;
+
+ALTER FUNCTION api.check_ready(OUT migration integer, OUT jobs text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION check_ready(OUT migration integer, OUT jobs text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.check_ready(OUT migration integer, OUT jobs text) IS 'What tells whether a server can serve: the number of the newest migration, and whether jobs are done: alive; stopped, where none has ended for 10 minutes, though some are due each minute; none, where none has for a day, or ever: then nobody is meant to do them. Spec 11.4.';
+
+--
 -- Name: checkpoint_run(uuid, uuid, text, text, integer, integer, integer, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -914,6 +1025,60 @@ ALTER FUNCTION api.checkpoint_run(user_id uuid, run_id uuid, question text, answ
 COMMENT ON FUNCTION api.checkpoint_run(user_id uuid, run_id uuid, question text, answer text, output_tokens integer, input_tokens integer, cached_tokens integer, cache_write_tokens integer, OUT status text, OUT stop_requested boolean) IS 'Stores what a running run has produced so far, moves its hold''s expiry on and tells whether a stop was asked for elsewhere. Tokens null where not known yet. status is null for an unknown run; any other than running means: stop. Locks the run''s row alone. Spec 5.2.';
 
 --
+-- Name: claim_messages(text[], integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.claim_messages(channels text[], most integer) RETURNS TABLE(message_id uuid, attempt integer, channel text, recipient text, subject text, body text, payload text, unsubscribe_token text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  now timestamptz := core.now();
+begin
+  insert into public.alert_channels as c (channel, seen_at)
+  select x.channel, now from unnest(claim_messages.channels) x (channel)
+  on conflict on constraint alert_channels_pkey do update set seen_at = excluded.seen_at
+  where c.seen_at not between excluded.seen_at - interval '1 minute' and excluded.seen_at;
+
+  return query
+  with due as (
+    select m.id
+    from public.messages m
+    where m.delivered_at is null and m.given_up_at is null and m.due_at <= now and coalesce(m.claimed_until <= now, true)
+      and m.channel = any (claim_messages.channels)
+    order by m.user_id is not null, m.due_at
+    limit most
+    for no key update skip locked
+  ),
+  claimed as (
+    update public.messages m
+    set
+      claimed_until = now + interval '2 minutes',
+      attempts = m.attempts + 1,
+      given_up_at = case when m.user_id is not null and u.email is null then now end,
+      error = case when m.user_id is not null and u.email is null then 'the user has no e-mail any more' else m.error end
+    from due
+    left join public.messages self on self.id = due.id
+    left join public.users u on u.id = self.user_id and u.closed_at is null
+    where m.id = due.id
+    returning m.id, m.attempts, m.channel, u.email, m.subject, m.body, m.payload, m.given_up_at, m.user_id, m.kind
+  )
+  select c.id, c.attempts, c.channel, c.email, c.subject, c.body, c.payload::text, core.unsubscribe_token(c.user_id, core.mail_group(c.kind))
+  from claimed c
+  where c.given_up_at is null;
+end
+$$;
+
+ALTER FUNCTION api.claim_messages(channels text[], most integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION claim_messages(channels text[], most integer); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.claim_messages(channels text[], most integer) IS 'Gives a server up to so many messages that are due on the channels that it has (webhook, operator_email, user_email), for two minutes; one that dies loses nothing. recipient: the user''s e-mail as it is now; null for operators. payload: the webhook''s body. unsubscribe_token: null where the mail cannot be declined. Notes that a server has these channels. Spec 9.';
+
+--
 -- Name: claim_stripe_work(integer, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -933,12 +1098,18 @@ begin
     limit most;
   end if;
   return query
-  update public.stripe_work w set claimed_until = now + interval '2 minutes', ticket = nextval('core.stripe_tickets')
+  update public.stripe_work w set
+    claimed_at = now, claimed_until = now + interval '2 minutes', ticket = nextval('core.stripe_tickets')
   where w.id in (
     select x.id
     from public.stripe_work x
     where case when only_work is null then x.due_at <= now and not x.is_failed else x.id = only_work end
       and (x.claimed_until is null or x.claimed_until <= now)
+      -- What is written to one object is written in the order in which it was asked for.
+      and not (x.is_write and exists (
+        select from public.stripe_work older
+        where older.key = x.key and older.is_write and not older.is_failed and older.position < x.position
+      ))
     order by x.due_at
     limit most
     for no key update skip locked
@@ -953,7 +1124,7 @@ ALTER FUNCTION api.claim_stripe_work(most integer, only_work uuid) OWNER TO prpm
 -- Name: FUNCTION claim_stripe_work(most integer, only_work uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.claim_stripe_work(most integer, only_work uuid) IS 'Gives a server up to so many pieces of work that are due (only_work: just that one), for two minutes; a server that dies loses nothing. ticket: the order in which fetches began. Spec 6.4, 7.1.';
+COMMENT ON FUNCTION api.claim_stripe_work(most integer, only_work uuid) IS 'Gives a server up to so many pieces of work that are due (only_work: just that one), for two minutes; a server that dies loses nothing. A write is given only when no older write of the same object is left, but for those given up. ticket: the order in which fetches began. Spec 6.1, 6.4, 7.1.';
 
 SET default_tablespace = '';
 
@@ -1174,6 +1345,51 @@ ALTER FUNCTION api.create_token(user_id uuid, token_hash bytea, id uuid, name te
 COMMENT ON FUNCTION api.create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone) IS 'Keeps a new API token of a user by the SHA-256 of its text; id names it, expires_at null is never. Called again with the same id and hash it returns the same. Returns the token''s id and when it was made. Errors: as core.check_token; PR400 naming id or token_hash; PR409 an id or hash in use. Spec 2.2.';
 
 --
+-- Name: delete_session(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.delete_session(user_id uuid, session_id uuid) RETURNS TABLE(id uuid, deleted_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  session public.sessions;
+begin
+  perform from public.users u where u.id = delete_session.user_id for no key update;
+  select s.* into session
+  from public.sessions s
+  where s.user_id = delete_session.user_id and s.id = delete_session.session_id and s.deleted_at is null;
+  if not found then
+    return;
+  end if;
+  if exists (select from public.users u where u.id = session.user_id and session.last_run_id = any (u.open_runs)) then
+    raise exception 'a run of this session is still going on' using errcode = 'PR409', detail = 'session_id',
+      hint = 'Stop it, or wait for its end, then delete.';
+  end if;
+
+  perform core.end_share(session.user_id, session.id);
+  delete from public.run_texts t where t.user_id = session.user_id and t.session_id = session.id;
+  delete from public.session_index x where x.user_id = session.user_id and x.session_id = session.id;
+  if found then
+    update public.session_marks m set session_count = m.session_count - 1 where m.user_id = session.user_id;
+  end if;
+  return query
+  update public.sessions s set deleted_at = core.now(), title = null
+  where s.user_id = session.user_id and s.id = session.id
+  returning s.id, s.deleted_at;
+end
+$$;
+
+ALTER FUNCTION api.delete_session(user_id uuid, session_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION delete_session(user_id uuid, session_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.delete_session(user_id uuid, session_id uuid) IS 'Deletes a user''s own session: its texts, title and shared link are gone; runs and what they cost stay in the books. No row where there is no such session of theirs. Errors: PR409 while a run of it is going on. Spec 10.1.';
+
+--
 -- Name: settings; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
@@ -1211,6 +1427,16 @@ CREATE TABLE public.settings (
     clock_offset interval DEFAULT '00:00:00'::interval NOT NULL,
     clock_offset_allowed boolean DEFAULT false NOT NULL,
     stripe_max_rps integer DEFAULT 10 NOT NULL,
+    inbox_body_days integer DEFAULT 90,
+    job_run_days integer DEFAULT 30,
+    provider_drift_percent numeric DEFAULT 5 NOT NULL,
+    provider_drift_dollars numeric DEFAULT 0.10 NOT NULL,
+    margin_alert_percent numeric DEFAULT 70,
+    throttled_alert_percent numeric DEFAULT 5,
+    throttled_critical_percent numeric DEFAULT 10,
+    provider_error_alert_percent numeric DEFAULT 20,
+    low_credits_alert integer DEFAULT 10,
+    rollover_alert_days integer DEFAULT 7,
     CONSTRAINT clock_offset_only_where_allowed CHECK (((clock_offset = '00:00:00'::interval) OR clock_offset_allowed)),
     CONSTRAINT settings_abandon_after_ms_check CHECK (((abandon_after_ms >= 0) AND (abandon_after_ms <= 600000))),
     CONSTRAINT settings_cache_min_runs_check CHECK ((cache_min_runs > 0)),
@@ -1225,20 +1451,30 @@ CREATE TABLE public.settings (
     CONSTRAINT settings_grace_days_check CHECK (((grace_days >= 0) AND (grace_days <= 31))),
     CONSTRAINT settings_hold_ms_check CHECK (((hold_ms >= 1000) AND (hold_ms <= 600000))),
     CONSTRAINT settings_hourly_spend_alert_check CHECK (((hourly_spend_alert >= (0)::numeric) AND (hourly_spend_alert <= (1000000)::numeric))),
+    CONSTRAINT settings_inbox_body_days_check CHECK ((inbox_body_days >= 30)),
     CONSTRAINT settings_job_batch_check CHECK ((job_batch > 0)),
+    CONSTRAINT settings_job_run_days_check CHECK ((job_run_days > 0)),
+    CONSTRAINT settings_low_credits_alert_check CHECK ((low_credits_alert >= 0)),
+    CONSTRAINT settings_margin_alert_percent_check CHECK (((margin_alert_percent >= ('-1000'::integer)::numeric) AND (margin_alert_percent <= (100)::numeric))),
     CONSTRAINT settings_max_output_tokens_check CHECK ((max_output_tokens > 0)),
     CONSTRAINT settings_max_request_tokens_check CHECK ((max_request_tokens > 0)),
     CONSTRAINT settings_max_rollover_credits_check CHECK ((max_rollover_credits >= 0)),
     CONSTRAINT settings_min_output_tokens_check CHECK ((min_output_tokens > 0)),
     CONSTRAINT settings_only_row_check CHECK (only_row),
+    CONSTRAINT settings_provider_drift_dollars_check CHECK (((provider_drift_dollars >= (0)::numeric) AND (provider_drift_dollars <= (1000000)::numeric))),
+    CONSTRAINT settings_provider_drift_percent_check CHECK (((provider_drift_percent >= (0)::numeric) AND (provider_drift_percent <= (100)::numeric))),
+    CONSTRAINT settings_provider_error_alert_percent_check CHECK (((provider_error_alert_percent >= (0)::numeric) AND (provider_error_alert_percent <= (100)::numeric))),
     CONSTRAINT settings_purchased_cost_per_credit_cap_check CHECK (((purchased_cost_per_credit_cap >= 0.000001) AND (purchased_cost_per_credit_cap <= (1000)::numeric))),
     CONSTRAINT settings_purchased_cost_per_credit_limit_check CHECK (((purchased_cost_per_credit_limit >= 0.000001) AND (purchased_cost_per_credit_limit <= (1000)::numeric))),
     CONSTRAINT settings_purchases_per_minute_check CHECK ((purchases_per_minute >= 0)),
     CONSTRAINT settings_reads_per_minute_check CHECK ((reads_per_minute >= 0)),
+    CONSTRAINT settings_rollover_alert_days_check CHECK (((rollover_alert_days >= 0) AND (rollover_alert_days <= 60))),
     CONSTRAINT settings_run_text_days_check CHECK ((run_text_days > 0)),
     CONSTRAINT settings_run_timeout_ms_check CHECK (((run_timeout_ms >= 100) AND (run_timeout_ms <= 3600000))),
     CONSTRAINT settings_signup_credits_check CHECK ((signup_credits >= 0)),
     CONSTRAINT settings_stripe_max_rps_check CHECK (((stripe_max_rps >= 1) AND (stripe_max_rps <= 100))),
+    CONSTRAINT settings_throttled_alert_percent_check CHECK (((throttled_alert_percent >= (0)::numeric) AND (throttled_alert_percent <= (100)::numeric))),
+    CONSTRAINT settings_throttled_critical_percent_check CHECK (((throttled_critical_percent >= (0)::numeric) AND (throttled_critical_percent <= (100)::numeric))),
     CONSTRAINT settings_tokens_per_credit_check CHECK ((tokens_per_credit > 0)),
     CONSTRAINT settings_trial_credits_check CHECK ((trial_credits >= 0))
 );
@@ -1450,6 +1686,66 @@ COMMENT ON COLUMN public.settings.clock_offset_allowed IS 'True only where the d
 COMMENT ON COLUMN public.settings.stripe_max_rps IS 'Requests a second that a server sends to Stripe at most (spec 6.4).';
 
 --
+-- Name: COLUMN settings.inbox_body_days; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.settings.inbox_body_days IS 'Days that the bodies of webhook events which are done are kept, at least the 30 in which Stripe may send them again; null: for ever.';
+
+--
+-- Name: COLUMN settings.job_run_days; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.settings.job_run_days IS 'Days that the history of jobs is kept; null: for ever.';
+
+--
+-- Name: COLUMN settings.provider_drift_percent; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.settings.provider_drift_percent IS 'Percent by which a provider''s invoice may differ from our books before ops.provider_drift calls it off (spec 7.1).';
+
+--
+-- Name: COLUMN settings.provider_drift_dollars; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.settings.provider_drift_dollars IS 'US dollars that such a difference must reach, for exports round to cents (spec 7.1).';
+
+--
+-- Name: COLUMN settings.margin_alert_percent; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.settings.margin_alert_percent IS 'Percent: a lower overall margin of this month raises an alert; null: none (spec 9).';
+
+--
+-- Name: COLUMN settings.throttled_alert_percent; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.settings.throttled_alert_percent IS 'Percent of the active users: more of them throttled raises an alert; null: none (spec 9).';
+
+--
+-- Name: COLUMN settings.throttled_critical_percent; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.settings.throttled_critical_percent IS 'Percent of the active users: more of them throttled makes that alert critical, with advice (spec 9).';
+
+--
+-- Name: COLUMN settings.provider_error_alert_percent; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.settings.provider_error_alert_percent IS 'Percent of a provider''s runs of 15 minutes: that many failing (and at least 3) raises an alert; null: none (spec 9).';
+
+--
+-- Name: COLUMN settings.low_credits_alert; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.settings.low_credits_alert IS 'Credits: who has paid and has fewer left gets a mail; null: nobody (spec 9).';
+
+--
+-- Name: COLUMN settings.rollover_alert_days; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.settings.rollover_alert_days IS 'Days before rollover credits expire that their owner gets a mail; null: nobody (spec 9).';
+
+--
 -- Name: now(); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -1497,7 +1793,11 @@ CREATE TABLE public.job_runs (
     started_at timestamp with time zone NOT NULL,
     finished_at timestamp with time zone,
     rows_touched bigint,
-    error text
+    error text,
+    cursor uuid,
+    batches integer DEFAULT 0 NOT NULL,
+    missed bigint DEFAULT 0 NOT NULL,
+    ran_by text
 );
 
 ALTER TABLE public.job_runs OWNER TO prpm_owner;
@@ -1536,19 +1836,43 @@ COMMENT ON COLUMN public.job_runs.started_at IS 'When it began.';
 -- Name: COLUMN job_runs.finished_at; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.job_runs.finished_at IS 'When it ended, or null.';
+COMMENT ON COLUMN public.job_runs.finished_at IS 'When it ended; null while it runs, or waits to be gone on with.';
 
 --
 -- Name: COLUMN job_runs.rows_touched; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.job_runs.rows_touched IS 'Rows changed.';
+COMMENT ON COLUMN public.job_runs.rows_touched IS 'Rows changed; null where the job does not count them.';
 
 --
 -- Name: COLUMN job_runs.error; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.job_runs.error IS 'What went wrong, or null.';
+COMMENT ON COLUMN public.job_runs.error IS 'What went wrong, or null. A slot that failed is over: the next one does what it left, or ops.repeat_job.';
+
+--
+-- Name: COLUMN job_runs.cursor; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.job_runs.cursor IS 'Of a sweep that is under way: the last user that it looked at.';
+
+--
+-- Name: COLUMN job_runs.batches; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.job_runs.batches IS 'Transactions that it took so far.';
+
+--
+-- Name: COLUMN job_runs.missed; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.job_runs.missed IS 'Slots before it that nobody did and that this one stands for.';
+
+--
+-- Name: COLUMN job_runs.ran_by; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.job_runs.ran_by IS 'The role that did its last batch: prpm_cron, prpm_app (a server) or an operator.';
 
 --
 -- Name: jobs; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -1559,6 +1883,11 @@ CREATE TABLE public.jobs (
     every interval NOT NULL,
     after interval DEFAULT '00:00:00'::interval NOT NULL,
     description text NOT NULL,
+    call text,
+    added_at timestamp with time zone DEFAULT core.now() NOT NULL,
+    each_slot boolean DEFAULT false NOT NULL,
+    due_users text,
+    per_user text,
     CONSTRAINT jobs_every_check CHECK ((every > '00:00:00'::interval))
 );
 
@@ -1595,6 +1924,96 @@ COMMENT ON COLUMN public.jobs.after IS 'So long after the start of the minute, h
 COMMENT ON COLUMN public.jobs.description IS 'What it does.';
 
 --
+-- Name: COLUMN jobs.call; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.jobs.call IS 'Of any other job: the function of schema ops that does it, without parameters; it returns how many rows it touched.';
+
+--
+-- Name: COLUMN jobs.added_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.jobs.added_at IS 'When it was added; before that no slot was due.';
+
+--
+-- Name: COLUMN jobs.each_slot; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.jobs.each_slot IS 'True: slots that nobody did are caught up one after the other, oldest first. False: only the newest is done, and job_runs.missed counts those before.';
+
+--
+-- Name: COLUMN jobs.due_users; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.jobs.due_users IS 'Of a sweep over users, done in batches: the function core.due_users(now, after, most) that names them in the order of their ids.';
+
+--
+-- Name: COLUMN jobs.per_user; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.jobs.per_user IS 'Of a sweep: the function core.per_user(user_id, now) that does one of them and returns the rows touched. It may lock that user''s row.';
+
+--
+-- Name: due_slot(public.jobs, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.due_slot(j public.jobs, at timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN (last.slot IS NULL) THEN core.slot_of((due_slot.j).every, (due_slot.j).after, due_slot.at)
+             WHEN (last.finished_at IS NULL) THEN last.slot
+             WHEN ((next.slot > last.slot) AND (next.slot <= due_slot.at)) THEN next.slot
+             ELSE NULL::timestamp with time zone
+         END AS "case"
+    FROM ((( SELECT 1 AS "?column?") one
+      LEFT JOIN LATERAL ( SELECT r.slot,
+             r.finished_at
+            FROM public.job_runs r
+           WHERE (r.job = (due_slot.j).job)
+           ORDER BY r.slot DESC
+          LIMIT 1) last ON (true))
+      CROSS JOIN LATERAL ( SELECT core.slot_of((due_slot.j).every, (due_slot.j).after,
+                 CASE
+                     WHEN (due_slot.j).each_slot THEN (last.slot + (due_slot.j).every)
+                     ELSE due_slot.at
+                 END) AS slot) next);
+END;
+
+ALTER FUNCTION core.due_slot(j public.jobs, at timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION due_slot(j public.jobs, at timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.due_slot(j public.jobs, at timestamp with time zone) IS 'The slot that a job has to do at an instant, or null: the one that was begun and not ended; else the oldest that nobody did, where the job does each slot; else the newest. A job that never ran begins with the newest. Spec 7.1.';
+
+--
+-- Name: due_jobs(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.due_jobs() RETURNS TABLE(job text, slot timestamp with time zone)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT j.job,
+     d.slot
+    FROM (public.jobs j
+      CROSS JOIN LATERAL ( SELECT core.due_slot(j.*, ( SELECT core.now() AS now)) AS slot) d)
+   WHERE (d.slot IS NOT NULL)
+   ORDER BY j.every, j.job;
+END;
+
+ALTER FUNCTION ops.due_jobs() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION due_jobs(); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.due_jobs() IS 'Jobs that have something to do now, and the slot that is next; those that come oftenest first. Call: select * from ops.due_jobs(); Spec 7.1.';
+
+--
 -- Name: due_jobs(); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -1602,12 +2021,8 @@ CREATE FUNCTION api.due_jobs() RETURNS TABLE(job text)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO ''
     BEGIN ATOMIC
- SELECT j.job
-    FROM public.jobs j
-   WHERE (NOT (EXISTS ( SELECT
-            FROM public.job_runs r
-           WHERE ((r.job = j.job) AND (r.slot = core.slot_of(j.every, j.after, core.now()))))))
-   ORDER BY j.every, j.job;
+ SELECT d.job
+    FROM ops.due_jobs() d(job, slot);
 END;
 
 ALTER FUNCTION api.due_jobs() OWNER TO prpm_owner;
@@ -1616,7 +2031,7 @@ ALTER FUNCTION api.due_jobs() OWNER TO prpm_owner;
 -- Name: FUNCTION due_jobs(); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.due_jobs() IS 'Jobs whose slot is due and not done yet: what a server asks each minute where no scheduler runs in the database, to do each by api.run_job. Spec 7.1.';
+COMMENT ON FUNCTION api.due_jobs() IS 'Jobs that have something to do now: what a server asks each minute, to do each by api.run_job. Spec 7.1.';
 
 --
 -- Name: end_session(uuid, text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -1730,6 +2145,321 @@ ALTER FUNCTION api.estimate_run(user_id uuid, run_id uuid, package text, package
 COMMENT ON FUNCTION api.estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer) IS 'What a run would cost, and the refusal that it would meet: begins it by the very rules of a run, and takes that back. Credits and tokens least, likely (by this package''s and model''s usual answer) and most; null where the refusal came before the size was known. run_id is any new id. Errors: PR404 unknown user. Spec 5.7.';
 
 --
+-- Name: explain_balance(uuid, uuid, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.explain_balance(user_id uuid, target_user_id uuid DEFAULT NULL::uuid, "limit" integer DEFAULT 100) RETURNS TABLE(steps json, total bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  whose uuid := core.whose_books(explain_balance.user_id, explain_balance.target_user_id);
+begin
+  perform core.check_page("limit", 0);
+  return query
+    select
+      json_agg(e.step_row order by e.place) filter (where e.place > e.steps - explain_balance."limit"),
+      max(e.steps)
+    from (
+      select x as step_row, row_number() over (order by x.step) as place, count(*) over () as steps
+      from ops.explain_balance(whose::text) x
+    ) e;
+end
+$$;
+
+ALTER FUNCTION api.explain_balance(user_id uuid, target_user_id uuid, "limit" integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION explain_balance(user_id uuid, target_user_id uuid, "limit" integer); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.explain_balance(user_id uuid, target_user_id uuid, "limit" integer) IS 'How a user''s credits came to be: the newest rows of ops.explain_balance, oldest first, the last one the books'' own figure, and how many there are in all. A user sees their own, an administrator anybody''s by target_user_id. Errors: PR403 another''s, and no administrator; PR404 unknown user; PR400 naming limit. Spec 4.8, 12.';
+
+--
+-- Name: explain_charge(uuid, uuid, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.explain_charge(user_id uuid, run_id uuid, as_admin boolean DEFAULT false) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  whose uuid := explain_charge.user_id;
+begin
+  if as_admin then
+    perform core.check_admin(explain_charge.user_id);
+    select coalesce(min(u.id::text) filter (where u.id = explain_charge.user_id), min(u.id::text))::uuid into whose
+    from public.users u
+    join public.runs r on r.user_id = u.id and r.id = explain_charge.run_id;
+  end if;
+  return (
+    select json_agg(s order by s.step)
+    from core.charge_steps(whose, explain_charge.run_id) s
+    where as_admin or s.unit = 'credits'
+  );
+end
+$$;
+
+ALTER FUNCTION api.explain_charge(user_id uuid, run_id uuid, as_admin boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION explain_charge(user_id uuid, run_id uuid, as_admin boolean); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.explain_charge(user_id uuid, run_id uuid, as_admin boolean) IS 'How a run came to its charge: the rows of ops.explain_charge as a JSON array. A user sees those in credits of their own runs; what a run cost in dollars, and anybody''s run, an administrator who asks as one. Errors: PR403 as_admin by somebody else; PR404 unknown run, or another''s. Spec 1.3, 5.1, 12.';
+
+--
+-- Name: explain_price(text, timestamp with time zone); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.explain_price(model text, at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(step integer, what text, value numeric, unit text, explanation text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  instant timestamptz := coalesce(explain_price.at, core.now());
+  m public.models;
+  p public.model_prices;
+  per_credit integer;
+begin
+  select x.* into m from public.models x where x.alias = explain_price.model;
+  if not found then
+    raise exception 'there is no model %', explain_price.model
+      using errcode = 'PR404', detail = 'model', hint = 'select alias from models;';
+  end if;
+  select s.tokens_per_credit into per_credit from public.settings s;
+  select x.* into p from public.model_prices x where x.model = m.alias and x.valid @> instant;
+
+  return query values
+    (1, 'model', null::numeric, null, format('%s is %s of %s%s', m.alias, m.provider_model, m.provider, case when not m.enabled then ', switched off' end)),
+    (2, 'credit multiplier', m.credit_multiplier, 'times', 'Applies now; a run keeps the one that it began under.'),
+    (3, 'least charge', ceil(m.credit_multiplier), 'credits', format('For a run of up to %s tokens.', per_credit));
+  if p.id is null then
+    return query values
+      (4, 'price', null::numeric, null, format('No price is valid at %s: a run is refused with model_not_priced.', instant));
+    return;
+  end if;
+  return query values
+    (4, 'input', p.input, 'dollars per million tokens', 'Input that is neither read from a cache nor written to one.'),
+    (5, 'cached read', coalesce(p.cached_read, p.input), 'dollars per million tokens', case when p.cached_read is null then 'None of its own: as input.' else 'Input read from the provider''s cache.' end),
+    (6, 'cache write', coalesce(p.cache_write, p.input), 'dollars per million tokens', case when p.cache_write is null then 'None of its own: as input.' else 'Input written to the provider''s cache.' end),
+    (7, 'output', p.output, 'dollars per million tokens', 'What the model writes.'),
+    (8, 'price', null, null, format('Row %s of model_prices, valid %s, from %s.', p.id, p.valid, p.source));
+end
+$$;
+
+ALTER FUNCTION ops.explain_price(model text, at timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION explain_price(model text, at timestamp with time zone); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.explain_price(model text, at timestamp with time zone) IS 'What a model costs and charges at a time (null: now), one row for each part; the last row names the row of the price book, or says that there is none. US dollars per million tokens. Errors: PR404 unknown model. Spec 1.3, 12.';
+
+--
+-- Name: explain_price(uuid, text, timestamp with time zone); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.explain_price(user_id uuid, model text, at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS json
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT json_agg(e.* ORDER BY e.step) AS json_agg
+    FROM ops.explain_price(explain_price.model, explain_price.at) e(step, what, value, unit, explanation)
+   WHERE (explain_price.user_id IS NOT NULL);
+END;
+
+ALTER FUNCTION api.explain_price(user_id uuid, model text, at timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION explain_price(user_id uuid, model text, at timestamp with time zone); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.explain_price(user_id uuid, model text, at timestamp with time zone) IS 'What a model costs and charges at a time (null: now): the rows of ops.explain_price as a JSON array, for every user, as api.list_models is. Errors: PR404 unknown model. Spec 1.3, 12.';
+
+--
+-- Name: explain_throttle(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.explain_throttle(user_id uuid, target_user_id uuid DEFAULT NULL::uuid) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  whose uuid := core.whose_books(explain_throttle.user_id, explain_throttle.target_user_id);
+begin
+  return (select json_agg(e order by e.step) from ops.explain_throttle(whose::text) e);
+end
+$$;
+
+ALTER FUNCTION api.explain_throttle(user_id uuid, target_user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION explain_throttle(user_id uuid, target_user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.explain_throttle(user_id uuid, target_user_id uuid) IS 'Why a user is throttled, or not: the rows of ops.explain_throttle as a JSON array. A user sees their own, an administrator anybody''s by target_user_id. Errors: PR403 another''s, and no administrator; PR404 unknown user. Spec 3, 12.';
+
+--
+-- Name: messages; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.messages (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    dedupe text NOT NULL,
+    channel text NOT NULL,
+    kind text NOT NULL,
+    user_id uuid,
+    period text,
+    level integer DEFAULT 0 NOT NULL,
+    subject text NOT NULL,
+    body text NOT NULL,
+    payload jsonb,
+    created_at timestamp with time zone NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    claimed_until timestamp with time zone,
+    attempts integer DEFAULT 0 NOT NULL,
+    delivered_at timestamp with time zone,
+    given_up_at timestamp with time zone,
+    error text,
+    CONSTRAINT messages_channel_check CHECK ((channel = ANY (ARRAY['webhook'::text, 'operator_email'::text, 'user_email'::text])))
+);
+
+ALTER TABLE public.messages OWNER TO prpm_owner;
+
+--
+-- Name: TABLE messages; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.messages IS 'ops. The outbox: what is to be said to operators and users, delivered by servers at least once (spec 9).';
+
+--
+-- Name: COLUMN messages.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.messages.id IS 'Names the message: the webhook-id and part of the Message-ID, the same in every attempt.';
+
+--
+-- Name: COLUMN messages.dedupe; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.messages.dedupe IS 'What is said once: kind, whom or what about, period and level.';
+
+--
+-- Name: COLUMN messages.channel; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.messages.channel IS 'webhook, operator_email or user_email.';
+
+--
+-- Name: COLUMN messages.kind; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.messages.kind IS 'What it is about: the alert''s kind, or the kind of mail to a user.';
+
+--
+-- Name: COLUMN messages.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.messages.user_id IS 'Whom it is for; their address is looked up when it is sent. Null: for operators.';
+
+--
+-- Name: COLUMN messages.period; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.messages.period IS 'Of a mail to a user: what it is told once in, such as a month.';
+
+--
+-- Name: COLUMN messages.level; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.messages.level IS 'Of a mail to a user: the threshold in percent, or 0.';
+
+--
+-- Name: COLUMN messages.subject; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.messages.subject IS 'Its subject.';
+
+--
+-- Name: COLUMN messages.body; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.messages.body IS 'Its text.';
+
+--
+-- Name: COLUMN messages.payload; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.messages.payload IS 'Of a webhook: the body.';
+
+--
+-- Name: COLUMN messages.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.messages.created_at IS 'When it was written; three days later it is given up.';
+
+--
+-- Name: COLUMN messages.due_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.messages.due_at IS 'When it may be tried next.';
+
+--
+-- Name: COLUMN messages.claimed_until; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.messages.claimed_until IS 'Until then a server has it.';
+
+--
+-- Name: COLUMN messages.attempts; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.messages.attempts IS 'How many attempts were begun.';
+
+--
+-- Name: COLUMN messages.delivered_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.messages.delivered_at IS 'When its receiver took it.';
+
+--
+-- Name: COLUMN messages.given_up_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.messages.given_up_at IS 'When it was given up; ops.retry_message() tries again.';
+
+--
+-- Name: COLUMN messages.error; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.messages.error IS 'What went wrong last.';
+
+--
+-- Name: fail_message(uuid, integer, text, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.fail_message(message_id uuid, attempt integer, error text, is_final boolean) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ UPDATE public.messages m SET error = "left"(fail_message.error, 500), claimed_until = NULL::timestamp with time zone, given_up_at =
+         CASE
+             WHEN (fail_message.is_final OR (m.created_at < (core.now() - '3 days'::interval))) THEN core.now()
+             ELSE NULL::timestamp with time zone
+         END, due_at = (core.now() + LEAST('06:00:00'::interval, ('00:00:15'::interval * power((2)::double precision, (LEAST((m.attempts - 1), 12))::double precision))))
+   WHERE ((m.id = fail_message.message_id) AND (m.attempts = fail_message.attempt) AND (m.delivered_at IS NULL));
+END;
+
+ALTER FUNCTION api.fail_message(message_id uuid, attempt integer, error text, is_final boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION fail_message(message_id uuid, attempt integer, error text, is_final boolean); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.fail_message(message_id uuid, attempt integer, error text, is_final boolean) IS 'Notes that a message could not be delivered: it is tried again, ever later, for 3 days; not at all where that is final. An attempt that another server has taken over changes nothing. Spec 9.';
+
+--
 -- Name: fail_stripe_event(text, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -1758,129 +2488,30 @@ ALTER FUNCTION api.fail_stripe_event(event_id text, error text) OWNER TO prpm_ow
 COMMENT ON FUNCTION api.fail_stripe_event(event_id text, error text) IS 'Notes that an event could not be applied, and when it is tried again: ever later. Spec 6.5.';
 
 --
--- Name: stripe_work; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.stripe_work (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    dedupe text NOT NULL,
-    kind text NOT NULL,
-    key text NOT NULL,
-    parameters jsonb DEFAULT '{}'::jsonb NOT NULL,
-    user_id uuid,
-    ticket bigint,
-    again_at timestamp with time zone,
-    attempts integer DEFAULT 0 NOT NULL,
-    error text,
-    is_failed boolean DEFAULT false NOT NULL,
-    due_at timestamp with time zone NOT NULL,
-    claimed_until timestamp with time zone,
-    created_at timestamp with time zone NOT NULL
-);
-
-ALTER TABLE public.stripe_work OWNER TO prpm_owner;
-
---
--- Name: TABLE stripe_work; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.stripe_work IS 'ops. What a server has to fetch from Stripe or write to it; done by whichever claims it (spec 6.1, 6.4).';
-
---
--- Name: COLUMN stripe_work.id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.id IS 'Names it; the idempotency key of a write.';
-
---
--- Name: COLUMN stripe_work.dedupe; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.dedupe IS 'A fetch of the same object is wanted once at a time; each write is its own.';
-
---
--- Name: COLUMN stripe_work.kind; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.kind IS 'What to do: apply_event, fetch_…, update_subscription, cancel_subscription, refund_payment, expire_session.';
-
---
--- Name: COLUMN stripe_work.key; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.key IS 'The object''s id at Stripe, or the event''s.';
-
---
--- Name: COLUMN stripe_work.parameters; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.parameters IS 'Of a write, as Stripe takes them.';
-
---
--- Name: COLUMN stripe_work.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.user_id IS 'Whose object, where known.';
-
---
--- Name: COLUMN stripe_work.ticket; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.ticket IS 'Order in which fetches began; set by each claim.';
-
---
--- Name: COLUMN stripe_work.again_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.again_at IS 'Wanted once more, from then on, while it was under way.';
-
---
--- Name: COLUMN stripe_work.attempts; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.attempts IS 'How often it failed.';
-
---
--- Name: COLUMN stripe_work.error; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.error IS 'Why it failed last.';
-
---
--- Name: COLUMN stripe_work.is_failed; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.is_failed IS 'True: it cannot be done; a person has to look.';
-
---
--- Name: COLUMN stripe_work.due_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.due_at IS 'Not before.';
-
---
--- Name: COLUMN stripe_work.claimed_until; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.claimed_until IS 'A server is at it until then.';
-
---
--- Name: COLUMN stripe_work.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.created_at IS 'When it was first wanted.';
-
---
 -- Name: fail_stripe_work(uuid, text, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
 CREATE FUNCTION api.fail_stripe_work(work_id uuid, error text, is_final boolean) RETURNS void
-    LANGUAGE sql SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
-    BEGIN ATOMIC
- UPDATE public.stripe_work w SET attempts = (w.attempts + 1), error = "left"(fail_stripe_work.error, 2000), is_failed = fail_stripe_work.is_final, claimed_until = NULL::timestamp with time zone, due_at = (core.now() + LEAST('06:00:00'::interval, ('00:00:15'::interval * power((2)::double precision, (LEAST(w.attempts, 12))::double precision))))
-   WHERE (w.id = fail_stripe_work.work_id);
-END;
+    AS $$
+declare
+  work public.stripe_work;
+begin
+  update public.stripe_work w set
+    attempts = w.attempts + 1,
+    error = left(fail_stripe_work.error, 2000),
+    is_failed = fail_stripe_work.is_final,
+    claimed_until = null,
+    due_at = core.now() + least(interval '6 hours', interval '15 seconds' * power(2, least(w.attempts, 12)))
+  where w.id = fail_stripe_work.work_id
+  returning w.* into work;
+  -- Stripe does not take it: what it knows of that subscription is not what we know.
+  if is_final and work.kind in ('update_subscription', 'cancel_subscription') then
+    perform core.want_work('fetch_subscription', work.key, work.user_id);
+  end if;
+end
+$$;
 
 ALTER FUNCTION api.fail_stripe_work(work_id uuid, error text, is_final boolean) OWNER TO prpm_owner;
 
@@ -1888,7 +2519,81 @@ ALTER FUNCTION api.fail_stripe_work(work_id uuid, error text, is_final boolean) 
 -- Name: FUNCTION fail_stripe_work(work_id uuid, error text, is_final boolean); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.fail_stripe_work(work_id uuid, error text, is_final boolean) IS 'Notes that a piece of work could not be done: it is tried again, ever later, or, where that is final, kept for a person. Spec 6.4.';
+COMMENT ON FUNCTION api.fail_stripe_work(work_id uuid, error text, is_final boolean) IS 'Notes that a piece of work could not be done: it is tried again, ever later, or, where that is final, kept for a person; a subscription whose change Stripe refused is fetched. Spec 6.4, 6.6.';
+
+--
+-- Name: feature_result(uuid, text, boolean, text, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.feature_result(user_id uuid, result text, is_featured boolean, feature_description text, feature_display_order integer) RETURNS TABLE(share_token text, featured_at timestamp with time zone, description text, display_order integer)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  share public.shared_sessions;
+begin
+  if num_nonnulls(feature_result.is_featured, feature_result.feature_description, feature_result.feature_display_order) = 0 then
+    raise exception 'nothing is asked for' using errcode = 'PR400', detail = 'is_featured',
+      hint = 'Say is_featured, feature_description or feature_display_order.';
+  elsif length(feature_result.feature_description) > 500 then
+    raise exception 'feature_description has % characters, at most 500 are allowed', length(feature_result.feature_description)
+      using errcode = 'PR400', detail = 'feature_description';
+  elsif feature_result.feature_display_order not between 0 and 1000000 then
+    raise exception 'feature_display_order is not between 0 and 1,000,000' using errcode = 'PR400', detail = 'feature_display_order';
+  end if;
+  select s.* into share
+  from public.shared_sessions s
+  join public.packages p on p.id = s.package_id
+  where s.ended_at is null and (s.token = feature_result.result or s.session_id = core.uuid_or_null(feature_result.result))
+    and core.may_see_package(feature_result.user_id, p.visibility, p.author_id, p.organization_id);
+  if not found then
+    return;
+  elsif not exists (
+    select from public.packages p
+    where p.id = share.package_id and core.may_publish(feature_result.user_id, p.author_id, p.organization_id)
+  ) then
+    raise exception 'only authors and maintainers of the package can feature its results' using errcode = 'PR403';
+  end if;
+  return query
+  update public.shared_sessions s set
+    featured_at = case
+      when coalesce(feature_result.is_featured, s.featured_at is not null) then coalesce(s.featured_at, core.now())
+    end,
+    feature_description = coalesce(feature_result.feature_description, s.feature_description),
+    feature_display_order = coalesce(feature_result.feature_display_order, s.feature_display_order)
+  where s.token = share.token
+  returning s.token, s.featured_at, s.feature_description, s.feature_display_order;
+end
+$$;
+
+ALTER FUNCTION api.feature_result(user_id uuid, result text, is_featured boolean, feature_description text, feature_display_order integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION feature_result(user_id uuid, result text, is_featured boolean, feature_description text, feature_display_order integer); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.feature_result(user_id uuid, result text, is_featured boolean, feature_description text, feature_display_order integer) IS 'Features a shared result of a package, or no longer: by its authors and maintainers, by its link''s token or its session''s id; what is null stays. No row for what is not shared. Errors: PR403 for others, PR400 naming the field, or where nothing is asked for. Spec 10.2.';
+
+--
+-- Name: finish_message(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.finish_message(message_id uuid) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ UPDATE public.messages m SET delivered_at = core.now(), claimed_until = NULL::timestamp with time zone, given_up_at = NULL::timestamp with time zone, error = NULL::text
+   WHERE ((m.id = finish_message.message_id) AND (m.delivered_at IS NULL));
+END;
+
+ALTER FUNCTION api.finish_message(message_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION finish_message(message_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.finish_message(message_id uuid) IS 'Notes that a message was delivered, whoever delivered it. Spec 9.';
 
 --
 -- Name: finish_stripe_work(uuid, bigint, jsonb); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -1908,19 +2613,16 @@ begin
   if not found or work.ticket <> finish_stripe_work.ticket then
     return; -- done, or claimed anew by another server, whose word is newer
   end if;
-  if work.kind in ('list_events', 'list_subscriptions') then
-    perform core.take_list(work.kind, result, now);
+  if starts_with(work.kind, 'list_') then
+    perform core.take_page(work.kind, work.parameters, result, now);
   elsif work.kind <> 'apply_event' and result is not null then
     owner := coalesce(work.user_id, core.user_of_customer(coalesce(result #>> '{customer,id}', result ->> 'customer')));
     if owner is not null then
       perform from public.users u where u.id = owner for no key update;
-      complaint := core.apply_object(owner, work.kind, work.key, work.ticket, work.claimed_until - interval '2 minutes', result, now);
-      if work.kind = 'fetch_payment' then
-        perform core.wake_reversals(owner, work.key, now); -- should they have begun to wait in the meantime
-      end if;
-    elsif work.kind = 'fetch_payment' then
-      delete from public.stripe_work w -- of no customer of ours
-      where w.dedupe in ('fetch_refunds ' || work.key, 'fetch_disputes ' || work.key) and w.user_id is null;
+      complaint := core.apply_object(owner, work.kind, work.key, work.ticket, work.claimed_at, result, now);
+    end if;
+    if work.kind = 'fetch_payment' then
+      perform core.wake_reversals(owner, work.key, now); -- should they have begun to wait in the meantime
     end if;
   end if;
   if complaint is not null then
@@ -1941,6 +2643,78 @@ ALTER FUNCTION api.finish_stripe_work(work_id uuid, ticket bigint, result jsonb)
 --
 
 COMMENT ON FUNCTION api.finish_stripe_work(work_id uuid, ticket bigint, result jsonb) IS 'Books what Stripe answered to a piece of work and takes it off the queue; one whose claim has passed to another server changes nothing. Locks the user''s row. Spec 6.4.';
+
+--
+-- Name: forget_customer(uuid, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.forget_customer(user_id uuid, customer_id text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform from public.users u where u.id = forget_customer.user_id for no key update;
+  perform core.forget_customer(forget_customer.user_id, forget_customer.customer_id, core.now());
+end
+$$;
+
+ALTER FUNCTION api.forget_customer(user_id uuid, customer_id text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION forget_customer(user_id uuid, customer_id text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.forget_customer(user_id uuid, customer_id text) IS 'Notes that Stripe does not know a user''s customer any more; only the user''s present one can be forgotten. Locks the user''s row. Spec 6.1.';
+
+--
+-- Name: give_feedback(uuid, uuid, integer, boolean, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.give_feedback(user_id uuid, session_id uuid, exchange_index integer, is_effective boolean, comment text) RETURNS TABLE(run_id uuid, created_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  exchange uuid;
+begin
+  if give_feedback.is_effective is null then
+    raise exception 'is_effective is missing' using errcode = 'PR400', detail = 'is_effective';
+  elsif give_feedback.exchange_index is null or give_feedback.exchange_index not between 0 and 100000 then
+    raise exception 'exchange_index is not between 0 and 100,000' using errcode = 'PR400', detail = 'exchange_index';
+  elsif length(give_feedback.comment) > 1000 then
+    raise exception 'comment has % characters, at most 1,000 are allowed', length(give_feedback.comment)
+      using errcode = 'PR400', detail = 'comment';
+  end if;
+  select t.run_id into exchange
+  from public.run_texts t
+  join public.sessions s on s.user_id = t.user_id and s.id = t.session_id and s.deleted_at is null
+  where t.user_id = give_feedback.user_id and t.session_id = give_feedback.session_id
+  order by t.run_id
+  offset give_feedback.exchange_index
+  limit 1;
+  if not found then
+    return;
+  end if;
+  insert into public.exchange_feedback (user_id, run_id, is_effective, comment, created_at)
+  values (give_feedback.user_id, exchange, give_feedback.is_effective, nullif(btrim(give_feedback.comment), ''), core.now())
+  on conflict do nothing;
+  if not found then
+    raise exception 'feedback on this exchange was given already' using errcode = 'PR409', detail = 'exchange_index';
+  end if;
+  run_id := exchange;
+  created_at := core.now();
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.give_feedback(user_id uuid, session_id uuid, exchange_index integer, is_effective boolean, comment text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION give_feedback(user_id uuid, session_id uuid, exchange_index integer, is_effective boolean, comment text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.give_feedback(user_id uuid, session_id uuid, exchange_index integer, is_effective boolean, comment text) IS 'Whether an answer in a user''s own session was of use, once for each exchange, counted from 0; comment at most 1,000 characters. No row where there is no such exchange of theirs. Errors: PR409 where it was given already, PR400 naming the field. Spec 10.3.';
 
 --
 -- Name: keep_checkout(uuid, uuid, text, text, timestamp with time zone); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -2061,6 +2835,140 @@ ALTER FUNCTION api.leave_organization(user_id uuid, organization_id uuid) OWNER 
 COMMENT ON FUNCTION api.leave_organization(user_id uuid, organization_id uuid) IS 'Ends a user''s own membership. Returns the membership that was; no row: they are no member. A price that hung on it changes at the next renewal. Spec 2.3, 2.4.';
 
 --
+-- Name: list_alerts(uuid, text, integer, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.list_alerts(user_id uuid, state text DEFAULT 'open'::text, "limit" integer DEFAULT 50, cursor text DEFAULT NULL::text) RETURNS TABLE(alerts json, next_cursor text, total bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  after text[];
+  page bigint[];
+begin
+  perform core.check_admin(list_alerts.user_id);
+  perform core.check_page("limit", 0);
+  if coalesce(state, '') not in ('open', 'resolved', 'all') then
+    raise exception 'state must be open, resolved or all, not %', coalesce(state, 'null') using errcode = 'PR400', detail = 'state';
+  end if;
+  after := core.decode_cursor(list_alerts.cursor, 'bigint');
+
+  page := array(
+    select a.id
+    from public.alerts a
+    where (after is null or a.id < after[1]::bigint) and (state = 'all' or (a.resolved_at is null) = (state = 'open'))
+    order by a.id desc
+    limit "limit" + 1
+  );
+  if cardinality(page) > "limit" then
+    page := page[:"limit"];
+    next_cursor := core.encode_cursor(page["limit"]::text);
+  end if;
+
+  select coalesce(json_agg(json_build_object(
+    'id', a.id,
+    'severity', a.severity,
+    'kind', a.kind,
+    'about', a.key,
+    'user_id', a.user_id,
+    'what', a.subject,
+    'what_to_do', a.body,
+    'raised_at', a.raised_at,
+    'resolved_at', a.resolved_at,
+    'acknowledged_at', a.acknowledged_at,
+    'acknowledged_by', a.acknowledged_by,
+    'acknowledged_because', a.acknowledged_because
+  ) order by a.id desc), '[]') into alerts
+  from public.alerts a
+  where a.id = any (page);
+  select count(*) into total from public.alerts a where state = 'all' or (a.resolved_at is null) = (state = 'open');
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.list_alerts(user_id uuid, state text, "limit" integer, cursor text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION list_alerts(user_id uuid, state text, "limit" integer, cursor text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.list_alerts(user_id uuid, state text, "limit" integer, cursor text) IS 'One page of alerts, the one raised last first, for an administrator: a JSON array with what is wrong, what to do, since when, until when, and who is at it, next_cursor (null on the last page) and total. state is open, resolved or all. Errors: PR403; PR400 naming state, limit or cursor. Spec 8.3, 9.';
+
+--
+-- Name: list_costs_by(uuid, text, date, date); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.list_costs_by(user_id uuid, by text, first_day date DEFAULT NULL::date, last_day date DEFAULT NULL::date) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  upto date := coalesce(last_day, (core.now() at time zone 'UTC')::date);
+  since date := coalesce(first_day, upto - 29);
+begin
+  perform core.check_admin(list_costs_by.user_id);
+  perform core.check_series('month', since, upto, by);
+
+  return (
+    with sums as (
+      select
+        case by when 'model' then d.model when 'package' then d.package_id::text when 'plan' then d.tier_name end as key,
+        count(distinct d.user_id) as users,
+        sum(d.runs) as runs,
+        sum(d.failed_runs) as failed_runs,
+        sum(d.input_tokens) as input_tokens,
+        sum(d.cached_tokens) as cached_tokens,
+        sum(d.output_tokens) as output_tokens,
+        sum(d.credits) as credits,
+        sum(d.shortfall) as shortfall,
+        sum(d.cost) as cost,
+        sum(d.paid_cost) as paid_cost,
+        sum(d.paid_credits) as paid_credits,
+        sum(d.cache_saving) as cache_saving,
+        sum(d.included_value + d.purchased_value) as value
+      from core.usage_parts d
+      where d.day between since and upto
+      group by 1
+      order by cost desc, key
+      limit 100
+    )
+    select json_build_object('from', since, 'to', upto, 'rows', coalesce(json_agg(json_build_object(
+      'key', s.key,
+      'name', coalesce(p.name, s.key),
+      'users', s.users,
+      'runs', s.runs,
+      'failed_runs', s.failed_runs,
+      'input_tokens', s.input_tokens,
+      'cached_tokens', s.cached_tokens,
+      'output_tokens', s.output_tokens,
+      'credits', s.credits,
+      'shortfall', s.shortfall,
+      'cost', core.dollars(s.cost),
+      'average_cost_per_run', core.dollars(s.cost / nullif(s.runs, 0)),
+      'value', core.dollars(s.value),
+      'free_cost', core.dollars(s.cost - s.paid_cost),
+      'paid_margin', core.dollars(s.value - s.paid_cost),
+      'paid_margin_percent', round(100 * (1 - s.paid_cost / nullif(s.value, 0)), 2),
+      'cost_per_credit', core.dollars(s.paid_cost / nullif(s.paid_credits, 0)),
+      'value_per_credit', core.dollars(s.value / nullif(s.paid_credits, 0)),
+      'cache_saving', core.dollars(s.cache_saving),
+      'loses_money', s.paid_cost > s.value
+    ) order by s.cost desc, s.key), '[]'))
+    from sums s
+    left join public.packages p on by = 'package' and p.id = core.uuid_or_null(s.key)
+  );
+end
+$$;
+
+ALTER FUNCTION api.list_costs_by(user_id uuid, by text, first_day date, last_day date) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION list_costs_by(user_id uuid, by text, first_day date, last_day date); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.list_costs_by(user_id uuid, by text, first_day date, last_day date) IS 'What runs used, cost and brought by model, package or plan (the tier of the run), for an administrator: the 100 that cost most from first_day to last_day (UTC, both included; the last 30 days where left out, as in ops.margin_by_model and ops.margin_by_package), as a JSON object. Tokens, credits, and in US dollars cost, free_cost (of it, what free use cost), value (the cash that had been paid for the credits spent) and paid_margin, the rest of the value after what paid use cost, in percent null without value; loses_money where paid use cost more than its value. Errors: PR403; PR400 naming by or from. Spec 8.3, 8.4.';
+
+--
 -- Name: list_credit_history(uuid, text, integer, text, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -2126,6 +3034,44 @@ ALTER FUNCTION api.list_credit_history(user_id uuid, type text, "limit" integer,
 --
 
 COMMENT ON FUNCTION api.list_credit_history(user_id uuid, type text, "limit" integer, cursor text, "offset" integer) IS 'One page of a user''s own credit movements, newest first. One row: transactions (JSON array: id, type, amount in credits, above 0 into lots and below 0 out of them, balance_after, kind of lot, description, session_id, run_id, purchase_id, created_at), next_cursor (null on the last page) and total (all movements of that type). Errors: PR400 naming type (with the types known), limit, offset or cursor. Spec 4.2, 10.7.';
+
+--
+-- Name: list_jobs(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.list_jobs(user_id uuid) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform core.check_admin(list_jobs.user_id);
+  return (
+    select coalesce(json_agg(json_build_object(
+      'job', j.job,
+      'description', j.description,
+      'every_seconds', extract(epoch from j.every),
+      'last_slot', j.last_slot,
+      'last_started_at', j.last_started_at,
+      'last_finished_at', j.last_finished_at,
+      'last_rows', j.last_rows,
+      'last_error', j.last_error,
+      'next_due_at', j.next_due_at,
+      'late_seconds', j.late_seconds,
+      'is_late', j.is_late,
+      'has_failed', j.has_failed
+    )), '[]')
+    from ops.jobs j
+  );
+end
+$$;
+
+ALTER FUNCTION api.list_jobs(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION list_jobs(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.list_jobs(user_id uuid) IS 'The rows of ops.jobs, latest first, for an administrator, as a JSON array; every_seconds and late_seconds in seconds. Errors: PR403. Spec 7.2, 8.3.';
 
 --
 -- Name: model_prices; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -2354,52 +3300,116 @@ ALTER FUNCTION api.list_packs(user_id uuid) OWNER TO prpm_owner;
 COMMENT ON FUNCTION api.list_packs(user_id uuid) IS 'Packs that can be bought: credits, price in cents, dollars a credit, and bonus, the percent of credits more than the dearest pack gives for the money. Spec 6.2.';
 
 --
--- Name: list_sessions(uuid, integer, text, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
+-- Name: list_results(uuid, text, text, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
-CREATE FUNCTION api.list_sessions(user_id uuid, "limit" integer DEFAULT 20, cursor text DEFAULT NULL::text, "offset" integer DEFAULT 0) RETURNS TABLE(sessions json, next_cursor text, total bigint)
+CREATE FUNCTION api.list_results(user_id uuid, package text, sort text, "limit" integer) RETURNS TABLE(results json, total bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
-  after text[] := core.decode_cursor(list_sessions.cursor, 'timestamptz', 'uuid');
-  page uuid[];
+  wanted uuid := (select p.id from core.find_package(list_results.user_id, list_results.package) p);
 begin
-  perform core.check_page("limit", "offset");
-
-  select array_agg(p.id) into page
-  from (
-    select s.id
-    from public.sessions s
-    where s.user_id = list_sessions.user_id and s.deleted_at is null
-      and (after is null or (s.last_run_at, s.id) < (after[1]::timestamptz, after[2]::uuid))
-    order by s.last_run_at desc, s.id desc
-    offset "offset"
-    limit "limit" + 1
-  ) p;
-
-  if cardinality(page) > "limit" then
-    page := page[:"limit"];
-    select core.encode_cursor(to_json(s.last_run_at) #>> '{}', s.id::text) into next_cursor
-    from public.sessions s
-    where s.user_id = list_sessions.user_id and s.id = page["limit"];
+  perform core.check_page("limit", 0);
+  if sort is null or sort not in ('popular', 'recent', 'helpful', 'featured') then
+    raise exception 'sort is not popular, recent, helpful or featured' using errcode = 'PR400', detail = 'sort';
   end if;
-
-  select coalesce(json_agg(d), '[]') into sessions from core.describe_sessions(list_sessions.user_id, page) d;
+  if wanted is null then
+    return;
+  end if;
+  select coalesce(json_agg(json_build_object(
+    'share_token', x.token,
+    'package_name', p.name,
+    'package_version', r.package_version,
+    'model', r.model,
+    'view_count', x.view_count,
+    'helpful_count', x.helpful_count,
+    'not_helpful_count', x.not_helpful_count,
+    'helpfulness_ratio', round(x.helpful_count::numeric / nullif(x.helpful_count + x.not_helpful_count, 0), 4),
+    'user_input', t.question,
+    'assistant_response', t.answer,
+    'credits_spent', r.credits,
+    'total_tokens', coalesce(r.input_tokens, 0) + coalesce(r.output_tokens, 0),
+    'is_featured', x.featured_at is not null,
+    'feature_description', x.feature_description,
+    'feature_display_order', x.feature_display_order,
+    'featured_at', x.featured_at,
+    'shared_at', x.shared_at,
+    'created_at', r.started_at
+  ) order by x.place), '[]') into results
+  from (
+    select s.*, row_number() over (order by
+      case when list_results.sort = 'featured' then s.feature_display_order end,
+      case list_results.sort
+        when 'popular' then s.view_count
+        when 'helpful' then s.helpful_count - s.not_helpful_count
+      end desc nulls last,
+      case when list_results.sort = 'featured' then s.featured_at else s.shared_at end desc,
+      s.token
+    ) as place
+    from public.shared_sessions s
+    where s.package_id = wanted and s.ended_at is null and (list_results.sort <> 'featured' or s.featured_at is not null)
+    order by place
+    limit "limit"
+  ) x
+  join public.packages p on p.id = x.package_id
+  join public.runs r on r.user_id = x.user_id and r.id = x.through_run_id
+  left join public.run_texts t on t.user_id = x.user_id and t.session_id = x.session_id and t.run_id = x.through_run_id;
   select count(*) into total
-  from public.sessions s
-  where s.user_id = list_sessions.user_id and s.deleted_at is null;
+  from public.shared_sessions s
+  where s.package_id = wanted and s.ended_at is null and (list_results.sort <> 'featured' or s.featured_at is not null);
   return next;
 end
 $$;
 
-ALTER FUNCTION api.list_sessions(user_id uuid, "limit" integer, cursor text, "offset" integer) OWNER TO prpm_owner;
+ALTER FUNCTION api.list_results(user_id uuid, package text, sort text, "limit" integer) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION list_sessions(user_id uuid, "limit" integer, cursor text, "offset" integer); Type: COMMENT; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION list_results(user_id uuid, package text, sort text, "limit" integer); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.list_sessions(user_id uuid, "limit" integer, cursor text, "offset" integer) IS 'One page of a user''s own sessions, newest run first. One row: sessions (JSON array of the columns of core.describe_sessions; no texts but a title), next_cursor (null on the last page) and total (all of the user''s sessions). limit 1 to 100; cursor is the next_cursor of the page before; offset skips rows after it. Errors: PR400 naming limit, offset or cursor. Spec 10.1, 10.7.';
+COMMENT ON FUNCTION api.list_results(user_id uuid, package text, sort text, "limit" integer) IS 'Shared results of a package (id or name): popular (views), recent, helpful (votes), or featured (in the order that its authors gave). One row: results (JSON array; nothing of their owners) and total. No row for a package that the user (null: nobody signed in) may not see. limit 1 to 100. Errors: PR400 naming sort or limit. Spec 10.2.';
+
+--
+-- Name: list_sessions(uuid, integer, text, integer, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.list_sessions(user_id uuid, "limit" integer DEFAULT 20, cursor text DEFAULT NULL::text, "offset" integer DEFAULT 0, query text DEFAULT NULL::text) RETURNS TABLE(sessions json, next_cursor text, total bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  after text[] := core.decode_cursor(list_sessions.cursor, 'uuid');
+  page uuid[];
+begin
+  perform core.check_page("limit", "offset");
+  while core.index_sessions(list_sessions.user_id, 1000) = 1000 loop
+    null;
+  end loop;
+
+  page := core.find_sessions(list_sessions.user_id, list_sessions.query, after[1]::uuid, "offset", "limit" + 1);
+  if cardinality(page) > "limit" then
+    page := page[:"limit"];
+    select core.encode_cursor(x.last_run_id::text) into next_cursor
+    from public.session_index x
+    where x.user_id = list_sessions.user_id and x.session_id = page["limit"];
+  end if;
+
+  select coalesce(json_agg(d), '[]') into sessions from core.describe_sessions(list_sessions.user_id, page) d;
+  if btrim(coalesce(list_sessions.query, '')) = '' then
+    total := coalesce((select m.session_count from public.session_marks m where m.user_id = list_sessions.user_id), 0);
+  end if;
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.list_sessions(user_id uuid, "limit" integer, cursor text, "offset" integer, query text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION list_sessions(user_id uuid, "limit" integer, cursor text, "offset" integer, query text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.list_sessions(user_id uuid, "limit" integer, cursor text, "offset" integer, query text) IS 'One page of a user''s own sessions, newest run first, all or those that a search finds (see core.parse_search). One row: sessions (JSON array of the columns of core.describe_sessions; no texts but a title), next_cursor (null on the last page) and total (all of the user''s sessions; null for a search). limit 1 to 100; cursor is the next_cursor of the page before; offset skips rows after it. Errors: PR400 naming limit, offset, cursor or query. Spec 10.1, 10.7.';
 
 --
 -- Name: api_tokens; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -2511,6 +3521,120 @@ ALTER FUNCTION api.list_tokens(user_id uuid) OWNER TO prpm_owner;
 COMMENT ON FUNCTION api.list_tokens(user_id uuid) IS 'A user''s own API tokens, newest first, expired and revoked ones included; never a hash. Spec 2.2.';
 
 --
+-- Name: list_user_costs(uuid, text, text, text, boolean, integer, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.list_user_costs(user_id uuid, risk text DEFAULT NULL::text, search text DEFAULT NULL::text, sort text DEFAULT 'cost'::text, descending boolean DEFAULT true, "limit" integer DEFAULT 100, cursor text DEFAULT NULL::text) RETURNS TABLE(users json, next_cursor text, total bigint, as_of timestamp with time zone)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  levels constant text[] := array['safe', 'low_risk', 'medium_risk', 'high_risk'];
+  sorts constant text[] := array['cost', 'lifetime_cost', 'requests', 'revenue', 'margin', 'percent_of_limit', 'last_request', 'created'];
+  wanted text := lower(nullif(btrim(list_user_costs.search), ''));
+  sign numeric := case when descending then -1 else 1 end;
+  after text[];
+begin
+  perform core.check_admin(list_user_costs.user_id);
+  perform core.check_page("limit", 0);
+  if risk <> all (levels) then
+    raise exception 'risk % is none of %', risk, array_to_string(levels, ', ')
+      using errcode = 'PR400', detail = 'risk', hint = 'Leave risk out to see everybody.';
+  end if;
+  if coalesce(sort, '') <> all (sorts) then
+    raise exception 'sort % is none of %', coalesce(sort, 'null'), array_to_string(sorts, ', ') using errcode = 'PR400', detail = 'sort';
+  end if;
+  after := core.decode_cursor(list_user_costs.cursor, 'text', 'boolean', 'numeric', 'uuid');
+  if after is not null and (after[1], after[2]::boolean) is distinct from (sort, descending) then
+    raise exception 'this cursor is of another order' using errcode = 'PR400', detail = 'cursor', hint = 'Send the same sort and order with each page.';
+  end if;
+
+  with hits as (
+    select a.*, p.username, coalesce(sign * case sort
+      when 'cost' then a.current_month_api_cost
+      when 'lifetime_cost' then a.lifetime_api_cost
+      when 'requests' then a.current_month_requests
+      when 'revenue' then a.monthly_revenue
+      when 'margin' then a.current_margin_percent
+      when 'percent_of_limit' then a.percent_of_limit
+      when 'last_request' then extract(epoch from a.last_request_at)
+      else extract(epoch from a.user_created_at)
+    end, 'infinity') as place
+    from public.user_cost_analytics a
+    join public.users p on p.id = a.user_id
+    where (risk is null or a.risk_level = risk)
+      and (wanted is null or strpos(lower(a.email), wanted) > 0 or strpos(lower(p.username), wanted) > 0 or a.user_id::text = wanted)
+  ),
+  page as (
+    select h.*, row_number() over (order by h.place, h.user_id) as nth
+    from hits h
+    where after is null or (h.place, h.user_id) > (after[3]::numeric, after[4]::uuid)
+    order by h.place, h.user_id
+    limit "limit" + 1
+  )
+  select
+    coalesce(json_agg(json_build_object(
+      'user_id', g.user_id,
+      'username', g.username,
+      'email', g.email,
+      'prpm_plus_status', g.prpm_plus_status,
+      'current_month_api_cost', core.dollars(g.current_month_api_cost),
+      'current_month_requests', g.current_month_requests,
+      'avg_cost_per_request', core.dollars(g.avg_cost_per_request),
+      'lifetime_api_cost', core.dollars(g.lifetime_api_cost),
+      'total_requests', g.total_requests,
+      'monthly_revenue', core.dollars(g.monthly_revenue),
+      'current_margin_percent', g.current_margin_percent,
+      'percent_of_limit', g.percent_of_limit,
+      'is_throttled', g.is_throttled,
+      'risk_level', g.risk_level,
+      'last_request_at', g.last_request_at,
+      'user_created_at', g.user_created_at
+    ) order by g.nth) filter (where g.nth <= "limit"), '[]'),
+    max(core.encode_cursor(sort, descending::text, g.place::text, g.user_id::text))
+      filter (where g.nth = "limit" and exists (select from page x where x.nth > "limit")),
+    (select count(*) from hits),
+    (select a.created_at from public.user_cost_analytics a limit 1)
+  into users, next_cursor, total, as_of
+  from page g;
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.list_user_costs(user_id uuid, risk text, search text, sort text, descending boolean, "limit" integer, cursor text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION list_user_costs(user_id uuid, risk text, search text, sort text, descending boolean, "limit" integer, cursor text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.list_user_costs(user_id uuid, risk text, search text, sort text, descending boolean, "limit" integer, cursor text) IS 'One page of what users cost and pay this month, for an administrator: rows of public.user_cost_analytics (US dollars and percent) with the username, next_cursor (null on the last page), total and as_of, when they were refreshed. risk picks a risk_level; search a part of e-mail or username, or an id; sort is cost, lifetime_cost, requests, revenue, margin, percent_of_limit, last_request or created, largest first if descending; who has no such figure comes last. Errors: PR403; PR400 naming risk, sort, limit or cursor. Spec 8.1, 8.3, 10.7.';
+
+--
+-- Name: project_margin(uuid, integer[], numeric[], numeric[], text[]); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.project_margin(user_id uuid, subscribers integer[] DEFAULT NULL::integer[], average_costs numeric[] DEFAULT NULL::numeric[], prices numeric[] DEFAULT NULL::numeric[], plans text[] DEFAULT NULL::text[]) RETURNS TABLE(plan text, users bigint, monthly_price numeric, revenue numeric, average_cost numeric, cost numeric, profit numeric, margin_percent numeric)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+begin
+  perform core.check_admin(project_margin.user_id);
+  return query select * from ops.project_margin(
+    project_margin.subscribers, project_margin.average_costs, project_margin.prices, project_margin.plans
+  );
+end
+$$;
+
+ALTER FUNCTION api.project_margin(user_id uuid, subscribers integer[], average_costs numeric[], prices numeric[], plans text[]) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION project_margin(user_id uuid, subscribers integer[], average_costs numeric[], prices numeric[], plans text[]); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.project_margin(user_id uuid, subscribers integer[], average_costs numeric[], prices numeric[], plans text[]) IS 'ops.project_margin for an administrator. Errors: PR403 for others; PR400 as there. Spec 8.3, 8.5.';
+
+--
 -- Name: publish_version(uuid, text, text, text[], text, uuid, text, text, integer, integer, integer, text, json); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -2574,6 +3698,137 @@ ALTER FUNCTION api.publish_version(user_id uuid, name text, description text, ta
 COMMENT ON FUNCTION api.publish_version(user_id uuid, name text, description text, tags text[], visibility text, organization_id uuid, package_version text, prompt text, tokens_o200k integer, tokens_cl100k integer, tokens_approximate integer, changelog text, suggested_inputs json) IS 'Publishes a version of a package; the first one makes the package, the user''s own or their organization''s. Null leaves description, tags, visibility, organization_id and suggested_inputs (as for core.put_suggested_inputs) as they are. The newest version is the highest release. Token counts are of the prompt, by each tokenizer. The same version with the same prompt again is no error. Returns the package''s id and the version. Errors: PR400 naming the field; PR403 as core.claim_package; PR409 the version has another prompt. Spec 5.5, 10.6.';
 
 --
+-- Name: read_cost_series(uuid, text, date, date, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_cost_series(user_id uuid, every text DEFAULT 'day'::text, first_day date DEFAULT NULL::date, last_day date DEFAULT NULL::date, by text DEFAULT NULL::text) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  most constant integer := 20;
+  upto date := coalesce(last_day, (core.now() at time zone 'UTC')::date);
+  since date := coalesce(first_day, (upto - case every when 'day' then interval '29 days' when 'week' then interval '11 weeks' else interval '11 months' end)::date);
+  periods date[];
+begin
+  perform core.check_admin(read_cost_series.user_id);
+  perform core.check_series(every, since, upto, by);
+  periods := array(
+    select p::date from generate_series(date_trunc(every, since::timestamp), upto::timestamp, ('1 ' || every)::interval) p
+  );
+
+  return (
+    with usage as (
+      select
+        date_trunc(every, d.day::timestamp)::date as period,
+        case by when 'model' then d.model when 'package' then d.package_id::text when 'plan' then d.tier_name end as key,
+        d.*
+      from core.usage_parts d
+      where d.day between since and upto
+    ),
+    ranked as (
+      select u.key, row_number() over (order by sum(u.cost) desc, u.key) as rank from usage u group by u.key
+    ),
+    lines as (
+      select distinct case when k.rank <= most then k.key else 'others' end as key, least(k.rank, most + 1) as rank from ranked k
+      union all
+      select null, 1 where by is null and not exists (select from ranked)
+    ),
+    sums as (
+      select
+        case when k.rank <= most then u.key else 'others' end as key,
+        u.period,
+        count(distinct u.user_id) as users,
+        sum(u.runs) as runs,
+        sum(u.failed_runs) as failed_runs,
+        sum(u.input_tokens + u.output_tokens) as tokens,
+        sum(u.credits) as credits,
+        sum(u.cost) as cost,
+        sum(u.included_value + u.purchased_value) as value
+      from usage u
+      join ranked k on k.key is not distinct from u.key
+      group by 1, 2
+    )
+    select json_build_object(
+      'every', every,
+      'from', since,
+      'to', upto,
+      'by', by,
+      'series', coalesce(json_agg(json_build_object(
+        'key', l.key,
+        'name', coalesce(case when by = 'package' then (select p.name from public.packages p where p.id = core.uuid_or_null(l.key)) end, l.key, 'all'),
+        'points', (
+          select json_agg(json_build_object(
+            'period', p.day,
+            'users', coalesce(s.users, 0),
+            'runs', coalesce(s.runs, 0),
+            'failed_runs', coalesce(s.failed_runs, 0),
+            'tokens', coalesce(s.tokens, 0),
+            'credits', coalesce(s.credits, 0),
+            'cost', core.dollars(coalesce(s.cost, 0)),
+            'value', core.dollars(coalesce(s.value, 0)),
+            'margin', core.dollars(coalesce(s.value - s.cost, 0)),
+            'margin_percent', round(100 * (1 - s.cost / nullif(s.value, 0)), 2)
+          ) order by p.day)
+          from unnest(periods) p (day)
+          left join sums s on s.period = p.day and s.key is not distinct from l.key
+        )
+      ) order by l.rank), '[]')
+    )
+    from lines l
+  );
+end
+$$;
+
+ALTER FUNCTION api.read_cost_series(user_id uuid, every text, first_day date, last_day date, by text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_cost_series(user_id uuid, every text, first_day date, last_day date, by text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_cost_series(user_id uuid, every text, first_day date, last_day date, by text) IS 'What runs used, cost and brought over time, for an administrator, as a JSON object: series, each with a point for every day, ISO week or month (UTC, named by its first day) from first_day to last_day, both included. by is null for one series, else model, package or plan (the tier of the run): the 20 that cost most, and "others". A point has users, runs, tokens (input and output), credits, and in US dollars cost, value (the cash that had been paid for the credits spent) and margin, margin_percent null without value. Errors: PR403; PR400 naming every, by, from or to. Spec 8.2, 8.3, 8.4.';
+
+--
+-- Name: read_cost_summary(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_cost_summary(user_id uuid) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  clock timestamptz := core.now();
+begin
+  perform core.check_admin(read_cost_summary.user_id);
+  return (
+    select json_build_object(
+      'total_monthly_revenue', core.dollars(m.subscription_revenue + m.pack_revenue),
+      'total_monthly_cost', core.dollars(m.cost),
+      'overall_margin', m.overall_margin_percent,
+      'active_users', m.active_users,
+      'throttled_users', m.throttled_users,
+      'high_risk_users', m.high_risk_users,
+      'subscription_revenue', core.dollars(m.subscription_revenue),
+      'pack_revenue', core.dollars(m.pack_revenue),
+      'earned_pack_revenue', core.dollars(m.earned_pack_revenue),
+      'average_cost_per_user', core.dollars(m.cost / nullif(m.active_users, 0)),
+      'total_users', m.users,
+      'as_of', clock
+    )
+    from core.month_figures(clock) m
+  );
+end
+$$;
+
+ALTER FUNCTION api.read_cost_summary(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_cost_summary(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_cost_summary(user_id uuid) IS 'What this calendar month (UTC) earns and costs, for an administrator: the figures of core.month_figures in US dollars, their sum total_monthly_revenue, overall_margin in percent (null without revenue), average_cost_per_user over active users (null without any), counts of people, and as_of. Exact at every moment. Errors: PR403. Spec 8.3.';
+
+--
 -- Name: spend_rank(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -2609,6 +3864,7 @@ CREATE TABLE public.credit_lots (
     period_end timestamp with time zone,
     rolls_into uuid,
     created_at timestamp with time zone NOT NULL,
+    cost numeric DEFAULT 0 NOT NULL,
     CONSTRAINT credit_lots_remaining_check CHECK ((remaining >= 0))
 );
 
@@ -2697,6 +3953,12 @@ COMMENT ON COLUMN public.credit_lots.rolls_into IS 'The rollover lot that takes 
 --
 
 COMMENT ON COLUMN public.credit_lots.created_at IS 'When it was granted.';
+
+--
+-- Name: COLUMN credit_lots.cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_lots.cost IS 'US dollars of provider cost that its credits have paid for; a cached figure.';
 
 --
 -- Name: held_in_lots(uuid, bigint, bigint); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -3094,6 +4356,7 @@ CREATE FUNCTION api.read_credits(user_id uuid) RETURNS json
                      l.period_end,
                      l.rolls_into,
                      l.created_at,
+                     l.cost,
                      COALESCE(h.held, (0)::bigint) AS held
                     FROM (public.credit_lots l
                       LEFT JOIN core.held_in_lots(u.id, u.held_included, u.held_purchased) h(lot_id, kind, remaining, held, expires_at, rolls_into) ON ((h.lot_id = l.id)))
@@ -3108,6 +4371,93 @@ ALTER FUNCTION api.read_credits(user_id uuid) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION api.read_credits(user_id uuid) IS 'What a user can spend, in credits: balance (lots that have not expired, whether or not a job has booked the others), held by running runs, available (balance less what those hold in such lots, never below 0), monthly {allocated, used, remaining, reset_at}, rollover {amount, expires_at}, signup, bonus, purchased, breakdown by kind, and lots with credits left in the order in which they are spent. Null for an unknown user. Spec 4.2, 4.5.';
+
+--
+-- Name: read_health(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_health(user_id uuid) RETURNS TABLE("check" text, detail text, what_to_do text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform core.check_admin(read_health.user_id);
+  return query select c."check", c.detail, c.what_to_do from ops.checks() c;
+end
+$$;
+
+ALTER FUNCTION api.read_health(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_health(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_health(user_id uuid) IS 'The rows of ops.checks(), for an administrator: what is not as it should be, and what to do about it; none means healthy. Errors: PR403. Spec 8.3, 12.';
+
+--
+-- Name: read_metrics(); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_metrics(OUT users bigint, OUT throttled_by_limit bigint, OUT throttled_by_operator bigint, OUT open_runs bigint, OUT overdue_holds bigint, OUT held_credits bigint, OUT held_cost numeric, OUT month_cost numeric, OUT month_subscription_revenue numeric, OUT month_pack_revenue numeric, OUT free_tier_cost numeric, OUT free_tier_budget numeric, OUT free_tier_paused boolean, OUT runs_enabled boolean, OUT purchases_enabled boolean, OUT events_waiting bigint, OUT events_waiting_seconds numeric, OUT events_in_review bigint, OUT work_due bigint, OUT work_due_seconds numeric, OUT work_failed bigint, OUT analytics_age_seconds numeric, OUT drift_rows bigint, OUT alerts_warning bigint, OUT alerts_critical bigint, OUT messages_undelivered bigint, OUT jobs jsonb) RETURNS record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_seqscan TO 'on'
+    AS $$
+declare
+  now timestamptz := core.now();
+  month_start timestamptz := date_trunc('month', now at time zone 'UTC') at time zone 'UTC';
+begin
+  select
+    count(*) filter (where u.closed_at is null),
+    count(*) filter (where u.is_throttled and u.throttled_by = 'limit' and core.throttled_at(u, now)),
+    count(*) filter (where u.is_throttled and u.throttled_by is distinct from 'limit' and core.throttled_at(u, now)),
+    sum(cardinality(u.open_runs)),
+    count(*) filter (where u.holds_expire_at < now),
+    sum(u.held_included + u.held_purchased),
+    sum(u.month_held_cost),
+    sum(u.current_month_api_cost) filter (where u.month_ends_at > now),
+    sum(u.current_day_limited_cost) filter (
+      where u.day_ends_at > now and core.tier_at(u.tier_override, u.plan_tier, u.entitled_until, now) = 'free'
+    )
+  into users, throttled_by_limit, throttled_by_operator, open_runs, overdue_holds, held_credits, held_cost, month_cost, free_tier_cost
+  from public.users u;
+
+  select sum(s.monthly_amount) into month_subscription_revenue from core.paying_subscriptions(now) s;
+  select sum(greatest(0, p.paid_amount - p.refunded_amount - p.disputed_amount)) into month_pack_revenue
+  from public.purchases p
+  where p.paid_at >= month_start;
+
+  select s.free_tier_daily_budget, s.runs_enabled, s.purchases_enabled into free_tier_budget, runs_enabled, purchases_enabled
+  from public.settings s;
+  select coalesce(bool_or(l.paused_until > now), false) into free_tier_paused from public.cost_limits_config l where l.tier_name = 'free';
+
+  select count(*), extract(epoch from now - min(e.received_at)) into events_waiting, events_waiting_seconds
+  from public.stripe_events e where e.status = 'received';
+  select count(*) into events_in_review from public.stripe_events e where e.status = 'needs_review';
+  select
+    count(*) filter (where not w.is_failed and w.due_at <= now),
+    extract(epoch from now - min(w.due_at) filter (where not w.is_failed and w.due_at <= now)),
+    count(*) filter (where w.is_failed)
+  into work_due, work_due_seconds, work_failed
+  from public.stripe_work w;
+
+  select extract(epoch from clock_timestamp() - a.refreshed_at) into analytics_age_seconds from core.analytics_refresh a;
+  select count(*) filter (where a.severity = 'warning'), count(*) filter (where a.severity = 'critical')
+  into alerts_warning, alerts_critical
+  from public.alerts a where a.resolved_at is null;
+  select count(*) into messages_undelivered from ops.undelivered_messages;
+  select j.last_rows into drift_rows from ops.jobs j where j.job = 'reconcile-costs';
+  select jsonb_agg(jsonb_build_object('job', j.job, 'late_seconds', j.late_seconds, 'failed', j.has_failed)) into jobs from ops.jobs j;
+end
+$$;
+
+ALTER FUNCTION api.read_metrics(OUT users bigint, OUT throttled_by_limit bigint, OUT throttled_by_operator bigint, OUT open_runs bigint, OUT overdue_holds bigint, OUT held_credits bigint, OUT held_cost numeric, OUT month_cost numeric, OUT month_subscription_revenue numeric, OUT month_pack_revenue numeric, OUT free_tier_cost numeric, OUT free_tier_budget numeric, OUT free_tier_paused boolean, OUT runs_enabled boolean, OUT purchases_enabled boolean, OUT events_waiting bigint, OUT events_waiting_seconds numeric, OUT events_in_review bigint, OUT work_due bigint, OUT work_due_seconds numeric, OUT work_failed bigint, OUT analytics_age_seconds numeric, OUT drift_rows bigint, OUT alerts_warning bigint, OUT alerts_critical bigint, OUT messages_undelivered bigint, OUT jobs jsonb) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_metrics(OUT users bigint, OUT throttled_by_limit bigint, OUT throttled_by_operator bigint, OUT open_runs bigint, OUT overdue_holds bigint, OUT held_credits bigint, OUT held_cost numeric, OUT month_cost numeric, OUT month_subscription_revenue numeric, OUT month_pack_revenue numeric, OUT free_tier_cost numeric, OUT free_tier_budget numeric, OUT free_tier_paused boolean, OUT runs_enabled boolean, OUT purchases_enabled boolean, OUT events_waiting bigint, OUT events_waiting_seconds numeric, OUT events_in_review bigint, OUT work_due bigint, OUT work_due_seconds numeric, OUT work_failed bigint, OUT analytics_age_seconds numeric, OUT drift_rows bigint, OUT alerts_warning bigint, OUT alerts_critical bigint, OUT messages_undelivered bigint, OUT jobs jsonb); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_metrics(OUT users bigint, OUT throttled_by_limit bigint, OUT throttled_by_operator bigint, OUT open_runs bigint, OUT overdue_holds bigint, OUT held_credits bigint, OUT held_cost numeric, OUT month_cost numeric, OUT month_subscription_revenue numeric, OUT month_pack_revenue numeric, OUT free_tier_cost numeric, OUT free_tier_budget numeric, OUT free_tier_paused boolean, OUT runs_enabled boolean, OUT purchases_enabled boolean, OUT events_waiting bigint, OUT events_waiting_seconds numeric, OUT events_in_review bigint, OUT work_due bigint, OUT work_due_seconds numeric, OUT work_failed bigint, OUT analytics_age_seconds numeric, OUT drift_rows bigint, OUT alerts_warning bigint, OUT alerts_critical bigint, OUT messages_undelivered bigint, OUT jobs jsonb) IS 'What the metrics tell of the database, in one row: counts, credits, US dollars and seconds as of now; sums over nothing are null. Costs one pass over users and none over runs. drift_rows is what reconcile-costs found last; jobs is [{job, late_seconds, failed}]. Spec 11.4.';
 
 --
 -- Name: read_package(uuid, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -3476,7 +4826,11 @@ CREATE TABLE public.runs (
     first_token_ms integer,
     duration_ms integer,
     started_at timestamp with time zone NOT NULL,
-    finished_at timestamp with time zone
+    finished_at timestamp with time zone,
+    included_value numeric DEFAULT 0 NOT NULL,
+    purchased_value numeric DEFAULT 0 NOT NULL,
+    refunded_by_kind jsonb,
+    refunded_at timestamp with time zone
 );
 
 ALTER TABLE public.runs OWNER TO prpm_owner;
@@ -3722,13 +5076,37 @@ COMMENT ON COLUMN public.runs.started_at IS 'When it was let in; decides its win
 COMMENT ON COLUMN public.runs.finished_at IS 'When it ended, or null.';
 
 --
+-- Name: COLUMN runs.included_value; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.included_value IS 'US dollars of cash that had been paid for the credits it spent that were not purchased.';
+
+--
+-- Name: COLUMN runs.purchased_value; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.purchased_value IS 'US dollars of cash that had been paid for the purchased credits it spent.';
+
+--
+-- Name: COLUMN runs.refunded_by_kind; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.refunded_by_kind IS 'Credits by kind of lot that had paid it when it was refunded, or null.';
+
+--
+-- Name: COLUMN runs.refunded_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.refunded_at IS 'When an operator gave its credits back (ops.refund_run): credits, shortfall and values are 0 since, its cost stays; null: never.';
+
+--
 -- Name: write_receipt(public.runs, public.users, public.cost_limits_config); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
 CREATE FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) RETURNS core.receipt
     LANGUAGE sql STABLE
     BEGIN ATOMIC
- SELECT ROW((r).id, (r).session_id, (r).status, (r).model, (r).provider_model, (r).package_id, (r).package_version, (r).baseline, (r).credits, COALESCE((r).credits_by_kind, '{}'::jsonb), (r).shortfall, GREATEST((0)::bigint, ((((u).included_credits + (u).purchased_credits) - (u).held_included) - (u).held_purchased)), (r).input_tokens, (r).cached_tokens, (r).cache_write_tokens, (r).output_tokens, (r).estimated, (r).cost, (r).error, (r).error_reason, (r).first_token_ms, (r).duration_ms, (r).started_at, (r).finished_at, (((r).hold_included = 0) AND ((r).hold_purchased > 0)), (l).tier_name, (l).hourly_request_limit, (u).hour_requests, (u).hour_ends_at, ((l).daily_cost_limit)::numeric, (u).current_day_limited_cost, (u).day_ends_at, ((l).monthly_cost_limit)::numeric, (u).current_month_limited_cost, (u).month_ends_at)::core.receipt AS "row";
+ SELECT ROW((r).id, (r).session_id, (r).status, (r).model, (r).provider_model, (r).package_id, (r).package_version, (r).baseline, (r).credits, COALESCE((r).credits_by_kind, '{}'::jsonb), (r).shortfall, GREATEST((0)::bigint, ((((u).included_credits + (u).purchased_credits) - (u).held_included) - (u).held_purchased)), (r).input_tokens, (r).cached_tokens, (r).cache_write_tokens, (r).output_tokens, (r).estimated, (r).cost, (r).error, (r).error_reason, (r).first_token_ms, (r).duration_ms, (r).started_at, (r).finished_at, (((r).hold_included = 0) AND ((r).hold_purchased > 0)), (l).tier_name, (l).hourly_request_limit, (u).hour_requests, (u).hour_ends_at, ((l).daily_cost_limit)::numeric, (u).current_day_limited_cost, (u).day_ends_at, ((l).monthly_cost_limit)::numeric, (u).current_month_limited_cost, (u).month_ends_at, (r).refunded_at)::core.receipt AS "row";
 END;
 
 ALTER FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) OWNER TO prpm_owner;
@@ -3819,239 +5197,64 @@ ALTER FUNCTION api.read_run(user_id uuid, run_id uuid) OWNER TO prpm_owner;
 COMMENT ON FUNCTION api.read_run(user_id uuid, run_id uuid) IS 'A run of this user: receipt as it stands (see type core.receipt), question and answer so far. No row for an unknown run or another''s. Spec 5.2.';
 
 --
--- Name: packages; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.packages (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    name text NOT NULL,
-    description text DEFAULT ''::text NOT NULL,
-    tags text[] DEFAULT '{}'::text[] NOT NULL,
-    author_id uuid NOT NULL,
-    organization_id uuid,
-    visibility text DEFAULT 'public'::text NOT NULL,
-    latest_version text,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT packages_description_check CHECK ((length(description) <= 2000)),
-    CONSTRAINT packages_name_check CHECK ((name ~ '^(@[a-z0-9][a-z0-9-]{0,38}/)?[a-z0-9][a-z0-9._-]{0,99}$'::text)),
-    CONSTRAINT packages_visibility_check CHECK ((visibility = ANY (ARRAY['public'::text, 'unlisted'::text, 'private'::text])))
-);
-
-ALTER TABLE public.packages OWNER TO prpm_owner;
-
---
--- Name: TABLE packages; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.packages IS 'config. Prompt packages. A private one is seen only by its author and organization (spec 5.5).';
-
---
--- Name: COLUMN packages.id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packages.id IS 'Names the package for ever.';
-
---
--- Name: COLUMN packages.name; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packages.name IS 'Unique name, lower case.';
-
---
--- Name: COLUMN packages.description; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packages.description IS 'One or two sentences.';
-
---
--- Name: COLUMN packages.tags; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packages.tags IS 'Words to find it by.';
-
---
--- Name: COLUMN packages.author_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packages.author_id IS 'The person who publishes it.';
-
---
--- Name: COLUMN packages.organization_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packages.organization_id IS 'The organization that it belongs to, or null.';
-
---
--- Name: COLUMN packages.visibility; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packages.visibility IS 'public, unlisted (found by name only) or private.';
-
---
--- Name: COLUMN packages.latest_version; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packages.latest_version IS 'The newest version: what a run without package_version takes.';
-
---
--- Name: COLUMN packages.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packages.created_at IS 'First publishing.';
-
---
--- Name: COLUMN packages.updated_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.packages.updated_at IS 'Last publishing.';
-
---
--- Name: sessions; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.sessions (
-    user_id uuid NOT NULL,
-    id uuid NOT NULL,
-    package_id uuid NOT NULL,
-    title text,
-    last_run_id uuid NOT NULL,
-    created_at timestamp with time zone NOT NULL,
-    last_run_at timestamp with time zone NOT NULL,
-    deleted_at timestamp with time zone
-);
-
-ALTER TABLE public.sessions OWNER TO prpm_owner;
-
---
--- Name: TABLE sessions; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.sessions IS 'per-user. Conversations: runs of one package that follow each other. Totals are sums over its runs (spec 10.1).';
-
---
--- Name: COLUMN sessions.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.sessions.user_id IS 'Whose it is.';
-
---
--- Name: COLUMN sessions.id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.sessions.id IS 'Names it; made by the caller.';
-
---
--- Name: COLUMN sessions.package_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.sessions.package_id IS 'All its runs are of this package.';
-
---
--- Name: COLUMN sessions.title; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.sessions.title IS 'The owner''s name for it; null: the first question.';
-
---
--- Name: COLUMN sessions.last_run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.sessions.last_run_id IS 'Its newest run; while that runs, no other can begin.';
-
---
--- Name: COLUMN sessions.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.sessions.created_at IS 'When it began.';
-
---
--- Name: COLUMN sessions.last_run_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.sessions.last_run_at IS 'When its newest run began.';
-
---
--- Name: COLUMN sessions.deleted_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.sessions.deleted_at IS 'Set when the owner deleted it; its texts are gone then.';
-
---
--- Name: describe_sessions(uuid, uuid[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.describe_sessions(user_id uuid, session_ids uuid[]) RETURNS TABLE(id uuid, title text, package_id uuid, package_name text, package_version text, model text, last_status text, run_count bigint, credits_spent bigint, total_tokens bigint, total_duration_ms bigint, created_at timestamp with time zone, last_run_at timestamp with time zone)
-    LANGUAGE sql STABLE
-    SET search_path TO ''
-    BEGIN ATOMIC
- SELECT s.id,
-     COALESCE(s.title, ( SELECT "left"(t.question, 120) AS "left"
-            FROM public.run_texts t
-           WHERE ((t.user_id = s.user_id) AND (t.session_id = s.id))
-           ORDER BY t.run_id
-          LIMIT 1)) AS "coalesce",
-     s.package_id,
-     p.name,
-     newest.package_version,
-     newest.model,
-     newest.status,
-     COALESCE(totals.run_count, (0)::bigint) AS "coalesce",
-     COALESCE(totals.credits, (0)::bigint) AS "coalesce",
-     COALESCE(totals.tokens, (0)::bigint) AS "coalesce",
-     COALESCE(totals.duration_ms, (0)::bigint) AS "coalesce",
-     s.created_at,
-     s.last_run_at
-    FROM (((public.sessions s
-      LEFT JOIN public.packages p ON ((p.id = s.package_id)))
-      LEFT JOIN public.runs newest ON (((newest.user_id = s.user_id) AND (newest.id = s.last_run_id))))
-      LEFT JOIN ( SELECT r.session_id,
-             count(*) AS run_count,
-             (sum(r.credits))::bigint AS credits,
-             sum((COALESCE(r.input_tokens, 0) + COALESCE(r.output_tokens, 0))) AS tokens,
-             sum(COALESCE(r.duration_ms, 0)) AS duration_ms
-            FROM public.runs r
-           WHERE ((r.user_id = describe_sessions.user_id) AND (r.session_id = ANY (describe_sessions.session_ids)))
-           GROUP BY r.session_id) totals ON ((totals.session_id = s.id)))
-   WHERE ((s.user_id = describe_sessions.user_id) AND (s.id = ANY (describe_sessions.session_ids)) AND (s.deleted_at IS NULL))
-   ORDER BY s.last_run_at DESC, s.id DESC;
-END;
-
-ALTER FUNCTION core.describe_sessions(user_id uuid, session_ids uuid[]) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION describe_sessions(user_id uuid, session_ids uuid[]); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.describe_sessions(user_id uuid, session_ids uuid[]) IS 'Headers of a user''s sessions, newest first, without texts: title (or the first 120 characters of the first question), package, version, model and status of the newest run, and sums over all its runs: runs, credits, tokens (input and output), milliseconds. Reads the user''s runs once, whether or not their texts are still kept. Spec 10.1.';
-
---
 -- Name: read_session(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
-CREATE FUNCTION api.read_session(user_id uuid, session_id uuid) RETURNS TABLE(id uuid, title text, package_id uuid, package_name text, package_version text, model text, last_status text, run_count bigint, credits_spent bigint, total_tokens bigint, total_duration_ms bigint, created_at timestamp with time zone, last_run_at timestamp with time zone, exchanges json)
-    LANGUAGE sql STABLE SECURITY DEFINER
+CREATE FUNCTION api.read_session(user_id uuid, session_id uuid) RETURNS TABLE(id uuid, title text, package_id uuid, package_name text, package_version text, model text, last_status text, run_count bigint, credits_spent bigint, total_tokens bigint, total_duration_ms bigint, created_at timestamp with time zone, last_run_at timestamp with time zone, is_mine boolean, share_token text, exchanges json)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
-    BEGIN ATOMIC
- SELECT d.id,
-     d.title,
-     d.package_id,
-     d.package_name,
-     d.package_version,
-     d.model,
-     d.last_status,
-     d.run_count,
-     d.credits_spent,
-     d.total_tokens,
-     d.total_duration_ms,
-     d.created_at,
-     d.last_run_at,
-     COALESCE(( SELECT json_agg(json_build_object('run_id', r.id, 'status', r.status, 'question', t.question, 'answer', t.answer, 'model', r.model, 'provider_model', r.provider_model, 'package_version', r.package_version, 'baseline', r.baseline, 'credits_spent', r.credits, 'tokens_used', (COALESCE(r.input_tokens, 0) + COALESCE(r.output_tokens, 0)), 'estimated', r.estimated, 'duration_ms', r.duration_ms, 'error', r.error, 'started_at', r.started_at, 'finished_at', r.finished_at) ORDER BY t.run_id) AS json_agg
-            FROM (public.run_texts t
-              JOIN public.runs r ON (((r.user_id = t.user_id) AND (r.id = t.run_id))))
-           WHERE ((t.user_id = read_session.user_id) AND (t.session_id = read_session.session_id))), '[]'::json) AS "coalesce"
-    FROM core.describe_sessions(read_session.user_id, ARRAY[read_session.session_id]) d(id, title, package_id, package_name, package_version, model, last_status, run_count, credits_spent, total_tokens, total_duration_ms, created_at, last_run_at);
-END;
+    AS $$
+#variable_conflict use_column
+declare
+  owner uuid := read_session.user_id;
+  share public.shared_sessions;
+begin
+  is_mine := exists (
+    select from public.sessions s where s.user_id = read_session.user_id and s.id = read_session.session_id and s.deleted_at is null
+  );
+  select s.* into share from public.shared_sessions s where s.session_id = read_session.session_id and s.ended_at is null;
+  if not is_mine then
+    if share.token is null or not exists (
+      select from public.packages p
+      where p.id = share.package_id
+        and core.may_see_package(read_session.user_id, p.visibility, p.author_id, p.organization_id)
+    ) then
+      return;
+    end if;
+    owner := share.user_id;
+  end if;
+  return query
+  select
+    d.id, d.title, d.package_id, d.package_name, d.package_version, d.model, d.last_status,
+    d.run_count, d.credits_spent, d.total_tokens, d.total_duration_ms, d.created_at, d.last_run_at, read_session.is_mine, share.token,
+    coalesce((
+      select json_agg(json_build_object(
+        'run_id', case when read_session.is_mine then r.id end,
+        'status', r.status,
+        'question', t.question,
+        'answer', t.answer,
+        'model', r.model,
+        'provider_model', r.provider_model,
+        'package_version', r.package_version,
+        'baseline', r.baseline,
+        'credits_spent', r.credits,
+        'tokens_used', coalesce(r.input_tokens, 0) + coalesce(r.output_tokens, 0),
+        'estimated', r.estimated,
+        'duration_ms', r.duration_ms,
+        'error', r.error,
+        'is_effective', case when read_session.is_mine then f.is_effective end,
+        'started_at', r.started_at,
+        'finished_at', r.finished_at
+      ) order by t.run_id)
+      from public.run_texts t
+      join public.runs r on r.user_id = t.user_id and r.id = t.run_id
+      left join public.exchange_feedback f on f.user_id = t.user_id and f.run_id = t.run_id
+      where t.user_id = owner and t.session_id = read_session.session_id
+        and (read_session.is_mine or t.run_id <= share.through_run_id)
+    ), '[]')
+  from core.describe_sessions(owner, array[read_session.session_id]) d;
+end
+$$;
 
 ALTER FUNCTION api.read_session(user_id uuid, session_id uuid) OWNER TO prpm_owner;
 
@@ -4059,7 +5262,53 @@ ALTER FUNCTION api.read_session(user_id uuid, session_id uuid) OWNER TO prpm_own
 -- Name: FUNCTION read_session(user_id uuid, session_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.read_session(user_id uuid, session_id uuid) IS 'A user''s own session: its header as in api.list_sessions, and exchanges, a JSON array in the order of the conversation with question, answer, status, model, credits, tokens and times of each run whose text is kept. No row for a session that is unknown, deleted or another user''s. Spec 10.1.';
+COMMENT ON FUNCTION api.read_session(user_id uuid, session_id uuid) IS 'A user''s own session, or one that is shared as far as it is: its header as in api.list_sessions, share_token while it is shared, and exchanges, a JSON array in the order of the conversation with question, answer, status, model, credits, tokens and times of each run whose text is kept. No row for a session that is unknown, deleted or another user''s and not shared. Spec 10.1.';
+
+--
+-- Name: read_shared(uuid, text, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_shared(user_id uuid, share_token text, address text) RETURNS TABLE(title text, package_name text, package_version text, model text, view_count bigint, helpful_count bigint, not_helpful_count bigint, my_vote boolean, is_mine boolean, shared_at timestamp with time zone, exchanges json)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  seen_by text := core.visitor_of(read_shared.user_id, read_shared.address);
+  share public.shared_sessions;
+begin
+  select s.* into share from public.shared_sessions s where s.token = read_shared.share_token and s.ended_at is null;
+  if not found then
+    return;
+  end if;
+  is_mine := coalesce(share.user_id = read_shared.user_id, false);
+  if not is_mine then
+    insert into public.share_views as v (token, visitor, viewed_at) values (share.token, seen_by, core.now())
+    on conflict do nothing;
+    if found then
+      update public.shared_sessions s set view_count = s.view_count + 1 where s.token = share.token;
+    end if;
+  end if;
+  return query
+  select
+    coalesce(x.title, ''), p.name, r.package_version, r.model, s.view_count, s.helpful_count, s.not_helpful_count,
+    (select v.is_helpful from public.share_views v where v.token = s.token and v.visitor = seen_by),
+    read_shared.is_mine, s.shared_at, core.shared_exchanges(s)
+  from public.shared_sessions s
+  join public.sessions x on x.user_id = s.user_id and x.id = s.session_id
+  join public.packages p on p.id = s.package_id
+  join public.runs r on r.user_id = s.user_id and r.id = s.through_run_id
+  where s.token = share.token and (p.visibility <> 'private' or core.may_see_package(read_shared.user_id, p.visibility, p.author_id, p.organization_id));
+end
+$$;
+
+ALTER FUNCTION api.read_shared(user_id uuid, share_token text, address text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_shared(user_id uuid, share_token text, address text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_shared(user_id uuid, share_token text, address text) IS 'What a shared link shows, to anybody: user_id is null without a sign-in; address: the visitor''s, kept as a keyed hash alone. A view is counted once a visitor, never the owner''s. No row for a link that never was or has ended, or whose package is private and not theirs to see. Nothing of the owner is in it. Spec 10.2.';
 
 --
 -- Name: subscription_states; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -4395,6 +5644,72 @@ ALTER FUNCTION api.read_subscription(user_id uuid) OWNER TO prpm_owner;
 COMMENT ON FUNCTION api.read_subscription(user_id uuid) IS 'A user''s subscription: is_active (it entitles now), status (Stripe''s word, null without any), plan, tier, price (US dollars a month), credits a month, cancel_at, current_period_end, paid_until, payment_problem {since, hosted_invoice_url}, and told, a sentence for the person. Null for an unknown user. Spec 6.1.';
 
 --
+-- Name: read_user_costs(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_user_costs(user_id uuid, target_user_id uuid) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  clock timestamptz := core.now();
+  u public.users;
+  l public.cost_limits_config;
+  tier text;
+  revenue numeric;
+begin
+  perform core.check_admin(read_user_costs.user_id);
+  select x.* into u from public.users x where x.id = core.find_user(read_user_costs.target_user_id::text);
+  u := core.roll_windows(u, clock);
+  tier := core.tier_now(u);
+  select c.* into l from public.cost_limits_config c where c.tier_name = tier;
+  select coalesce(sum(s.monthly_amount), 0) into revenue from core.paying_subscriptions(clock) s where s.user_id = u.id;
+
+  return json_build_object(
+    'user_id', u.id,
+    'username', u.username,
+    'email', u.email,
+    'is_admin', u.is_admin,
+    'user_created_at', u.created_at,
+    'closed_at', u.closed_at,
+    'last_request_at', u.last_request_at,
+    'tier', tier,
+    'tier_override', u.tier_override,
+    'prpm_plus_status', u.prpm_plus_status,
+    'entitled_until', u.entitled_until,
+    'monthly_revenue', core.dollars(revenue),
+    'current_month_cost', core.dollars(u.current_month_api_cost),
+    'current_margin_percent', round(100 * (revenue - u.current_month_api_cost) / nullif(revenue, 0), 2),
+    'cost_limit', core.dollars(l.monthly_cost_limit),
+    'percent_used', round(100 * u.current_month_limited_cost / l.monthly_cost_limit, 2),
+    'lifetime_cost', core.dollars(u.lifetime_api_cost),
+    'total_requests', u.total_requests,
+    'is_throttled', core.throttled_at(u, clock),
+    'throttled_reason', u.throttled_reason,
+    'throttled_by', case when u.is_throttled then coalesce(u.throttled_by, 'plain update') end,
+    'throttled_at', u.throttled_at,
+    'throttled_until', case when u.throttled_by is not null then u.throttled_until end,
+    'limits_waived_until', u.limits_waived_until,
+    'windows', core.describe_windows(u, l),
+    'credits', api.read_credits(u.id),
+    'lots', core.describe_lots(u.id),
+    'runs', core.describe_latest_runs(u.id),
+    'refusals', core.describe_refusals(u.id),
+    'explanation', (select json_agg(e order by e.step) from ops.explain_throttle(u.id::text) e),
+    'as_of', clock
+  );
+end
+$$;
+
+ALTER FUNCTION api.read_user_costs(user_id uuid, target_user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_user_costs(user_id uuid, target_user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_user_costs(user_id uuid, target_user_id uuid) IS 'One user''s figures as of now, for an administrator, as a JSON object: who they are, tier, revenue, cost and margin of the month (US dollars and percent), throttle, windows with use, hold and limit, credits as api.read_credits, the newest 50 lots, 20 runs and 20 refusals, and the rows of ops.explain_throttle. Errors: PR403; PR404 unknown user. Spec 8.3.';
+
+--
 -- Name: read_version(uuid, text, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -4422,6 +5737,30 @@ ALTER FUNCTION api.read_version(user_id uuid, package text, package_version text
 COMMENT ON FUNCTION api.read_version(user_id uuid, package text, package_version text) IS 'One version of a package (id or name) with its prompt and how many tokens that is; package_version null is the newest. No row: there is none that this user may see. Spec 5.5.';
 
 --
+-- Name: refresh_analytics(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.refresh_analytics(user_id uuid) RETURNS TABLE(message text, as_of timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform core.check_admin(refresh_analytics.user_id);
+  message := public.refresh_user_cost_analytics();
+  select a.created_at into as_of from public.user_cost_analytics a limit 1;
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.refresh_analytics(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION refresh_analytics(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.refresh_analytics(user_id uuid) IS 'Refreshes what analytics draw on, for an administrator. Returns what public.refresh_user_cost_analytics() says, also that one is running, and when the figures were refreshed last. Errors: PR403. Spec 7.4, 8.3.';
+
+--
 -- Name: settle_run(uuid, uuid, text, boolean, integer, integer, integer, integer, boolean, text, text, text, text, integer, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -4445,6 +5784,8 @@ declare
   from_purchased bigint := 0;
   over bigint;
   lot_kind text;
+  lot_price numeric;
+  lot_cost numeric;
 begin
   select x.clock_offset, x.min_output_tokens into s from public.settings x;
   u := (select x from public.users x where x.id = settle_run.user_id for no key update);
@@ -4517,10 +5858,14 @@ begin
   -- Take it from the lots: as a rule from the one that is spent first.
   if r.credits > 0 then
     if from_included = 0 or from_purchased = 0 then
+      lot_cost := r.cost;
+      if r.shortfall > 0 then
+        lot_cost := core.share_of_cost(r.cost, r.credits, r.credits, due);
+      end if;
       update public.credit_lots x
-      set remaining = x.remaining - r.credits
+      set remaining = x.remaining - r.credits, cost = x.cost + lot_cost
       where x.user_id = u.id and x.id = u.spend_lot and x.remaining > r.credits and (x.kind = 'purchased') = (from_included = 0)
-      returning x.kind into lot_kind;
+      returning x.kind, x.paid_per_credit into lot_kind, lot_price;
     end if;
     if lot_kind is not null then
       u.transaction_count := u.transaction_count + 1;
@@ -4531,10 +5876,14 @@ begin
         u.spend_lot, r.id, now
       );
       r.credits_by_kind := jsonb_build_object(lot_kind, r.credits);
+      r.included_value := from_included * lot_price;
+      r.purchased_value := from_purchased * lot_price;
     else
-      select x.by_kind, x.transaction_count, x.spend_lot, x.next_lot_expiry into spent
-      from core.spend_lots(u, r.id, from_included, from_purchased, now) x;
+      select x.by_kind, x.included_value, x.purchased_value, x.transaction_count, x.spend_lot, x.next_lot_expiry into spent
+      from core.spend_lots(u, r.id, from_included, from_purchased, r.cost, due, now) x;
       r.credits_by_kind := spent.by_kind;
+      r.included_value := spent.included_value;
+      r.purchased_value := spent.purchased_value;
       u.transaction_count := spent.transaction_count;
       u.spend_lot := spent.spend_lot;
       u.next_lot_expiry := spent.next_lot_expiry;
@@ -4552,7 +5901,8 @@ begin
     end,
     input_tokens = r.input_tokens, cached_tokens = r.cached_tokens, cache_write_tokens = r.cache_write_tokens,
     output_tokens = r.output_tokens, estimated = r.estimated, cost = r.cost, limited_cost = r.limited_cost, credits = r.credits,
-    shortfall = r.shortfall, credits_by_kind = r.credits_by_kind, error = settle_run.error, error_reason = settle_run.error_reason,
+    shortfall = r.shortfall, credits_by_kind = r.credits_by_kind,
+    included_value = r.included_value, purchased_value = r.purchased_value, error = settle_run.error, error_reason = settle_run.error_reason,
     first_token_ms = settle_run.first_token_ms, duration_ms = settle_run.duration_ms, finished_at = now
   where x.user_id = u.id and x.id = r.id
   returning x.status, checkpointed or x.hold_expires_at <> r.hold_expires_at into r.status, checkpointed;
@@ -4645,6 +5995,95 @@ ALTER FUNCTION api.release_run(user_id uuid, run_id uuid, called boolean, input_
 COMMENT ON FUNCTION api.release_run(user_id uuid, run_id uuid, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, question text, error text, error_reason text, duration_ms integer) IS 'Ends a run that delivered nothing because of us or the provider: nothing is charged, what the call cost is booked. Returns the receipt. Errors: PR404 unknown run. Spec 5.4.';
 
 --
+-- Name: release_throttle(uuid, uuid, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.release_throttle(user_id uuid, target_user_id uuid, reason text) RETURNS TABLE(is_throttled boolean, throttled_reason text, throttled_until timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  target uuid;
+begin
+  perform core.check_admin(release_throttle.user_id);
+  target := core.find_user(release_throttle.target_user_id::text);
+  perform core.lift_throttle(target, release_throttle.reason, json_build_object('by', release_throttle.user_id));
+  return query select u.is_throttled, u.throttled_reason, u.throttled_until from public.users u where u.id = target;
+end
+$$;
+
+ALTER FUNCTION api.release_throttle(user_id uuid, target_user_id uuid, reason text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION release_throttle(user_id uuid, target_user_id uuid, reason text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.release_throttle(user_id uuid, target_user_id uuid, reason text) IS 'Lifts a user''s throttle for an administrator, as ops.release_throttle does for an operator; audit_log keeps the administrator''s id as "by". Returns whether, why and until when a used-up cost limit throttles them still. Errors: PR403; PR404 unknown user; PR400 without a reason. Spec 3.4, 3.5, 8.3.';
+
+--
+-- Name: rename_session(uuid, uuid, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.rename_session(user_id uuid, session_id uuid, title text) RETURNS TABLE(renamed_title text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  wanted text := nullif(btrim(rename_session.title), '');
+begin
+  if length(wanted) > 200 then
+    raise exception 'title has % characters, at most 200 are allowed', length(wanted) using errcode = 'PR400', detail = 'title';
+  end if;
+  return query
+  update public.sessions s set title = wanted
+  where s.user_id = rename_session.user_id and s.id = rename_session.session_id and s.deleted_at is null
+  returning s.title;
+  update public.session_index x set words = f.words
+  from public.sessions s cross join lateral core.session_facts(s) f
+  where s.user_id = rename_session.user_id and s.id = rename_session.session_id
+    and x.user_id = rename_session.user_id and x.session_id = rename_session.session_id;
+end
+$$;
+
+ALTER FUNCTION api.rename_session(user_id uuid, session_id uuid, title text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION rename_session(user_id uuid, session_id uuid, title text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.rename_session(user_id uuid, session_id uuid, title text) IS 'Names a user''s own session, 1 to 200 characters; null or blank: by its first question again. No row where there is no such session of theirs. Errors: PR400 naming title. Spec 10.1.';
+
+--
+-- Name: renew_customer(uuid, boolean, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.renew_customer(user_id uuid, livemode boolean, write_id uuid) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  key uuid;
+begin
+  update public.stripe_customers c set write_id = gen_random_uuid(), created_at = core.now()
+  where c.user_id = renew_customer.user_id and c.livemode = renew_customer.livemode
+    and c.customer_id is null and c.write_id = renew_customer.write_id;
+  select c.write_id into key
+  from public.stripe_customers c
+  where c.user_id = renew_customer.user_id and c.livemode = renew_customer.livemode;
+  return key;
+end
+$$;
+
+ALTER FUNCTION api.renew_customer(user_id uuid, livemode boolean, write_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION renew_customer(user_id uuid, livemode boolean, write_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.renew_customer(user_id uuid, livemode boolean, write_id uuid) IS 'Another idempotency key for making a user''s customer, in place of write_id, which Stripe may have forgotten; of two at once both get the same. Returns it; null without api.begin_customer before. Spec 6.1.';
+
+--
 -- Name: revoke_token(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -4670,22 +6109,22 @@ COMMENT ON FUNCTION api.revoke_token(user_id uuid, id uuid) IS 'Revokes one of a
 -- Name: run_job(text); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
-CREATE FUNCTION api.run_job(job text, OUT ran boolean, OUT error text) RETURNS record
+CREATE FUNCTION api.run_job(job text, OUT ran boolean, OUT more boolean, OUT rows_touched bigint, OUT error text) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 begin
-  select x.ran, x.error into ran, error from ops.run_job(run_job.job) x;
+  select x.ran, x.more, x.rows_touched, x.error into ran, more, rows_touched, error from ops.continue_job(run_job.job) x;
 end
 $$;
 
-ALTER FUNCTION api.run_job(job text, OUT ran boolean, OUT error text) OWNER TO prpm_owner;
+ALTER FUNCTION api.run_job(job text, OUT ran boolean, OUT more boolean, OUT rows_touched bigint, OUT error text) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION run_job(job text, OUT ran boolean, OUT error text); Type: COMMENT; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION run_job(job text, OUT ran boolean, OUT more boolean, OUT rows_touched bigint, OUT error text); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.run_job(job text, OUT ran boolean, OUT error text) IS 'Does a job''s due slot, once, whoever calls: ops.run_job for a server. error tells what went wrong in it. Errors: PR404 unknown job. Spec 7.1.';
+COMMENT ON FUNCTION api.run_job(job text, OUT ran boolean, OUT more boolean, OUT rows_touched bigint, OUT error text) IS 'One batch of a job''s due slot, for a server, which calls it as long as there is more (see ops.continue_job). error tells what went wrong. Errors: PR404 unknown job. Spec 7.1.';
 
 --
 -- Name: search_packages(uuid, text, integer, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -4772,6 +6211,57 @@ ALTER FUNCTION api.set_stripe_prices(prices jsonb) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION api.set_stripe_prices(prices jsonb) IS 'Sets the price ids at Stripe of plans and packs, {"plans": {plan: id}, "packs": {pack: id}}; what is left out stays. Returns those that have one, with what each should cost (amount in cents of currency, interval null for once). Spec 2.4.';
+
+--
+-- Name: share_session(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.share_session(user_id uuid, session_id uuid) RETURNS TABLE(share_token text, shared_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  now timestamptz := core.now();
+  session public.sessions;
+  newest uuid;
+begin
+  perform from public.users u where u.id = share_session.user_id for no key update;
+  select s.* into session
+  from public.sessions s
+  where s.user_id = share_session.user_id and s.id = share_session.session_id and s.deleted_at is null;
+  if not found then
+    return;
+  end if;
+  select t.run_id into newest
+  from public.run_texts t
+  join public.runs r on r.user_id = t.user_id and r.id = t.run_id and r.status <> 'running'
+  where t.user_id = session.user_id and t.session_id = session.id and t.answer <> ''
+  order by t.run_id desc
+  limit 1;
+  if newest is null then
+    raise exception 'there is no answer in this session to share' using errcode = 'PR409', detail = 'session_id';
+  end if;
+
+  update public.shared_sessions x set through_run_id = newest
+  where x.user_id = session.user_id and x.session_id = session.id and x.ended_at is null
+  returning x.token, x.shared_at into share_token, shared_at;
+  if not found then
+    insert into public.shared_sessions (token, user_id, session_id, package_id, through_run_id, shared_at)
+    values (replace(gen_random_uuid()::text, '-', ''), session.user_id, session.id, session.package_id, newest, now)
+    returning token, shared_sessions.shared_at into share_token, shared_at;
+  end if;
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.share_session(user_id uuid, session_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION share_session(user_id uuid, session_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.share_session(user_id uuid, session_id uuid) IS 'Shares a user''s own session as far as it has come: the same link as long as it is shared, which then shows what was said until now. Answers its token. No row where there is no such session of theirs. Errors: PR409 where nothing was answered yet. Spec 10.2.';
 
 --
 -- Name: sign_in(text, text, text, boolean, text, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -4922,6 +6412,170 @@ ALTER FUNCTION api.stripe_limits(OUT max_rps integer) OWNER TO prpm_owner;
 COMMENT ON FUNCTION api.stripe_limits(OUT max_rps integer) IS 'How many requests a second a server may send to Stripe (settings.stripe_max_rps). Spec 6.4.';
 
 --
+-- Name: end_share(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.end_share(user_id uuid, session_id uuid) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  update public.shared_sessions s set ended_at = core.now()
+  where s.user_id = end_share.user_id and s.session_id = end_share.session_id and s.ended_at is null;
+  return found;
+end
+$$;
+
+ALTER FUNCTION core.end_share(user_id uuid, session_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION end_share(user_id uuid, session_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.end_share(user_id uuid, session_id uuid) IS 'Ends the link of a shared session at once, whoever has it. Returns whether there was one. Spec 10.2.';
+
+--
+-- Name: unshare_session(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.unshare_session(user_id uuid, session_id uuid) RETURNS TABLE(ended boolean)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT core.end_share(user_id, session_id) AS end_share;
+END;
+
+ALTER FUNCTION api.unshare_session(user_id uuid, session_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION unshare_session(user_id uuid, session_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.unshare_session(user_id uuid, session_id uuid) IS 'Ends the link of a user''s own shared session at once; sharing it again makes a new one. false where it was not shared. Spec 10.2.';
+
+--
+-- Name: unsubscribe(text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.unsubscribe(token text) RETURNS TABLE(declined text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  person uuid := core.uuid_or_null(split_part(unsubscribe.token, '.', 1));
+  groups text := split_part(unsubscribe.token, '.', 2);
+begin
+  if groups not in ('limits', 'credits', 'payments') or unsubscribe.token is distinct from core.unsubscribe_token(person, groups) then
+    return;
+  end if;
+  insert into public.email_preferences as p (user_id, limits, credits, payments, updated_at)
+  values (person, groups <> 'limits', groups <> 'credits', groups <> 'payments', core.now())
+  on conflict on constraint email_preferences_pkey do update set
+    limits = p.limits and excluded.limits, credits = p.credits and excluded.credits, payments = p.payments and excluded.payments,
+    updated_at = excluded.updated_at;
+  declined := groups;
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.unsubscribe(token text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION unsubscribe(token text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.unsubscribe(token text) IS 'Declines the kind of mail that a token from a mail names: limits, credits or payments; again changes nothing. No row for a token that no mail carried. Spec 9, 10.8.';
+
+--
+-- Name: vote_shared(uuid, text, text, boolean, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.vote_shared(user_id uuid, share_token text, address text, is_helpful boolean, feedback_text text) RETURNS TABLE(helpful_count bigint, not_helpful_count bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  seen_by text := core.visitor_of(vote_shared.user_id, vote_shared.address);
+  share public.shared_sessions;
+  was boolean;
+begin
+  if vote_shared.is_helpful is null then
+    raise exception 'is_helpful is missing' using errcode = 'PR400', detail = 'is_helpful';
+  elsif length(vote_shared.feedback_text) > 1000 then
+    raise exception 'feedback_text has % characters, at most 1,000 are allowed', length(vote_shared.feedback_text)
+      using errcode = 'PR400', detail = 'feedback_text';
+  end if;
+  select s.* into share from public.shared_sessions s where s.token = vote_shared.share_token and s.ended_at is null for update;
+  if not found then
+    return;
+  elsif share.user_id = vote_shared.user_id then
+    raise exception 'this result is your own' using errcode = 'PR403', hint = 'Others say whether it helped them.';
+  end if;
+
+  insert into public.share_views as v (token, visitor, viewed_at) values (share.token, seen_by, core.now())
+  on conflict do nothing;
+  if found then
+    share.view_count := share.view_count + 1;
+  end if;
+  select v.is_helpful into was from public.share_views v where v.token = share.token and v.visitor = seen_by;
+  update public.share_views v set is_helpful = vote_shared.is_helpful, feedback_text = nullif(btrim(vote_shared.feedback_text), '')
+  where v.token = share.token and v.visitor = seen_by;
+  return query
+  update public.shared_sessions s set
+    view_count = share.view_count,
+    helpful_count = s.helpful_count + vote_shared.is_helpful::integer - coalesce(was, false)::integer,
+    not_helpful_count = s.not_helpful_count + (not vote_shared.is_helpful)::integer - coalesce(not was, false)::integer
+  where s.token = share.token
+  returning s.helpful_count, s.not_helpful_count;
+end
+$$;
+
+ALTER FUNCTION api.vote_shared(user_id uuid, share_token text, address text, is_helpful boolean, feedback_text text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION vote_shared(user_id uuid, share_token text, address text, is_helpful boolean, feedback_text text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.vote_shared(user_id uuid, share_token text, address text, is_helpful boolean, feedback_text text) IS 'Whether a shared result helped a visitor, one vote each, which they can change; feedback_text at most 1,000 characters. Answers the counts. No row for a link that never was or has ended. Errors: PR403 for the owner, PR400 naming is_helpful or feedback_text. Spec 10.2.';
+
+--
+-- Name: acknowledge_alert(bigint, text, text, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.acknowledge_alert(id bigint, who text, reason text, dry_run boolean) RETURNS TABLE(alert_id bigint, kind text, what text, raised_at timestamp with time zone, acknowledged_at timestamp with time zone, acknowledged_by text)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  now timestamptz := core.now();
+begin
+  if not exists (select from public.alerts a where a.id = acknowledge_alert.id and a.resolved_at is null) then
+    raise exception 'there is no open alert %', coalesce(acknowledge_alert.id::text, 'null')
+      using errcode = 'PR404', detail = 'id', hint = 'select id, kind, what from ops.alerts_now;';
+  end if;
+  if dry_run then
+    return query select a.id, a.kind, a.subject, a.raised_at, now, who from public.alerts a where a.id = acknowledge_alert.id;
+    return;
+  end if;
+  return query
+    update public.alerts a
+    set acknowledged_at = now, acknowledged_by = who, acknowledged_because = reason
+    where a.id = acknowledge_alert.id
+    returning a.id, a.kind, a.subject, a.raised_at, a.acknowledged_at, a.acknowledged_by;
+end
+$$;
+
+ALTER FUNCTION core.acknowledge_alert(id bigint, who text, reason text, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION acknowledge_alert(id bigint, who text, reason text, dry_run boolean); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.acknowledge_alert(id bigint, who text, reason text, dry_run boolean) IS 'Writes into an open alert who is at it and why. Errors: PR404 no such open alert. Spec 9.';
+
+--
 -- Name: affordable_tokens(bigint, integer, numeric, numeric); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -4938,6 +6592,44 @@ ALTER FUNCTION core.affordable_tokens(credits bigint, tokens_per_credit integer,
 --
 
 COMMENT ON FUNCTION core.affordable_tokens(credits bigint, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric) IS 'The most tokens that so many credits can pay for: the inverse of core.charge_for. 0 if they pay for nothing. Spec 1.5.';
+
+--
+-- Name: alert_conditions(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.alert_conditions(now timestamp with time zone) RETURNS SETOF core.alert_condition
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select distinct on (c.kind, c.key) c.*
+  from (
+    select * from core.spend_conditions(alert_conditions.now)
+    union all
+    select * from core.run_conditions(alert_conditions.now)
+    union all
+    select * from core.limit_conditions(alert_conditions.now)
+    union all
+    select * from core.loss_conditions(alert_conditions.now)
+    union all
+    select * from core.billing_conditions(alert_conditions.now)
+    union all
+    select * from core.usage_conditions(alert_conditions.now)
+    union all
+    select * from core.message_conditions()
+  ) c
+  order by c.kind, c.key, c.level desc;
+end
+$$;
+
+ALTER FUNCTION core.alert_conditions(now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION alert_conditions(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.alert_conditions(now timestamp with time zone) IS 'Everything but jobs that an operator should know and that holds now: one row for each kind and key (what it is about: a user''s id, a provider …), at its highest level. ops.check_alerts raises what is new and resolves what is gone. Spec 9.';
 
 --
 -- Name: stripe_events; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -5086,6 +6778,8 @@ begin
     end if;
   elsif event.type = 'checkout.session.expired' then
     perform core.end_session(user_id, object ->> 'id', 'expired');
+  elsif event.type = 'customer.deleted' then
+    perform core.forget_customer(user_id, object ->> 'id', now);
   elsif event.type = 'checkout.session.async_payment_failed' then
     update public.purchases p set status = 'failed'
     where p.user_id = apply_event.user_id and p.stripe_checkout_session_id = object ->> 'id' and p.status = 'pending';
@@ -5277,6 +6971,352 @@ ALTER FUNCTION core.apply_refund(user_id uuid, purchase_id uuid, refunded_total 
 COMMENT ON FUNCTION core.apply_refund(user_id uuid, purchase_id uuid, refunded_total numeric, now timestamp with time zone, disputed_total numeric) IS 'Makes a purchase''s books agree with the US dollars refunded of it in all, and those disputed (open or lost): floor(credits × gone / paid) are taken back from its own lot, never what running runs hold; what is already spent stays a shortfall of the purchase. A smaller total than before gives back. Returns the credits taken now (negative: given back). Errors: PR404, PR400. Locks the user''s row. Spec 4.5, 4.6.';
 
 --
+-- Name: payment_patience(); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.payment_patience() RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT '01:10:00'::interval AS "interval";
+END;
+
+ALTER FUNCTION core.payment_patience() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION payment_patience(); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.payment_patience() IS 'How long after a period began its money is waited for before Stripe is asked: it takes the money about an hour after. Spec 6.6.';
+
+--
+-- Name: want_work(text, text, uuid, jsonb, interval, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb DEFAULT '{}'::jsonb, delay interval DEFAULT '00:00:00'::interval, is_write boolean DEFAULT false) RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  now timestamptz := core.now();
+  new_id uuid := gen_random_uuid();
+  work_id uuid;
+begin
+  insert into public.stripe_work as w (id, dedupe, kind, key, parameters, user_id, is_write, due_at, created_at)
+  values (
+    new_id, case when want_work.is_write then new_id::text else want_work.kind || ' ' || want_work.key end,
+    want_work.kind, want_work.key, want_work.parameters, want_work.user_id, want_work.is_write, now + delay, now
+  )
+  on conflict on constraint stripe_work_dedupe_key do update set
+    user_id = coalesce(w.user_id, excluded.user_id),
+    due_at = case when w.claimed_until is null then least(w.due_at, excluded.due_at) else w.due_at end,
+    again_at = case when w.claimed_until is not null then least(w.again_at, excluded.due_at) end,
+    is_failed = false,
+    attempts = case when w.is_failed then 0 else w.attempts end
+  returning w.id into work_id;
+  return work_id;
+end
+$$;
+
+ALTER FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean) IS 'Queues a fetch from Stripe, once for each object at a time (wanted again while it is under way, it is done again), or a write, each its own. Returns its id. Spec 6.1, 6.4.';
+
+--
+-- Name: stripe_work; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.stripe_work (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    dedupe text NOT NULL,
+    kind text NOT NULL,
+    key text NOT NULL,
+    parameters jsonb DEFAULT '{}'::jsonb NOT NULL,
+    user_id uuid,
+    ticket bigint,
+    again_at timestamp with time zone,
+    attempts integer DEFAULT 0 NOT NULL,
+    error text,
+    is_failed boolean DEFAULT false NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    claimed_until timestamp with time zone,
+    created_at timestamp with time zone NOT NULL,
+    claimed_at timestamp with time zone,
+    is_write boolean DEFAULT false NOT NULL,
+    "position" bigint NOT NULL
+);
+
+ALTER TABLE public.stripe_work OWNER TO prpm_owner;
+
+--
+-- Name: TABLE stripe_work; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.stripe_work IS 'ops. What a server has to fetch from Stripe or write to it; done by whichever claims it (spec 6.1, 6.4).';
+
+--
+-- Name: COLUMN stripe_work.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.id IS 'Names it; the idempotency key of a write.';
+
+--
+-- Name: COLUMN stripe_work.dedupe; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.dedupe IS 'A fetch of the same object is wanted once at a time; each write is its own.';
+
+--
+-- Name: COLUMN stripe_work.kind; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.kind IS 'What to do: apply_event, fetch_…, list_… (a page of all), update_subscription, cancel_subscription, refund_payment, expire_session.';
+
+--
+-- Name: COLUMN stripe_work.key; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.key IS 'The object''s id at Stripe, or the event''s; of a list all, or the id after which the page begins.';
+
+--
+-- Name: COLUMN stripe_work.parameters; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.parameters IS 'Of a write, as Stripe takes them; of a list created_after (Unix seconds) and starting_after.';
+
+--
+-- Name: COLUMN stripe_work.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.user_id IS 'Whose object, where known.';
+
+--
+-- Name: COLUMN stripe_work.ticket; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.ticket IS 'Order in which fetches began; set by each claim.';
+
+--
+-- Name: COLUMN stripe_work.again_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.again_at IS 'Wanted once more, from then on, while it was under way.';
+
+--
+-- Name: COLUMN stripe_work.attempts; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.attempts IS 'How often it failed.';
+
+--
+-- Name: COLUMN stripe_work.error; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.error IS 'Why it failed last.';
+
+--
+-- Name: COLUMN stripe_work.is_failed; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.is_failed IS 'True: it cannot be done; a person has to look.';
+
+--
+-- Name: COLUMN stripe_work.due_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.due_at IS 'Not before.';
+
+--
+-- Name: COLUMN stripe_work.claimed_until; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.claimed_until IS 'A server is at it until then.';
+
+--
+-- Name: COLUMN stripe_work.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.created_at IS 'When it was first wanted.';
+
+--
+-- Name: COLUMN stripe_work.claimed_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.claimed_at IS 'When it was claimed last: a fetch knows nothing that is newer.';
+
+--
+-- Name: COLUMN stripe_work.is_write; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.is_write IS 'True: it changes an object at Stripe, after all older writes to that object.';
+
+--
+-- Name: COLUMN stripe_work."position"; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work."position" IS 'Order in which it was wanted.';
+
+--
+-- Name: subscription_periods; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.subscription_periods (
+    user_id uuid NOT NULL,
+    subscription_id text NOT NULL,
+    period_start timestamp with time zone NOT NULL,
+    period_end timestamp with time zone NOT NULL,
+    plan text NOT NULL,
+    state text NOT NULL,
+    invoice_id text,
+    payment_id text,
+    credits bigint DEFAULT 0 NOT NULL,
+    paid_amount numeric(12,2) DEFAULT 0 NOT NULL,
+    refunded_amount numeric(12,2) DEFAULT 0 NOT NULL,
+    disputed_amount numeric(12,2) DEFAULT 0 NOT NULL,
+    credits_taken_back bigint DEFAULT 0 NOT NULL,
+    shortfall bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    paid_at timestamp with time zone,
+    CONSTRAINT subscription_periods_credits_check CHECK ((credits >= 0)),
+    CONSTRAINT subscription_periods_credits_taken_back_check CHECK ((credits_taken_back >= 0)),
+    CONSTRAINT subscription_periods_disputed_amount_check CHECK ((disputed_amount >= (0)::numeric)),
+    CONSTRAINT subscription_periods_paid_amount_check CHECK ((paid_amount >= (0)::numeric)),
+    CONSTRAINT subscription_periods_refunded_amount_check CHECK ((refunded_amount >= (0)::numeric)),
+    CONSTRAINT subscription_periods_shortfall_check CHECK ((shortfall >= 0)),
+    CONSTRAINT subscription_periods_state_check CHECK ((state = ANY (ARRAY['due'::text, 'paid'::text])))
+);
+
+ALTER TABLE public.subscription_periods OWNER TO prpm_owner;
+
+--
+-- Name: TABLE subscription_periods; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.subscription_periods IS 'per-user. Billing periods: due when Stripe has moved to them, paid when their invoice is; only paid ones grant (spec 4.3).';
+
+--
+-- Name: COLUMN subscription_periods.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.user_id IS 'Whose.';
+
+--
+-- Name: COLUMN subscription_periods.subscription_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.subscription_id IS 'Stripe''s id of the subscription.';
+
+--
+-- Name: COLUMN subscription_periods.period_start; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.period_start IS 'Start, by the invoice''s line or the subscription''s item.';
+
+--
+-- Name: COLUMN subscription_periods.period_end; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.period_end IS 'Its end.';
+
+--
+-- Name: COLUMN subscription_periods.plan; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.plan IS 'What was paid for in it.';
+
+--
+-- Name: COLUMN subscription_periods.state; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.state IS 'due: awaited; paid: by money, coupon or balance.';
+
+--
+-- Name: COLUMN subscription_periods.invoice_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.invoice_id IS 'Stripe''s id of the invoice that paid it.';
+
+--
+-- Name: COLUMN subscription_periods.payment_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.payment_id IS 'Stripe''s id of the payment intent, or null where no money was needed or it is not known yet.';
+
+--
+-- Name: COLUMN subscription_periods.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.credits IS 'Credits granted for it.';
+
+--
+-- Name: COLUMN subscription_periods.paid_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.paid_amount IS 'US dollars received for it.';
+
+--
+-- Name: COLUMN subscription_periods.refunded_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.refunded_amount IS 'US dollars of refunds that neither failed nor were canceled.';
+
+--
+-- Name: COLUMN subscription_periods.disputed_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.disputed_amount IS 'US dollars of disputes that are open or lost.';
+
+--
+-- Name: COLUMN subscription_periods.credits_taken_back; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.credits_taken_back IS 'Credits taken back for refunds and disputes.';
+
+--
+-- Name: COLUMN subscription_periods.shortfall; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.shortfall IS 'Credits that should have been taken back but were spent already.';
+
+--
+-- Name: COLUMN subscription_periods.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.created_at IS 'When it was first heard of.';
+
+--
+-- Name: COLUMN subscription_periods.paid_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.paid_at IS 'When it was known to be paid.';
+
+--
+-- Name: ask_for_due_periods(boolean, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.ask_for_due_periods(at_once boolean, now timestamp with time zone) RETURNS bigint
+    LANGUAGE sql
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT count(core.want_work('fetch_subscription'::text, p.subscription_id, p.user_id)) AS count
+    FROM public.subscription_periods p
+   WHERE ((p.state = 'due'::text) AND (p.created_at <= (ask_for_due_periods.now - core.payment_patience())) AND (ask_for_due_periods.at_once OR (NOT (EXISTS ( SELECT
+            FROM public.stripe_work w
+           WHERE ((w.key = p.subscription_id) AND (w.kind = 'fetch_subscription'::text)))))));
+END;
+
+ALTER FUNCTION core.ask_for_due_periods(at_once boolean, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION ask_for_due_periods(at_once boolean, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.ask_for_due_periods(at_once boolean, now timestamp with time zone) IS 'Has the subscription of each period fetched that is due for 70 minutes and not known to be paid; unless at_once, only where no fetch is queued (which comes ever later) or given up. Returns how many. Spec 6.6.';
+
+--
 -- Name: audit_lots(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -5284,7 +7324,7 @@ CREATE FUNCTION core.audit_lots(only_user uuid) RETURNS TABLE(user_id uuid, chec
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
-    SET work_mem TO '64MB'
+    SET work_mem TO '256MB'
     AS $$
 #variable_conflict use_column
 begin
@@ -5307,6 +7347,26 @@ begin
     ('lot_granted', coalesce(f.granted, 0), l.granted)
   ) problem (check_name, expected, actual)
   where (only_user is null or l.user_id = only_user) and problem.expected <> problem.actual;
+
+  -- The cost that its credits have paid for: of each run what was spent after anything was given back.
+  return query
+  select l.user_id, 'lot_cost', 'lot ' || l.id, trim_scale(coalesce(f.cost, 0))::text, trim_scale(l.cost)::text
+  from public.credit_lots l
+  left join (
+    select s.user_id, s.lot_id, sum(core.share_of_cost(r.cost, s.upto, s.amount, r.credits + r.shortfall)) as cost
+    from (
+      select
+        t.user_id, t.run_id, t.lot_id, t.amount, t.id,
+        sum(case when t.debit = 'lot' then t.amount else -t.amount end) over (partition by t.user_id, t.run_id order by t.id)::bigint as upto,
+        coalesce(max(t.id) filter (where t.credit = 'lot') over (partition by t.user_id, t.run_id), 0) as given_back
+      from public.credit_transactions t
+      where t.run_id is not null and (only_user is null or t.user_id = only_user)
+    ) s
+    join public.runs r on r.user_id = s.user_id and r.id = s.run_id
+    where s.id > s.given_back and r.credits + r.shortfall > 0
+    group by s.user_id, s.lot_id
+  ) f on f.user_id = l.user_id and f.lot_id = l.id
+  where (only_user is null or l.user_id = only_user) and coalesce(f.cost, 0) <> l.cost;
 
   -- What the user's row says of all lots together.
   return query
@@ -5346,7 +7406,7 @@ ALTER FUNCTION core.audit_lots(only_user uuid) OWNER TO prpm_owner;
 -- Name: FUNCTION audit_lots(only_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.audit_lots(only_user uuid) IS 'Part of ops.audit_books: what each lot was granted and has left by its transfers, and what users'' rows say of their lots. null: all users. Spec 4.1, 4.2.';
+COMMENT ON FUNCTION core.audit_lots(only_user uuid) IS 'Part of ops.audit_books: what each lot was granted, has left and has paid for by its transfers, and what users'' rows say of their lots. null: all users. Spec 4.1, 4.2.';
 
 --
 -- Name: audit_periods(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -5584,7 +7644,9 @@ begin
       coalesce(sum(x.change) filter (where l.kind = 'rollover'), 0) as rollover,
       coalesce(sum(x.change) filter (where l.kind = 'signup'), 0) as signup,
       coalesce(sum(x.change) filter (where l.kind = 'bonus'), 0) as bonus,
-      coalesce(sum(x.change) filter (where l.kind = 'purchased'), 0) as purchased
+      coalesce(sum(x.change) filter (where l.kind = 'purchased'), 0) as purchased,
+      coalesce(sum(x.change * l.paid_per_credit) filter (where l.kind <> 'purchased'), 0) as included_value,
+      coalesce(sum(x.change * l.paid_per_credit) filter (where l.kind = 'purchased'), 0) as purchased_value
     from public.credit_transactions t
     cross join lateral (select least(t.amount, 1000000000)::integer * case when t.debit = 'lot' then 1 else -1 end as change) x
     left join public.credit_lots l on l.user_id = t.user_id and l.id = t.lot_id
@@ -5594,6 +7656,7 @@ begin
   figures as (
     select
       r.*,
+      r.refunded_at is not null as is_refunded,
       r.status <> 'running' as has_ended,
       coalesce(r.status in ('completed', 'stopped', 'failed') or r.status = 'expired' and coalesce(
         (select t.answer <> '' from public.run_texts t where t.user_id = r.user_id and t.session_id = r.session_id and t.run_id = r.id),
@@ -5614,6 +7677,8 @@ begin
       coalesce(f.credits, 0) as paid,
       coalesce(f.credits - f.purchased, 0) as paid_included,
       coalesce(f.purchased, 0) as paid_purchased,
+      coalesce(f.included_value, 0) as paid_included_value,
+      coalesce(f.purchased_value, 0) as paid_purchased_value,
       -- As jsonb writes it, shortest key first: making 1 million of them to compare would take most of the time.
       '{' || concat_ws(', ',
         '"bonus": ' || nullif(f.bonus, 0), '"signup": ' || nullif(f.signup, 0), '"monthly": ' || nullif(f.monthly, 0),
@@ -5628,8 +7693,17 @@ begin
     select
       g.*,
       case when g.has_ended then g.true_cost else 0 end as expected_cost,
-      case when g.is_charged then g.charge else 0 end as expected_charge,
+      case when g.is_charged and not g.is_refunded then g.charge else 0 end as expected_charge,
       case
+        when g.is_refunded and g.is_charged then (
+          select core.limited_part(
+            g.cost, g.charge::bigint, f.credits - f.purchased, f.purchased, g.hold_included = 0 and g.hold_purchased > 0
+          )
+          from (
+            select coalesce(sum(k.value::bigint), 0)::bigint, coalesce(sum(k.value::bigint) filter (where k.key = 'purchased'), 0)::bigint
+            from jsonb_each_text(g.refunded_by_kind) k
+          ) f (credits, purchased)
+        )
         when not g.has_ended or g.hold_included = 0 and g.hold_purchased > 0 and g.paid_included = 0 then 0
         when g.paid_purchased = 0 then g.cost
         else round(g.cost * (g.credits + g.shortfall - g.paid_purchased) / nullif(g.credits + g.shortfall, 0), 12)
@@ -5652,12 +7726,16 @@ begin
     ('run_charge', e.expected_charge::text, format('%s charged and %s shortfall', e.credits, e.shortfall), e.credits + e.shortfall = e.expected_charge),
     ('run_credits', e.paid::text, e.credits::text, e.credits = e.paid),
     ('run_credits_by_kind', e.paid_by_kind, e.credits_by_kind::text, coalesce(e.credits_by_kind, '{}')::text = e.paid_by_kind),
+    ('run_value', format('%s included, %s purchased', trim_scale(e.paid_included_value), trim_scale(e.paid_purchased_value)),
+      format('%s included, %s purchased', trim_scale(e.included_value), trim_scale(e.purchased_value)),
+      e.included_value = e.paid_included_value and e.purchased_value = e.paid_purchased_value),
     ('run_limited_cost', trim_scale(e.expected_limited_cost)::text, trim_scale(e.limited_cost)::text, e.limited_cost = e.expected_limited_cost),
     ('run_hold', 'holds not below 0', format('%s included, %s purchased, %s dollars', e.hold_included, e.hold_purchased, e.hold_cost),
       least(e.hold_included, e.hold_purchased, e.hold_cost) >= 0)
   ) problem (check_name, expected, actual, agrees)
   where (
     e.cost = e.expected_cost and e.credits + e.shortfall = e.expected_charge and e.credits = e.paid
+    and e.included_value = e.paid_included_value and e.purchased_value = e.paid_purchased_value
     and e.limited_cost = e.expected_limited_cost and coalesce(e.credits_by_kind, '{}')::text = e.paid_by_kind
     and e.price_model = e.model and e.price_valid @> e.started_at and e.status in ('completed', 'stopped', 'failed') and e.finished_at is not null
     and e.cached_tokens >= 0 and e.cache_write_tokens >= 0 and e.output_tokens >= 0 and e.input_tokens >= e.cached_tokens + e.cache_write_tokens
@@ -5672,7 +7750,7 @@ ALTER FUNCTION core.audit_runs(only_user uuid) OWNER TO prpm_owner;
 -- Name: FUNCTION audit_runs(only_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.audit_runs(only_user uuid) IS 'Part of ops.audit_books: each run''s cost by its tokens and price row, its charge by spec 1.1 and 1.7, what its transfers paid, by kind, and the part of its cost that counts against limits. null: all users. Spec 1.3, 3.3.';
+COMMENT ON FUNCTION core.audit_runs(only_user uuid) IS 'Part of ops.audit_books: each run''s cost by its tokens and price row, its charge by spec 1.1 and 1.7, what its transfers paid, by kind, the cash that had been paid for it, and the part of its cost that counts against limits; of a refunded run that nothing is left of its charge. null: all users. Spec 1.3, 3.3.';
 
 --
 -- Name: audit_transfers(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -5757,6 +7835,82 @@ ALTER FUNCTION core.audit_transfers(only_user uuid) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.audit_transfers(only_user uuid) IS 'Part of ops.audit_books: the chain of each user''s transfers (numbers, balances, accounts) and the figures that follow from it. null: all users. Spec 4.2.';
+
+--
+-- Name: audit_usage(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.audit_usage(only_user uuid) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET work_mem TO '256MB'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'on'
+    AS $$
+#variable_conflict use_column
+begin
+  return query
+  select
+    coalesce(e.user_id, a.user_id), 'usage_' || figure.name,
+    format('%s of %s, package %s, %s', coalesce(e.model, a.model), coalesce(e.day, a.day), coalesce(e.package_id, a.package_id), coalesce(e.tier_name, a.tier_name)),
+    coalesce(trim_scale(figure.expected)::text, 'no runs'), coalesce(trim_scale(figure.actual)::text, 'no runs')
+  from (
+    select
+      r.user_id, r.day, r.model, r.package_id, r.tier_name,
+      sum(r.runs) as runs, sum(r.failed_runs) as failed_runs, sum(r.input_tokens) as input_tokens, sum(r.cached_tokens) as cached_tokens,
+      sum(r.cache_write_tokens) as cache_write_tokens, sum(r.output_tokens) as output_tokens, sum(r.cost) as cost,
+      sum(r.limited_cost) as limited_cost, sum(r.credits) as credits, sum(r.shortfall) as shortfall,
+      sum(r.included_value) as included_value, sum(r.purchased_value) as purchased_value, sum(r.cache_saving) as cache_saving,
+      sum(r.answers) as answers, sum(r.answer_tokens) as answer_tokens,
+      sum(r.paid_credits) as paid_credits, sum(r.paid_cost) as paid_cost
+    from core.usage_by_run r
+    where only_user is null or r.user_id = only_user
+    group by r.user_id, r.day, r.model, r.package_id, r.tier_name
+  ) e
+  full join (
+    select d.* from core.usage_by_day d where only_user is null or d.user_id = only_user
+  ) a on a.user_id = e.user_id and a.day = e.day and a.model = e.model and a.package_id = e.package_id and a.tier_name = e.tier_name
+  cross join lateral (values
+    ('runs', e.runs, a.runs), ('failed_runs', e.failed_runs, a.failed_runs), ('input_tokens', e.input_tokens, a.input_tokens),
+    ('cached_tokens', e.cached_tokens, a.cached_tokens), ('cache_write_tokens', e.cache_write_tokens, a.cache_write_tokens),
+    ('output_tokens', e.output_tokens, a.output_tokens), ('cost', e.cost, a.cost), ('limited_cost', e.limited_cost, a.limited_cost),
+    ('credits', e.credits, a.credits), ('shortfall', e.shortfall, a.shortfall), ('included_value', e.included_value, a.included_value),
+    ('purchased_value', e.purchased_value, a.purchased_value), ('cache_saving', e.cache_saving, a.cache_saving),
+    ('answers', e.answers, a.answers), ('answer_tokens', e.answer_tokens, a.answer_tokens),
+    ('paid_credits', e.paid_credits, a.paid_credits), ('paid_cost', e.paid_cost, a.paid_cost)
+  ) figure (name, expected, actual)
+  where (
+    e.runs = a.runs and e.failed_runs = a.failed_runs and e.input_tokens = a.input_tokens and e.cached_tokens = a.cached_tokens and
+    e.cache_write_tokens = a.cache_write_tokens and e.output_tokens = a.output_tokens and e.cost = a.cost and e.limited_cost = a.limited_cost and
+    e.credits = a.credits and e.shortfall = a.shortfall and e.included_value = a.included_value and e.purchased_value = a.purchased_value and
+    e.cache_saving = a.cache_saving and e.answers = a.answers and e.answer_tokens = a.answer_tokens and e.paid_credits = a.paid_credits
+    and e.paid_cost = a.paid_cost
+  ) is not true and figure.expected is distinct from figure.actual;
+
+  if only_user is null then
+    return query
+    select null::uuid, 'package_usage', format('package %s, %s', coalesce(e.package_id, p.package_id), coalesce(e.model, p.model)),
+      format('%s answers, %s tokens', coalesce(e.answers, 0), coalesce(e.answer_tokens, 0)),
+      format('%s answers, %s tokens', coalesce(p.answers, 0), coalesce(p.answer_tokens, 0))
+    from (
+      select r.package_id, r.model, sum(r.answers) as answers, sum(r.answer_tokens) as answer_tokens
+      from public.usage_rollups r
+      group by r.package_id, r.model
+    ) e
+    full join core.package_usage p on p.package_id = e.package_id and p.model = e.model
+    where (coalesce(e.answers, 0), coalesce(e.answer_tokens, 0)) <> (coalesce(p.answers, 0), coalesce(p.answer_tokens, 0));
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.audit_usage(only_user uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION audit_usage(only_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.audit_usage(only_user uuid) IS 'Part of ops.audit_books: each figure of core.usage_by_day against a sum over runs, and what packages'' answers count against the rollups. null: all users. Spec 8.2.';
 
 --
 -- Name: audit_users(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -5875,6 +8029,194 @@ ALTER FUNCTION core.audit_users(only_user uuid) OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.audit_users(only_user uuid) IS 'Part of ops.audit_books: each user''s window, lifetime and hold figures recomputed from runs. null: all users. Spec 3.2, 3.3, 4.2.';
 
 --
+-- Name: await_period(public.subscriptions, boolean, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.await_period(s public.subscriptions, is_fetched boolean, now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  since timestamptz;
+begin
+  -- Only the present one is awaited; should an earlier one be paid after all, its invoice says so.
+  delete from public.subscription_periods p
+  where p.user_id = s.user_id and p.subscription_id = s.id and p.state = 'due'
+    and (p.period_start <> s.current_period_start or (select x.is_final from public.subscription_states x where x.status = s.status));
+  if s.status not in ('active', 'past_due', 'unpaid') or s.current_period_start is null then
+    return;
+  end if;
+  insert into public.subscription_periods (user_id, subscription_id, period_start, period_end, plan, state, created_at)
+  values (s.user_id, s.id, s.current_period_start, s.current_period_end, s.plan, 'due', await_period.now)
+  on conflict on constraint subscription_periods_pkey do nothing;
+  select p.created_at into since
+  from public.subscription_periods p
+  where p.user_id = s.user_id and p.subscription_id = s.id and p.period_start = s.current_period_start and p.state = 'due';
+  if found then
+    perform core.want_work('fetch_subscription', s.id, s.user_id, delay => case
+      when is_fetched then greatest(core.payment_patience(), await_period.now - since)
+      when exists (
+        select from public.subscription_periods p
+        where p.user_id = s.user_id and p.subscription_id = s.id and p.state = 'paid'
+      ) then core.payment_patience()
+      else interval '0'
+    end);
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.await_period(s public.subscriptions, is_fetched boolean, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION await_period(s public.subscriptions, is_fetched boolean, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.await_period(s public.subscriptions, is_fetched boolean, now timestamp with time zone) IS 'Where Stripe is in a period that is not known to be paid, has it looked at again when the money should be there, and then ever later; a first one at once. is_fetched: what is known was just fetched. The caller holds the user''s row. Spec 4.3, 6.6.';
+
+--
+-- Name: begin_slot(public.jobs, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.begin_slot(j public.jobs, slot timestamp with time zone) RETURNS public.job_runs
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  r public.job_runs;
+  last_slot timestamptz;
+begin
+  select x.* into r from public.job_runs x where x.job = j.job and x.slot = begin_slot.slot;
+  if not found then
+    select max(x.slot) into last_slot from public.job_runs x where x.job = j.job;
+    insert into public.job_runs (job, slot, started_at, missed)
+    values (
+      j.job, begin_slot.slot, core.now(),
+      greatest(0, round(extract(epoch from begin_slot.slot - last_slot) / extract(epoch from j.every)) - 1)
+    )
+    returning * into r;
+  end if;
+  return r;
+end
+$$;
+
+ALTER FUNCTION core.begin_slot(j public.jobs, slot timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION begin_slot(j public.jobs, slot timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.begin_slot(j public.jobs, slot timestamp with time zone) IS 'The row of job_runs of a job''s slot, made where it is not there yet, with how many slots before it nobody did. The caller holds the job''s row. Spec 7.2.';
+
+--
+-- Name: billing_conditions(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.billing_conditions(now timestamp with time zone) RETURNS SETOF core.alert_condition
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+begin
+  return query
+  select
+    'stripe_review', format('%s %s %s', r.kind, r.what, r.object), 0, 'critical',
+    format('Stripe: %s %s needs a person: %s', r.what, r.object, coalesce(r.why, 'no reason is kept')),
+    'What to do: ' || r.what_to_do || E'\nAll of them: SELECT * FROM ops.stripe_review;',
+    jsonb_build_object('kind', r.kind, 'object', r.object, 'since', r.since, 'user_id', r.user_id), r.user_id
+  from ops.stripe_review r;
+
+  return query
+  select
+    'stripe_waiting', '', 0, 'critical',
+    format('%s events of Stripe wait since %s UTC: longer than 15 minutes', count(*), to_char(min(e.received_at) at time zone 'UTC', 'YYYY-MM-DD HH24:MI')),
+    'Does a server run that has STRIPE_SECRET_KEY? SELECT id, type, attempts, error FROM stripe_events WHERE status = ''received'';',
+    jsonb_build_object('events', count(*), 'since', min(e.received_at)), null::uuid
+  from public.stripe_events e
+  where e.status = 'received' and e.received_at < billing_conditions.now - interval '15 minutes'
+  having count(*) > 0
+  union all
+  select
+    'stripe_unclaimed', '', 0, 'critical',
+    format('%s pieces of work at Stripe are claimed by no server since %s UTC', count(*), to_char(min(w.due_at) at time zone 'UTC', 'YYYY-MM-DD HH24:MI')),
+    'Does a server run that has STRIPE_SECRET_KEY? SELECT kind, key, due_at FROM stripe_work ORDER BY due_at;',
+    jsonb_build_object('work', count(*), 'since', min(w.due_at)), null
+  from public.stripe_work w
+  where not w.is_failed and w.due_at < billing_conditions.now - interval '15 minutes' and coalesce(w.claimed_until <= billing_conditions.now, true)
+  having count(*) > 0
+  union all
+  select
+    'stripe_failing', '', 0, 'warning',
+    format('%s pieces of work at Stripe failed 5 times or more: %s', count(*), (array_agg(w.error order by w.attempts desc))[1]),
+    'They are tried again, ever later: SELECT kind, key, attempts, error, due_at FROM stripe_work WHERE attempts >= 5;',
+    jsonb_build_object('work', count(*)), null
+  from public.stripe_work w
+  where not w.is_failed and w.attempts >= 5
+  having count(*) > 0
+  union all
+  select
+    'stripe_drift', d.kind, 0, 'warning',
+    format('%s differences between Stripe and us found and repaired within 24 hours: %s', count(*), d.kind),
+    'Which: SELECT * FROM ops.stripe_drift; Many of them mean that the webhook does not arrive: see the Stripe Dashboard, Webhooks, Events.',
+    jsonb_build_object('differences', count(*), 'last_at', max(d.found_at)), null
+  from public.stripe_drift d
+  where d.found_at > billing_conditions.now - interval '24 hours'
+  group by d.kind
+  union all
+  select
+    'second_subscription', s.id, 0, 'warning',
+    format('Subscription %s was a second one of the same person: it is canceled and its payment refunded', s.id),
+    format('Nothing to do if Stripe shows the refund: SELECT * FROM subscriptions WHERE user_id = %L;', s.user_id),
+    jsonb_build_object('user_id', s.user_id, 'subscription_id', s.id), s.user_id
+  from public.subscriptions s
+  where s.superseded and s.created_at > billing_conditions.now - interval '7 days';
+end
+$$;
+
+ALTER FUNCTION core.billing_conditions(now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION billing_conditions(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.billing_conditions(now timestamp with time zone) IS 'What holds now of alerts about Stripe: stripe_review (each thing that needs a person), stripe_waiting (events not applied for 15 minutes), stripe_unclaimed (work that no server took for 15 minutes), stripe_failing, stripe_drift (for 24 hours), second_subscription (for 7 days). Spec 6.1, 6.5, 6.6, 7.1, 9.';
+
+--
+-- Name: book_period(uuid, text, text, timestamp with time zone, timestamp with time zone, bigint, jsonb, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.book_period(user_id uuid, subscription_id text, plan text, starts timestamp with time zone, ends timestamp with time zone, allocation bigint, invoice jsonb, now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  paid numeric := (invoice ->> 'amount_paid')::numeric / 100;
+begin
+  insert into public.subscription_periods as q
+    (user_id, subscription_id, period_start, period_end, plan, state, invoice_id, credits, paid_amount, created_at, paid_at)
+  values (
+    book_period.user_id, book_period.subscription_id, starts, ends, book_period.plan, 'paid', invoice ->> 'id', allocation, paid,
+    book_period.now, book_period.now
+  )
+  on conflict on constraint subscription_periods_pkey do update set
+    state = 'paid', plan = excluded.plan, period_end = excluded.period_end, invoice_id = excluded.invoice_id, credits = excluded.credits,
+    paid_amount = excluded.paid_amount, paid_at = excluded.paid_at
+  where q.state = 'due';
+  if found and allocation > 0 then
+    perform core.grant_period(book_period.user_id, book_period.subscription_id, book_period.plan, starts, ends, paid, book_period.now,
+      paid_at => to_timestamp((invoice #>> '{status_transitions,paid_at}')::bigint), allocation => book_period.allocation);
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.book_period(user_id uuid, subscription_id text, plan text, starts timestamp with time zone, ends timestamp with time zone, allocation bigint, invoice jsonb, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION book_period(user_id uuid, subscription_id text, plan text, starts timestamp with time zone, ends timestamp with time zone, allocation bigint, invoice jsonb, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.book_period(user_id uuid, subscription_id text, plan text, starts timestamp with time zone, ends timestamp with time zone, allocation bigint, invoice jsonb, now timestamp with time zone) IS 'Books a period as paid by its invoice and grants it so many credits, once. The caller holds the user''s row. Spec 4.3.';
+
+--
 -- Name: cap_by_cost_per_credit(integer, integer, integer, numeric, numeric, numeric, numeric, numeric); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -5931,6 +8273,81 @@ ALTER FUNCTION core.charge_for(tokens bigint, tokens_per_credit integer, multipl
 COMMENT ON FUNCTION core.charge_for(tokens bigint, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric) IS 'Credits for a run of so many tokens (input and output): each begun tokens_per_credit is one, times the model''s multiplier, rounded up, times the prompt''s, rounded up; at least 1. Spec 1.1, 1.7.';
 
 --
+-- Name: charge_steps(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.charge_steps(user_id uuid, run_id uuid) RETURNS TABLE(step bigint, what text, quantity numeric, rate numeric, amount numeric, unit text, explanation text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  r public.runs;
+  p public.model_prices;
+  tokens bigint;
+  units numeric;
+begin
+  select x.* into r from public.runs x where x.user_id = charge_steps.user_id and x.id = charge_steps.run_id;
+  if not found then
+    raise exception 'there is no run %', charge_steps.run_id using errcode = 'PR404', detail = 'run_id';
+  end if;
+  select x.* into p from public.model_prices x where x.id = r.price_id;
+  tokens := coalesce(r.input_tokens, 0) + coalesce(r.output_tokens, 0);
+  units := greatest(1, ceil(tokens / r.tokens_per_credit::numeric));
+
+  return query
+  select row_number() over (order by s.place, s.lot), s.what, s.quantity, s.rate, s.amount, s.unit, s.explanation
+  from (
+    select 1, 0::bigint, 'input', c.tokens::numeric, c.price, c.tokens * c.price * 0.000001, 'dollars', 'Tokens neither from nor to a cache, at dollars per million.'
+    from (select coalesce(r.input_tokens - coalesce(r.cached_tokens, 0) - coalesce(r.cache_write_tokens, 0), 0), p.input) c (tokens, price)
+    union all
+    select 2, 0, 'cached read', r.cached_tokens, coalesce(p.cached_read, p.input), r.cached_tokens * coalesce(p.cached_read, p.input) * 0.000001, 'dollars', 'Tokens read from the provider''s cache.'
+    where r.cached_tokens > 0
+    union all
+    select 3, 0, 'cache write', r.cache_write_tokens, coalesce(p.cache_write, p.input), r.cache_write_tokens * coalesce(p.cache_write, p.input) * 0.000001, 'dollars', 'Tokens written to the provider''s cache.'
+    where r.cache_write_tokens > 0
+    union all
+    select 4, 0, 'output', coalesce(r.output_tokens, 0), p.output, coalesce(r.output_tokens, 0) * p.output * 0.000001, 'dollars', 'Tokens written.'
+    union all
+    select 5, 0, 'cost', null, null, r.cost, 'dollars', format('As the books have it, by price row %s of %s.%s', r.price_id, r.model, case when r.estimated then ' Tokens were counted by us: the provider''s report was lost.' end)
+    union all
+    select 6, 0, 'tokens', tokens, r.tokens_per_credit, units, 'credits', 'Each begun tokens_per_credit is one credit, at least 1.'
+    union all
+    select 7, 0, 'model', units, r.credit_multiplier, ceil(units * r.credit_multiplier), 'credits', 'Times the model''s multiplier, rounded up.'
+    union all
+    select 8, 0, 'custom prompt', ceil(units * r.credit_multiplier), r.prompt_multiplier, ceil(ceil(units * r.credit_multiplier) * r.prompt_multiplier), 'credits', 'Times the custom prompt''s factor, rounded up.'
+    where r.prompt_multiplier <> 1
+    union all
+    select 9, 0, 'waived', null, null, -ceil(ceil(units * r.credit_multiplier) * r.prompt_multiplier), 'credits', 'Nothing was delivered: nothing is charged.'
+    where r.status <> 'running' and r.credits = 0 and r.shortfall = 0 and r.refunded_at is null
+    union all
+    select 9, 0, 'shortfall', null, null, -r.shortfall, 'credits', 'Above its hold, and nothing free could pay it.'
+    where r.shortfall > 0
+    union all
+    select 9, 0, 'shortfall', null, null, f.credits - ceil(ceil(units * r.credit_multiplier) * r.prompt_multiplier), 'credits', 'Above its hold, and nothing free could pay it: forgiven.'
+    from (select coalesce(sum(k.value::bigint), 0) from jsonb_each_text(r.refunded_by_kind) k) f (credits)
+    where r.refunded_at is not null and f.credits < ceil(ceil(units * r.credit_multiplier) * r.prompt_multiplier)
+    union all
+    select 10, t.id, t.type, null, null, case when t.credit = 'lot' then -t.amount else t.amount end, 'credits',
+      concat_ws(' ', format('Transfer %s, %s lot %s.', t.id, l.kind, t.lot_id), t.description)
+    from public.credit_transactions t
+    left join public.credit_lots l on l.user_id = t.user_id and l.id = t.lot_id
+    where t.user_id = r.user_id and t.run_id = r.id
+    union all
+    select 11, 0, 'charged', null, null, r.credits, 'credits', concat(format('As the books have it; the run is %s', r.status), ', refunded at ' || r.refunded_at, '.')
+  ) s (place, lot, what, quantity, rate, amount, unit, explanation)
+  order by 1;
+end
+$$;
+
+ALTER FUNCTION core.charge_steps(user_id uuid, run_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION charge_steps(user_id uuid, run_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.charge_steps(user_id uuid, run_id uuid) IS 'How a user''s run came to its cost and charge, one row a step: what ops.explain_charge shows. Errors: PR404 unknown run. Spec 1.3, 12.';
+
+--
 -- Name: cheapest_useful_cost(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -5953,6 +8370,30 @@ ALTER FUNCTION core.cheapest_useful_cost(now timestamp with time zone) OWNER TO 
 --
 
 COMMENT ON FUNCTION core.cheapest_useful_cost(now timestamp with time zone) IS 'US dollars of min_output_tokens of the cheapest enabled model: a cost window with less left is used up. Spec 3.4.';
+
+--
+-- Name: check_admin(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.check_admin(user_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from public.users u where u.id = check_admin.user_id and u.is_admin and u.closed_at is null) then
+    raise exception 'only an administrator may do this'
+      using errcode = 'PR403', hint = 'An operator makes one: select * from ops.set_user(…, is_admin => true, reason => …).';
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.check_admin(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION check_admin(user_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.check_admin(user_id uuid) IS 'Refuses whoever is not an administrator at this moment, by the column users.is_admin and nothing else; closed accounts too. Errors: PR403. Spec 2.2, 8.3.';
 
 --
 -- Name: check_package(text, text, text[], text, text, text, integer[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -6054,6 +8495,163 @@ ALTER FUNCTION core.check_price(model text, input numeric, cached_read numeric, 
 COMMENT ON FUNCTION core.check_price(model text, input numeric, cached_read numeric, cache_write numeric, output numeric) IS 'Refuses a price that cannot be; cached_read and cache_write may be null. Errors: PR404 unknown model; PR400 naming the price. Spec 1.3.';
 
 --
+-- Name: check_projection(text[], integer[], numeric[], numeric[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.check_projection(plans text[], subscribers integer[], average_costs numeric[], prices numeric[]) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  given record;
+  wrong numeric;
+  unknown text;
+begin
+  for given in
+    select * from (values
+      ('subscribers', subscribers::numeric[]), ('average_costs', average_costs), ('prices', prices)
+    ) x(name, list)
+    where x.list is not null
+  loop
+    if cardinality(given.list) <> cardinality(plans) then
+      raise exception '% has % values, but there are % plans', given.name, cardinality(given.list), cardinality(plans)
+        using errcode = 'PR400', detail = given.name,
+          hint = format('Give one value for each of %s, in this order; or name others in plans.', array_to_string(plans, ', '));
+    end if;
+    select v into wrong from unnest(given.list) v where not (v >= 0 and v <= 1000000000);
+    if found then
+      raise exception '% must be from 0 to 1000000000, not %', given.name, wrong using errcode = 'PR400', detail = given.name;
+    end if;
+  end loop;
+
+  if cardinality(plans) = 0 or array_position(plans, null) is not null then
+    raise exception 'plans must name at least one plan, and none may be null' using errcode = 'PR400', detail = 'plans';
+  end if;
+  select n.plan into unknown
+  from unnest(plans) with ordinality n(plan, place)
+  where n.plan not in ('free', 'anonymous') and prices[n.place::integer] is null
+    and not exists (select from public.plans p where p.plan = n.plan);
+  if found then
+    raise exception 'there is no plan %', unknown
+      using errcode = 'PR400', detail = 'plans',
+        hint = format('There are %s and free. For one that does not exist yet, give prices too.', (select string_agg(p.plan, ', ' order by p.plan) from public.plans p));
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.check_projection(plans text[], subscribers integer[], average_costs numeric[], prices numeric[]) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION check_projection(plans text[], subscribers integer[], average_costs numeric[], prices numeric[]); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.check_projection(plans text[], subscribers integer[], average_costs numeric[], prices numeric[]) IS 'Refuses inputs of ops.project_margin that do not fit together. Errors: PR400 naming plans, subscribers, average_costs or prices. Spec 8.5.';
+
+--
+-- Name: check_provider(text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.check_provider(provider text, source text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $_$
+begin
+  if not exists (select from public.models m where m.provider = check_provider.provider) then
+    raise exception 'no model is of provider %', coalesce(check_provider.provider, 'null')
+      using errcode = 'PR400', detail = 'provider', hint = 'select distinct provider from models;';
+  end if;
+  if coalesce(check_provider.source, '') !~ '^[a-z0-9][a-z0-9 ._-]{0,59}$' then
+    raise exception 'source % is no name of a source', coalesce(check_provider.source, 'null')
+      using errcode = 'PR400', detail = 'source', hint = 'Say where it was read in a few words, at most 60 letters: invoice.';
+  end if;
+end
+$_$;
+
+ALTER FUNCTION core.check_provider(provider text, source text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION check_provider(provider text, source text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.check_provider(provider text, source text) IS 'Refuses a provider that no model is of, and a source that is no short name. Errors: PR400 naming provider or source.';
+
+--
+-- Name: check_provider_figures(bigint, bigint, bigint, bigint, numeric); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.check_provider_figures(input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, dollars numeric) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  most constant bigint := 1000000000000000;
+  field text := case
+    when check_provider_figures.input_tokens not between 0 and most then 'input_tokens'
+    when check_provider_figures.cached_tokens not between 0 and most then 'cached_tokens'
+    when check_provider_figures.cache_write_tokens not between 0 and most then 'cache_write_tokens'
+    when check_provider_figures.output_tokens not between 0 and most then 'output_tokens'
+    when check_provider_figures.dollars not between -100000000 and 100000000 then 'dollars'
+  end;
+begin
+  if field is not null then
+    raise exception '% is out of range', field
+      using errcode = 'PR400', detail = field, hint = 'Tokens are counts from 0, dollars are at most 100 million.';
+  end if;
+  if coalesce(check_provider_figures.cached_tokens, 0) + coalesce(check_provider_figures.cache_write_tokens, 0)
+    > coalesce(check_provider_figures.input_tokens, 0) then
+    raise exception 'input_tokens % is less than its cached and cache-write parts', coalesce(check_provider_figures.input_tokens::text, 'null')
+      using errcode = 'PR400', detail = 'input_tokens',
+        hint = 'input_tokens is everything read: what was not cached, what was read from the cache, and what was written to it, together.';
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.check_provider_figures(input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, dollars numeric) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION check_provider_figures(input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, dollars numeric); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.check_provider_figures(input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, dollars numeric) IS 'Refuses tokens and US dollars that cannot be; null is not said. Errors: PR400 naming the field. Spec 1.1.';
+
+--
+-- Name: check_series(text, date, date, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.check_series(every text, since date, upto date, by text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(every, '') not in ('day', 'week', 'month') then
+    raise exception 'every must be day, week or month, not %', coalesce(every, 'null') using errcode = 'PR400', detail = 'every';
+  end if;
+  if by not in ('model', 'package', 'plan') then
+    raise exception 'by must be model, package or plan, not %', by
+      using errcode = 'PR400', detail = 'by', hint = 'Leave by out for one series of all.';
+  end if;
+  if since > upto then
+    raise exception 'from % is after to %', since, upto using errcode = 'PR400', detail = 'from';
+  end if;
+  if since < date '2000-01-01' or upto > date '2999-12-31' then
+    raise exception 'from and to must be of the years 2000 to 2999' using errcode = 'PR400', detail = 'from';
+  end if;
+  if upto - since >= (case every when 'day' then 366 when 'week' then 7 * 366 else 31 * 366 end) then
+    raise exception 'from % to % is more than 366 times a %', since, upto, every
+      using errcode = 'PR400', detail = 'from', hint = 'Ask for a shorter time, or by week or month.';
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.check_series(every text, since date, upto date, by text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION check_series(every text, since date, upto date, by text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.check_series(every text, since date, upto date, by text) IS 'Refuses a time series that is no good: an unknown period or grouping, a beginning after the end, more than about 366 periods. Errors: PR400 naming every, by or from. Spec 8.3.';
+
+--
 -- Name: check_token(uuid, text, text[], timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -6132,6 +8730,94 @@ ALTER FUNCTION core.claim_email(user_id uuid, email text) OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.claim_email(user_id uuid, email text) IS 'Makes an e-mail address one person''s own. Returns false where it is null or taken. The caller writes it to users. Spec 2.2.';
 
 --
+-- Name: packages; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.packages (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    name text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    tags text[] DEFAULT '{}'::text[] NOT NULL,
+    author_id uuid NOT NULL,
+    organization_id uuid,
+    visibility text DEFAULT 'public'::text NOT NULL,
+    latest_version text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT packages_description_check CHECK ((length(description) <= 2000)),
+    CONSTRAINT packages_name_check CHECK ((name ~ '^(@[a-z0-9][a-z0-9-]{0,38}/)?[a-z0-9][a-z0-9._-]{0,99}$'::text)),
+    CONSTRAINT packages_visibility_check CHECK ((visibility = ANY (ARRAY['public'::text, 'unlisted'::text, 'private'::text])))
+);
+
+ALTER TABLE public.packages OWNER TO prpm_owner;
+
+--
+-- Name: TABLE packages; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.packages IS 'config. Prompt packages. A private one is seen only by its author and organization (spec 5.5).';
+
+--
+-- Name: COLUMN packages.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.id IS 'Names the package for ever.';
+
+--
+-- Name: COLUMN packages.name; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.name IS 'Unique name, lower case.';
+
+--
+-- Name: COLUMN packages.description; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.description IS 'One or two sentences.';
+
+--
+-- Name: COLUMN packages.tags; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.tags IS 'Words to find it by.';
+
+--
+-- Name: COLUMN packages.author_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.author_id IS 'The person who publishes it.';
+
+--
+-- Name: COLUMN packages.organization_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.organization_id IS 'The organization that it belongs to, or null.';
+
+--
+-- Name: COLUMN packages.visibility; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.visibility IS 'public, unlisted (found by name only) or private.';
+
+--
+-- Name: COLUMN packages.latest_version; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.latest_version IS 'The newest version: what a run without package_version takes.';
+
+--
+-- Name: COLUMN packages.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.created_at IS 'First publishing.';
+
+--
+-- Name: COLUMN packages.updated_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.updated_at IS 'Last publishing.';
+
+--
 -- Name: claim_package(uuid, text, text, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -6171,6 +8857,181 @@ ALTER FUNCTION core.claim_package(user_id uuid, name text, visibility text, orga
 --
 
 COMMENT ON FUNCTION core.claim_package(user_id uuid, name text, visibility text, organization_id uuid) IS 'The package of a name, locked; made for this user if nobody has it. Errors: PR403 it is another''s, the account is closed, or the user may not publish for the organization. Spec 10.6.';
+
+--
+-- Name: close_windows(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.close_windows(user_id uuid, now timestamp with time zone) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  u public.users;
+  rolled public.users;
+begin
+  select x.* into strict u from public.users x where x.id = close_windows.user_id for no key update;
+  rolled := core.roll_windows(u, close_windows.now);
+  update public.users x set
+    current_month_api_cost = rolled.current_month_api_cost,
+    current_month_limited_cost = rolled.current_month_limited_cost,
+    month_held_cost = rolled.month_held_cost,
+    current_month_requests = rolled.current_month_requests,
+    month_ends_at = rolled.month_ends_at,
+    current_day_api_cost = rolled.current_day_api_cost,
+    current_day_limited_cost = rolled.current_day_limited_cost,
+    day_held_cost = rolled.day_held_cost,
+    day_ends_at = rolled.day_ends_at
+  where x.id = u.id;
+  if u.is_throttled and u.throttled_by is not null and u.throttled_until <= close_windows.now then
+    perform core.judge_throttle(u.id, close_windows.now);
+  end if;
+  return case when rolled.month_ends_at <> u.month_ends_at then 1 else 0 end;
+end
+$$;
+
+ALTER FUNCTION core.close_windows(user_id uuid, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION close_windows(user_id uuid, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.close_windows(user_id uuid, now timestamp with time zone) IS 'Closes a user''s month and day windows that have ended and lifts the throttle that ended with them. Returns 1 where the month''s was closed, else 0. Locks the user''s row. Spec 7.1.';
+
+--
+-- Name: compare_payments(jsonb, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.compare_payments(page jsonb, now timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  wanted bigint;
+begin
+  with noted as (
+    insert into public.stripe_drift (user_id, kind, object, ours, theirs, found_at)
+    select c.user_id, 'payment', x ->> 'id', case when p.id is not null then 'paid ' || p.paid_amount || ' ' || p.currency || ' for nothing known' end,
+      'paid ' || round((x ->> 'amount_received')::numeric / 100, 2) || ' ' || (x ->> 'currency'), compare_payments.now
+    from jsonb_array_elements(page) x
+    join public.stripe_customers c on c.customer_id = coalesce(x #>> '{customer,id}', x ->> 'customer')
+    left join public.payments p on p.user_id = c.user_id and p.id = x ->> 'id'
+    where x ->> 'status' = 'succeeded' and to_timestamp((x ->> 'created')::bigint) <= compare_payments.now - core.news_patience()
+      and (p.id is null or p.kind = 'unknown' and p.needs_review is null and not exists (
+        select from public.stripe_work w where w.key = p.id
+      ))
+    returning user_id, object
+  ), fetched as (
+    select n.user_id, n.object, core.want_work('fetch_payment', n.object, n.user_id) as payment,
+      -- What went back of a payment that we never heard of, we never heard of either.
+      core.want_work('fetch_refunds', n.object, n.user_id) as refunds, core.want_work('fetch_disputes', n.object, n.user_id) as disputes
+    from noted n
+  )
+  select count(f.payment) into wanted from fetched f where f.refunds is not null and f.disputes is not null;
+  return wanted;
+end
+$$;
+
+ALTER FUNCTION core.compare_payments(page jsonb, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION compare_payments(page jsonb, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.compare_payments(page jsonb, now timestamp with time zone) IS 'Compares payments as Stripe lists them with ours: those of our customers that succeeded and are not known here, or not what for, are kept in stripe_drift and fetched, with their refunds and disputes. Returns how many. Spec 6.6.';
+
+--
+-- Name: compare_reversals(text, jsonb, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.compare_reversals(kind text, page jsonb, now timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  wanted bigint;
+begin
+  with noted as (
+    insert into public.stripe_drift (user_id, kind, object, ours, theirs, found_at)
+    select c.user_id, compare_reversals.kind, t.id, r.status || ' ' || r.reversed_amount, t.status || ' ' || t.amount, compare_reversals.now
+    from (
+      select x ->> 'id' as id, coalesce(x #>> '{payment_intent,id}', x ->> 'payment_intent') as payment_id, x ->> 'status' as status,
+        round((x ->> 'amount')::numeric / 100, 2) as amount, to_timestamp((x ->> 'created')::bigint) as made_at
+      from jsonb_array_elements(page) x
+    ) t
+    join public.stripe_payments c on c.payment_id = t.payment_id
+    left join public.reversals r on r.user_id = c.user_id and r.id = t.id
+    where (r.status, r.reversed_amount) is distinct from (t.status, t.amount)
+      and (r.id is not null or t.made_at <= compare_reversals.now - core.news_patience())
+    returning user_id, object
+  ), theirs as (
+    select distinct n.user_id, coalesce(x #>> '{payment_intent,id}', x ->> 'payment_intent') as payment_id
+    from noted n
+    join jsonb_array_elements(page) x on x ->> 'id' = n.object
+  )
+  select count(core.want_work('fetch_' || compare_reversals.kind || 's', t.payment_id, t.user_id)) into wanted from theirs t;
+  return wanted;
+end
+$$;
+
+ALTER FUNCTION core.compare_reversals(kind text, page jsonb, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION compare_reversals(kind text, page jsonb, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.compare_reversals(kind text, page jsonb, now timestamp with time zone) IS 'Compares refunds or disputes (kind) as Stripe lists them with ours: those of known payments whose status or amount differs are kept in stripe_drift, and all of that payment''s are fetched. Returns of how many payments. Spec 6.6.';
+
+--
+-- Name: compare_subscriptions(jsonb, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.compare_subscriptions(page jsonb, now timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  wanted bigint;
+begin
+  with theirs as (
+    select c.user_id, x ->> 'id' as id, core.describe_subscription(
+      x ->> 'status',
+      (x #>> '{items,data,0,current_period_end}')::bigint,
+      case when not coalesce(state.is_final, false) then
+        coalesce((x ->> 'cancel_at')::bigint, case when (x ->> 'cancel_at_period_end')::boolean then (x #>> '{items,data,0,current_period_end}')::bigint end)
+      end,
+      jsonb_typeof(x -> 'pause_collection') = 'object' and not coalesce(state.is_final, false),
+      x #>> '{items,data,0,price,id}'
+    ) as words
+    from jsonb_array_elements(page) x
+    join public.stripe_customers c on c.customer_id = coalesce(x #>> '{customer,id}', x ->> 'customer')
+    left join public.subscription_states state on state.status = x ->> 'status'
+  ), ours as (
+    select t.user_id, t.id, t.words as theirs, core.describe_subscription(
+      s.status, extract(epoch from s.current_period_end)::bigint, extract(epoch from s.cancel_at)::bigint, s.collection_paused, s.price_id
+    ) as words
+    from theirs t
+    join public.subscriptions s on s.user_id = t.user_id and s.id = t.id
+  ), noted as (
+    insert into public.stripe_drift (user_id, kind, object, ours, theirs, found_at)
+    select t.user_id, 'subscription', t.id, o.words, t.words, compare_subscriptions.now
+    from theirs t
+    left join ours o on o.user_id = t.user_id and o.id = t.id
+    where o.words is distinct from t.words
+    returning user_id, object
+  )
+  select count(core.want_work('fetch_subscription', n.object, n.user_id)) into wanted from noted n;
+  return wanted;
+end
+$$;
+
+ALTER FUNCTION core.compare_subscriptions(page jsonb, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION compare_subscriptions(page jsonb, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.compare_subscriptions(page jsonb, now timestamp with time zone) IS 'Compares subscriptions as Stripe lists them with ours: those of our customers that differ are kept in stripe_drift and fetched. Returns how many. Spec 6.6.';
 
 --
 -- Name: continue_session(uuid, uuid, uuid, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -6423,6 +9284,67 @@ ALTER FUNCTION core.create_user(user_id uuid, username text, email text, identit
 COMMENT ON FUNCTION core.create_user(user_id uuid, username text, email text, identity text) IS 'Makes a person, their windows and, once for each identity, their sign-up credits. email is verified, or null; one that is taken is left out. username null or blank becomes user- and the start of the id. identity is what is recognized after erasure; null: the id itself. Returns whether the person has the e-mail. Spec 2.1, 2.2.';
 
 --
+-- Name: write_day(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.write_day(at timestamp with time zone) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT to_char((at AT TIME ZONE 'UTC'::text), 'FMMonth FMDD, YYYY'::text) AS to_char;
+END;
+
+ALTER FUNCTION core.write_day(at timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION write_day(at timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.write_day(at timestamp with time zone) IS 'A day (UTC) as people read it: November 3, 2026. Spec 9.';
+
+--
+-- Name: credit_notices(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.credit_notices(now timestamp with time zone) RETURNS SETOF core.person_notice
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT u.id,
+     'credits_low'::text,
+     0,
+     (newest.id)::text AS id,
+     format('%s credits left, fewer than %s'::text, (u.included_credits + u.purchased_credits), s.low_credits_alert) AS format,
+     'Your credits are nearly used up. A pack brings more at once; what you buy does not expire.'::text
+    FROM ((public.settings s
+      JOIN public.users u ON ((((u.included_credits + u.purchased_credits) < s.low_credits_alert) AND (u.last_request_at > (credit_notices.now - '30 days'::interval)))))
+      CROSS JOIN LATERAL ( SELECT l.id,
+             l.created_at
+            FROM public.credit_lots l
+           WHERE ((l.user_id = u.id) AND (l.kind = ANY (ARRAY['monthly'::text, 'purchased'::text])) AND (l.paid_per_credit > (0)::numeric))
+           ORDER BY l.created_at DESC, l.id
+          LIMIT 1) newest)
+   WHERE (u.last_request_at > newest.created_at)
+ UNION ALL
+  SELECT u.id,
+     'rollover_expiring'::text,
+     0,
+     (l.id)::text AS id,
+     format('%s credits expire on %s'::text, l.remaining, core.write_day(l.expires_at)) AS format,
+     format('%s of your credits are left over from an earlier month. They can be used until %s; after that they are gone.'::text, l.remaining, core.write_day(l.expires_at)) AS format
+    FROM ((public.settings s
+      JOIN public.users u ON ((u.next_lot_expiry <= (credit_notices.now + make_interval(days => s.rollover_alert_days)))))
+      JOIN public.credit_lots l ON (((l.user_id = u.id) AND (l.kind = 'rollover'::text) AND (l.remaining > 0) AND (l.expires_at > credit_notices.now) AND (l.expires_at <= (credit_notices.now + make_interval(days => s.rollover_alert_days))))));
+END;
+
+ALTER FUNCTION core.credit_notices(now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION credit_notices(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.credit_notices(now timestamp with time zone) IS 'Mails about credits that are due: credits_low (fewer than settings.low_credits_alert left of what was paid for, once for the newest pack or month) and rollover_expiring (within settings.rollover_alert_days, once for each lot). Spec 4.3, 9.';
+
+--
 -- Name: decode_cursor(text, regtype[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -6464,6 +9386,126 @@ ALTER FUNCTION core.decode_cursor(cursor text, VARIADIC types regtype[]) OWNER T
 COMMENT ON FUNCTION core.decode_cursor(cursor text, VARIADIC types regtype[]) IS 'The sort key that core.encode_cursor put into a cursor, each part tried as its type; null for no cursor. Errors: PR400 naming cursor, for text that no list gave. Spec 10.7.';
 
 --
+-- Name: dollars(numeric); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.dollars(amount numeric) RETURNS numeric
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT trim_scale(round(amount, 6)) AS trim_scale;
+END;
+
+ALTER FUNCTION core.dollars(amount numeric) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION dollars(amount numeric); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.dollars(amount numeric) IS 'US dollars as the admin API answers them: a number of at most 6 decimals. The books keep the exact one. Spec 8.3.';
+
+--
+-- Name: describe_latest_runs(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.describe_latest_runs(user_id uuid) RETURNS json
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT COALESCE(json_agg(json_build_object('run_id', r.id, 'status', r.status, 'model', r.model, 'package_name', p.name, 'package_version', r.package_version, 'tier', r.tier_name, 'tokens', (COALESCE(r.input_tokens, 0) + COALESCE(r.output_tokens, 0)), 'credits', r.credits, 'shortfall', r.shortfall, 'cost', core.dollars(r.cost), 'value', core.dollars((r.included_value + r.purchased_value)), 'margin', core.dollars(((r.included_value + r.purchased_value) - r.cost)), 'margin_percent', round(((100)::numeric * ((1)::numeric - (r.cost / NULLIF((r.included_value + r.purchased_value), (0)::numeric)))), 2), 'error', r.error, 'started_at', r.started_at, 'finished_at', r.finished_at) ORDER BY r.id DESC), '[]'::json) AS "coalesce"
+    FROM (( SELECT x.user_id,
+             x.id,
+             x.session_id,
+             x.status,
+             x.model,
+             x.provider_model,
+             x.package_id,
+             x.package_version,
+             x.baseline,
+             x.tier_name,
+             x.price_id,
+             x.credit_multiplier,
+             x.prompt_multiplier,
+             x.tokens_per_credit,
+             x.estimated_input,
+             x.question_tokens,
+             x.estimate_is_exact,
+             x.output_cap,
+             x.hold_included,
+             x.hold_purchased,
+             x.hold_cost,
+             x.hold_expires_at,
+             x.input_tokens,
+             x.cached_tokens,
+             x.cache_write_tokens,
+             x.output_tokens,
+             x.estimated,
+             x.cost,
+             x.limited_cost,
+             x.credits,
+             x.shortfall,
+             x.credits_by_kind,
+             x.error,
+             x.error_reason,
+             x.stop_requested_at,
+             x.first_token_ms,
+             x.duration_ms,
+             x.started_at,
+             x.finished_at,
+             x.included_value,
+             x.purchased_value,
+             x.refunded_by_kind,
+             x.refunded_at
+            FROM public.runs x
+           WHERE (x.user_id = describe_latest_runs.user_id)
+           ORDER BY x.id DESC
+          LIMIT 20) r
+      LEFT JOIN public.packages p ON ((p.id = r.package_id)));
+END;
+
+ALTER FUNCTION core.describe_latest_runs(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION describe_latest_runs(user_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.describe_latest_runs(user_id uuid) IS 'A user''s newest 20 runs, newest first, as a JSON array: tokens (input and output), credits charged, cost, value (the cash that had been paid for those credits) and margin in US dollars, margin in percent of the value, null where nothing was paid for them. Spec 8.3, 8.4.';
+
+--
+-- Name: describe_lots(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.describe_lots(user_id uuid) RETURNS json
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT COALESCE(json_agg(json_build_object('id', l.id, 'kind', l.kind, 'source', l.source, 'granted', l.granted, 'remaining', l.remaining, 'paid_per_credit', core.dollars(l.paid_per_credit), 'cost', core.dollars(l.cost), 'expires_at', NULLIF(l.expires_at, 'infinity'::timestamp with time zone), 'created_at', l.created_at) ORDER BY l.created_at DESC, l.id DESC), '[]'::json) AS "coalesce"
+    FROM ( SELECT x.user_id,
+             x.id,
+             x.kind,
+             x.granted,
+             x.remaining,
+             x.expires_at,
+             x.paid_per_credit,
+             x.source,
+             x.source_id,
+             x.period_start,
+             x.period_end,
+             x.rolls_into,
+             x.created_at,
+             x.cost
+            FROM public.credit_lots x
+           WHERE (x.user_id = describe_lots.user_id)
+           ORDER BY x.created_at DESC, x.id DESC
+          LIMIT 50) l;
+END;
+
+ALTER FUNCTION core.describe_lots(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION describe_lots(user_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.describe_lots(user_id uuid) IS 'A user''s newest 50 lots, newest first, empty and expired ones too, as a JSON array: credits granted and remaining, US dollars paid for each credit, and the provider cost in US dollars that their credits have paid for. Spec 4.1, 8.4.';
+
+--
 -- Name: describe_refusal(text, integer, text, timestamp with time zone, numeric, numeric, numeric, text, timestamp with time zone, bigint, bigint, json); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -6489,6 +9531,436 @@ ALTER FUNCTION core.describe_refusal(code text, status integer, message text, no
 --
 
 COMMENT ON FUNCTION core.describe_refusal(code text, status integer, message text, now timestamp with time zone, "limit" numeric, used numeric, held numeric, unit text, retry_at timestamp with time zone, required_credits bigint, available_credits bigint, details json) IS 'The answer that explains a refusal: a stable code, the HTTP status, what to do in words, and the figures (limit, used and held in unit; credits where they lack). Codes: docs/errors.md. Spec 3.2, 11.3.';
+
+--
+-- Name: refusals; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.refusals (
+    user_id uuid NOT NULL,
+    reason text NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    count bigint NOT NULL,
+    limit_value numeric,
+    used_value numeric,
+    last_at timestamp with time zone NOT NULL,
+    CONSTRAINT refusals_count_check CHECK ((count > 0))
+);
+
+ALTER TABLE public.refusals OWNER TO prpm_owner;
+
+--
+-- Name: TABLE refusals; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.refusals IS 'per-user. How often each reason refused a run, by hour: a flood of refusals costs no flood of rows (spec 3.7).';
+
+--
+-- Name: COLUMN refusals.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.refusals.user_id IS 'Who was refused.';
+
+--
+-- Name: COLUMN refusals.reason; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.refusals.reason IS 'Code of the refusal (docs/errors.md).';
+
+--
+-- Name: COLUMN refusals.hour; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.refusals.hour IS 'Start of the hour (UTC).';
+
+--
+-- Name: COLUMN refusals.count; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.refusals.count IS 'How often.';
+
+--
+-- Name: COLUMN refusals.limit_value; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.refusals.limit_value IS 'The limit at the last one, in its own unit (dollars, credits, runs, tokens).';
+
+--
+-- Name: COLUMN refusals.used_value; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.refusals.used_value IS 'What was used at the last one, same unit.';
+
+--
+-- Name: COLUMN refusals.last_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.refusals.last_at IS 'When the last one was.';
+
+--
+-- Name: refusals; Type: VIEW; Schema: ops; Owner: prpm_owner
+--
+
+CREATE VIEW ops.refusals AS
+ SELECT r.last_at,
+    r.user_id,
+    u.email,
+    r.reason,
+    r.hour AS hour_start,
+    r.count AS refusals,
+    r.limit_value,
+    r.used_value,
+        CASE
+            WHEN (r.reason = ANY (ARRAY['daily_cost_limit'::text, 'monthly_cost_limit'::text])) THEN 'dollars'::text
+            WHEN (r.reason = 'rate_limited'::text) THEN 'attempts'::text
+            WHEN (r.reason = 'hourly_request_limit'::text) THEN 'runs'::text
+            WHEN (r.reason = 'request_too_large'::text) THEN 'tokens'::text
+            WHEN (r.reason = 'held_by_other_runs'::text) THEN 'credits'::text
+            ELSE NULL::text
+        END AS unit
+   FROM (public.refusals r
+     LEFT JOIN public.users u ON ((u.id = r.user_id)))
+  ORDER BY r.last_at DESC;
+
+ALTER TABLE ops.refusals OWNER TO prpm_owner;
+
+--
+-- Name: VIEW refusals; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON VIEW ops.refusals IS 'Who was refused a run, for what reason, how often and at what figures? Newest first, one row for each user, reason and hour. Spec 3.7.';
+
+--
+-- Name: COLUMN refusals.last_at; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.refusals.last_at IS 'When the last one of that hour was.';
+
+--
+-- Name: COLUMN refusals.user_id; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.refusals.user_id IS 'Who was refused.';
+
+--
+-- Name: COLUMN refusals.email; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.refusals.email IS 'Verified e-mail, or null.';
+
+--
+-- Name: COLUMN refusals.reason; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.refusals.reason IS 'Code of the refusal (docs/errors.md).';
+
+--
+-- Name: COLUMN refusals.hour_start; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.refusals.hour_start IS 'Start of the hour (UTC).';
+
+--
+-- Name: COLUMN refusals.refusals; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.refusals.refusals IS 'How many in that hour.';
+
+--
+-- Name: COLUMN refusals.limit_value; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.refusals.limit_value IS 'The limit at the last one, in unit.';
+
+--
+-- Name: COLUMN refusals.used_value; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.refusals.used_value IS 'What was used at the last one, in unit.';
+
+--
+-- Name: COLUMN refusals.unit; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.refusals.unit IS 'dollars, attempts, runs, tokens or credits; null where the reason has no figures.';
+
+--
+-- Name: describe_refusals(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.describe_refusals(user_id uuid) RETURNS json
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT COALESCE(json_agg(json_build_object('reason', r.reason, 'refusals', r.refusals, 'limit', r.limit_value, 'used', r.used_value, 'unit', r.unit, 'hour_start', r.hour_start, 'last_at', r.last_at) ORDER BY r.last_at DESC), '[]'::json) AS "coalesce"
+    FROM ( SELECT x.last_at,
+             x.user_id,
+             x.email,
+             x.reason,
+             x.hour_start,
+             x.refusals,
+             x.limit_value,
+             x.used_value,
+             x.unit
+            FROM ops.refusals x
+           WHERE (x.user_id = describe_refusals.user_id)
+           ORDER BY x.last_at DESC
+          LIMIT 20) r;
+END;
+
+ALTER FUNCTION core.describe_refusals(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION describe_refusals(user_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.describe_refusals(user_id uuid) IS 'What a user was refused, the newest 20 rows of ops.refusals as a JSON array: how often by reason and hour, with limit and use in their unit at the last one. Spec 3.7, 8.3.';
+
+--
+-- Name: session_runs(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.session_runs(user_id uuid, session_id uuid) RETURNS SETOF public.runs
+    LANGUAGE sql STABLE ROWS 3
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT r.user_id,
+     r.id,
+     r.session_id,
+     r.status,
+     r.model,
+     r.provider_model,
+     r.package_id,
+     r.package_version,
+     r.baseline,
+     r.tier_name,
+     r.price_id,
+     r.credit_multiplier,
+     r.prompt_multiplier,
+     r.tokens_per_credit,
+     r.estimated_input,
+     r.question_tokens,
+     r.estimate_is_exact,
+     r.output_cap,
+     r.hold_included,
+     r.hold_purchased,
+     r.hold_cost,
+     r.hold_expires_at,
+     r.input_tokens,
+     r.cached_tokens,
+     r.cache_write_tokens,
+     r.output_tokens,
+     r.estimated,
+     r.cost,
+     r.limited_cost,
+     r.credits,
+     r.shortfall,
+     r.credits_by_kind,
+     r.error,
+     r.error_reason,
+     r.stop_requested_at,
+     r.first_token_ms,
+     r.duration_ms,
+     r.started_at,
+     r.finished_at,
+     r.included_value,
+     r.purchased_value,
+     r.refunded_by_kind,
+     r.refunded_at
+    FROM public.runs r
+   WHERE ((r.user_id = session_runs.user_id) AND (r.id = session_runs.session_id))
+ UNION ALL
+  SELECT r.user_id,
+     r.id,
+     r.session_id,
+     r.status,
+     r.model,
+     r.provider_model,
+     r.package_id,
+     r.package_version,
+     r.baseline,
+     r.tier_name,
+     r.price_id,
+     r.credit_multiplier,
+     r.prompt_multiplier,
+     r.tokens_per_credit,
+     r.estimated_input,
+     r.question_tokens,
+     r.estimate_is_exact,
+     r.output_cap,
+     r.hold_included,
+     r.hold_purchased,
+     r.hold_cost,
+     r.hold_expires_at,
+     r.input_tokens,
+     r.cached_tokens,
+     r.cache_write_tokens,
+     r.output_tokens,
+     r.estimated,
+     r.cost,
+     r.limited_cost,
+     r.credits,
+     r.shortfall,
+     r.credits_by_kind,
+     r.error,
+     r.error_reason,
+     r.stop_requested_at,
+     r.first_token_ms,
+     r.duration_ms,
+     r.started_at,
+     r.finished_at,
+     r.included_value,
+     r.purchased_value,
+     r.refunded_by_kind,
+     r.refunded_at
+    FROM public.runs r
+   WHERE ((r.user_id = session_runs.user_id) AND (r.session_id = session_runs.session_id) AND (r.session_id <> r.id));
+END;
+
+ALTER FUNCTION core.session_runs(user_id uuid, session_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION session_runs(user_id uuid, session_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.session_runs(user_id uuid, session_id uuid) IS 'The runs of a session: its first, whose id it has, and those that followed. Reads those alone, whatever else the user has run. Spec 10.1.';
+
+--
+-- Name: sessions; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.sessions (
+    user_id uuid NOT NULL,
+    id uuid NOT NULL,
+    package_id uuid NOT NULL,
+    title text,
+    last_run_id uuid NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    last_run_at timestamp with time zone NOT NULL,
+    deleted_at timestamp with time zone
+);
+
+ALTER TABLE public.sessions OWNER TO prpm_owner;
+
+--
+-- Name: TABLE sessions; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.sessions IS 'per-user. Conversations: runs of one package that follow each other. Totals are sums over its runs (spec 10.1).';
+
+--
+-- Name: COLUMN sessions.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.sessions.user_id IS 'Whose it is.';
+
+--
+-- Name: COLUMN sessions.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.sessions.id IS 'Names it; made by the caller.';
+
+--
+-- Name: COLUMN sessions.package_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.sessions.package_id IS 'All its runs are of this package.';
+
+--
+-- Name: COLUMN sessions.title; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.sessions.title IS 'The owner''s name for it; null: the first question.';
+
+--
+-- Name: COLUMN sessions.last_run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.sessions.last_run_id IS 'Its newest run; while that runs, no other can begin.';
+
+--
+-- Name: COLUMN sessions.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.sessions.created_at IS 'When it began.';
+
+--
+-- Name: COLUMN sessions.last_run_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.sessions.last_run_at IS 'When its newest run began.';
+
+--
+-- Name: COLUMN sessions.deleted_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.sessions.deleted_at IS 'Set when the owner deleted it; its texts are gone then.';
+
+--
+-- Name: describe_sessions(uuid, uuid[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.describe_sessions(user_id uuid, session_ids uuid[]) RETURNS TABLE(id uuid, title text, package_id uuid, package_name text, package_version text, model text, last_status text, run_count bigint, credits_spent bigint, total_tokens bigint, total_duration_ms bigint, created_at timestamp with time zone, last_run_at timestamp with time zone)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT s.id,
+     COALESCE(s.title, ( SELECT "left"(t.question, 120) AS "left"
+            FROM public.run_texts t
+           WHERE ((t.user_id = s.user_id) AND (t.session_id = s.id))
+           ORDER BY t.run_id
+          LIMIT 1)) AS "coalesce",
+     s.package_id,
+     p.name,
+     newest.package_version,
+     newest.model,
+     newest.status,
+     totals.run_count,
+     COALESCE(totals.credits, (0)::bigint) AS "coalesce",
+     COALESCE(totals.tokens, (0)::bigint) AS "coalesce",
+     COALESCE(totals.duration_ms, (0)::bigint) AS "coalesce",
+     s.created_at,
+     s.last_run_at
+    FROM (((public.sessions s
+      LEFT JOIN public.packages p ON ((p.id = s.package_id)))
+      LEFT JOIN public.runs newest ON (((newest.user_id = s.user_id) AND (newest.id = s.last_run_id))))
+      CROSS JOIN LATERAL ( SELECT count(*) AS run_count,
+             (sum(r.credits))::bigint AS credits,
+             sum((COALESCE(r.input_tokens, 0) + COALESCE(r.output_tokens, 0))) AS tokens,
+             sum(COALESCE(r.duration_ms, 0)) AS duration_ms
+            FROM core.session_runs(s.user_id, s.id) r(user_id, id, session_id, status, model, provider_model, package_id, package_version, baseline, tier_name, price_id, credit_multiplier, prompt_multiplier, tokens_per_credit, estimated_input, question_tokens, estimate_is_exact, output_cap, hold_included, hold_purchased, hold_cost, hold_expires_at, input_tokens, cached_tokens, cache_write_tokens, output_tokens, estimated, cost, limited_cost, credits, shortfall, credits_by_kind, error, error_reason, stop_requested_at, first_token_ms, duration_ms, started_at, finished_at, included_value, purchased_value, refunded_by_kind, refunded_at)) totals)
+   WHERE ((s.user_id = describe_sessions.user_id) AND (s.id = ANY (describe_sessions.session_ids)) AND (s.deleted_at IS NULL))
+   ORDER BY s.last_run_id DESC, s.id DESC;
+END;
+
+ALTER FUNCTION core.describe_sessions(user_id uuid, session_ids uuid[]) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION describe_sessions(user_id uuid, session_ids uuid[]); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.describe_sessions(user_id uuid, session_ids uuid[]) IS 'Headers of a user''s sessions, newest first, without texts: title (or the first 120 characters of the first question), package, version, model and status of the newest run, and sums over all its runs: runs, credits, tokens (input and output), milliseconds. Reads the sessions'' own runs, whether or not their texts are still kept. Spec 10.1.';
+
+--
+-- Name: describe_subscription(text, bigint, bigint, boolean, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.describe_subscription(status text, period_end bigint, cancel_at bigint, is_paused boolean, price_id text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT NULLIF(concat_ws(', '::text, status, price_id, ('to '::text || to_char((to_timestamp((period_end)::double precision) AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD HH24:MI:SS'::text)), ('ends '::text || to_char((to_timestamp((cancel_at)::double precision) AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD HH24:MI:SS'::text)),
+         CASE
+             WHEN is_paused THEN 'collection paused'::text
+             ELSE NULL::text
+         END), ''::text) AS "nullif";
+END;
+
+ALTER FUNCTION core.describe_subscription(status text, period_end bigint, cancel_at bigint, is_paused boolean, price_id text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION describe_subscription(status text, period_end bigint, cancel_at bigint, is_paused boolean, price_id text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.describe_subscription(status text, period_end bigint, cancel_at bigint, is_paused boolean, price_id text) IS 'What reconciliation compares of a subscription, in words: status, price, end of the period and of the whole (Unix seconds, UTC), pause; null of nothing. Spec 6.6.';
 
 --
 -- Name: suggested_inputs; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -6760,6 +10232,93 @@ ALTER FUNCTION core.describe_versions(package_id uuid) OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.describe_versions(package_id uuid) IS 'A package''s versions without their prompts, newest first, as JSON: [{version, changelog, tokens {o200k_base, cl100k_base, approximate}, created_at}].';
 
 --
+-- Name: describe_windows(public.users, public.cost_limits_config); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.describe_windows(u public.users, l public.cost_limits_config) RETURNS json
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT json_build_array(json_build_object('window', 'month', 'unit', 'dollars', 'used', core.dollars((u).current_month_limited_cost), 'held', core.dollars((u).month_held_cost), 'limit', (l).monthly_cost_limit, 'resets_at', (u).month_ends_at), json_build_object('window', 'day', 'unit', 'dollars', 'used', core.dollars((u).current_day_limited_cost), 'held', core.dollars((u).day_held_cost), 'limit', (l).daily_cost_limit, 'resets_at', (u).day_ends_at), json_build_object('window', 'hour', 'unit', 'runs', 'used', (u).hour_requests, 'held', 0, 'limit', (l).hourly_request_limit, 'resets_at', (u).hour_ends_at), json_build_object('window', 'minute', 'unit', 'attempts', 'used', (u).minute_attempts, 'held', 0, 'limit', (l).minute_request_limit, 'resets_at', (u).minute_ends_at)) AS json_build_array;
+END;
+
+ALTER FUNCTION core.describe_windows(u public.users, l public.cost_limits_config) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION describe_windows(u public.users, l public.cost_limits_config); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.describe_windows(u public.users, l public.cost_limits_config) IS 'The four windows of a user''s row, as core.roll_windows leaves it, as a JSON array: what counts against each limit, what running runs hold, the limit (null: none) and when the window ends; month and day in US dollars, hour in runs, minute in attempts. Spec 3.2, 3.6.';
+
+--
+-- Name: do_batch(public.jobs, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.do_batch(j public.jobs, cursor uuid, OUT rows_touched bigint, OUT last uuid, OUT error text) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if j.due_users is not null then
+    select x.touched, x.last, x.error into rows_touched, last, error
+    from core.sweep_users(j.due_users, j.per_user, do_batch.cursor, (select s.job_batch from public.settings s), interval '50 milliseconds') x;
+    return;
+  end if;
+  begin
+    case
+      when j.call is not null then execute format('select ops.%I()', j.call) into rows_touched;
+      when j.job = 'watch-budgets' then perform ops.watch_budgets();
+      when j.job = 'refresh-analytics' then perform public.refresh_user_cost_analytics();
+      when j.job = 'reconcile-stripe' then select count(*) into rows_touched from ops.reconcile_stripe(false);
+      when j.job = 'reconcile-stripe-daily' then select count(*) into rows_touched from ops.reconcile_stripe(true);
+    end case;
+  exception when others then
+    error := sqlerrm;
+  end;
+end
+$$;
+
+ALTER FUNCTION core.do_batch(j public.jobs, cursor uuid, OUT rows_touched bigint, OUT last uuid, OUT error text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION do_batch(j public.jobs, cursor uuid, OUT rows_touched bigint, OUT last uuid, OUT error text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.do_batch(j public.jobs, cursor uuid, OUT rows_touched bigint, OUT last uuid, OUT error text) IS 'Does one batch of a job: of a sweep, users after cursor, at most settings.job_batch and about 50 ms, of any other job all. Returns the rows touched (null: it does not count), the last user that it looked at (null: all is done), and what went wrong. Spec 7.1.';
+
+--
+-- Name: drop_old_texts(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.drop_old_texts(user_id uuid, now timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  dropped bigint;
+begin
+  update public.session_index x set words = strip(to_tsvector('pg_catalog.simple', coalesce(s.title, '')))
+  from core.old_texts o
+  join public.sessions s on s.user_id = o.user_id and s.id = o.session_id
+  where o.user_id = drop_old_texts.user_id and o.goes_at <= drop_old_texts.now
+    and x.user_id = o.user_id and x.session_id = o.session_id;
+  delete from public.run_texts t
+  using core.old_texts o
+  where o.user_id = drop_old_texts.user_id and o.goes_at <= drop_old_texts.now
+    and t.user_id = o.user_id and t.session_id = o.session_id;
+  get diagnostics dropped = row_count;
+  return dropped;
+end
+$$;
+
+ALTER FUNCTION core.drop_old_texts(user_id uuid, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION drop_old_texts(user_id uuid, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.drop_old_texts(user_id uuid, now timestamp with time zone) IS 'Drops the texts of a user''s sessions whose time is over, and what is found by them; runs, sums and given names stay. Returns how many. The caller holds the user''s row, so that no run begins in one meanwhile. Spec 7.1.';
+
+--
 -- Name: encode_cursor(text[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -6780,6 +10339,29 @@ ALTER FUNCTION core.encode_cursor(VARIADIC key text[]) OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.encode_cursor(VARIADIC key text[]) IS 'An opaque place in a list: the sort key of the last row that was shown, as JSON in base64url. core.decode_cursor reads it. Spec 10.7.';
 
 --
+-- Name: end_periods(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.end_periods(user_id uuid, now timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform core.tidy_lots(end_periods.user_id, end_periods.now);
+  perform core.refresh_entitlement(end_periods.user_id, end_periods.now);
+  return 1;
+end
+$$;
+
+ALTER FUNCTION core.end_periods(user_id uuid, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION end_periods(user_id uuid, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.end_periods(user_id uuid, now timestamp with time zone) IS 'Books what time has done to a user''s credits and entitlement: paid periods that are over, rollover and expiry that are due. Returns 1. Locks the user''s row. Spec 4.3, 7.1.';
+
+--
 -- Name: end_subscription(uuid, text, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -6791,8 +10373,9 @@ begin
   perform from public.users u where u.id = end_subscription.user_id for no key update;
   update public.credit_lots l
   set expires_at = least(l.expires_at, end_subscription.at)
-  where l.user_id = end_subscription.user_id and l.source = 'subscription'
-    and starts_with(l.source_id, end_subscription.subscription_id || '/');
+  where l.user_id = end_subscription.user_id and starts_with(l.source_id, end_subscription.subscription_id || '/')
+    -- A period that ended with money back may have rolled over before we heard of that.
+    and (l.source = 'subscription' or l.source = 'rollover' and l.period_end > end_subscription.at);
   perform core.tidy_lots(end_subscription.user_id, end_subscription.now);
 end
 $$;
@@ -6803,7 +10386,7 @@ ALTER FUNCTION core.end_subscription(user_id uuid, subscription_id text, at time
 -- Name: FUNCTION end_subscription(user_id uuid, subscription_id text, at timestamp with time zone, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.end_subscription(user_id uuid, subscription_id text, at timestamp with time zone, now timestamp with time zone) IS 'Lets a subscription''s monthly credits expire at that instant: the end of the period paid for, or at once if the money went back. Rollover keeps its date, purchased credits stay. Locks the user''s row. Spec 4.4.';
+COMMENT ON FUNCTION core.end_subscription(user_id uuid, subscription_id text, at timestamp with time zone, now timestamp with time zone) IS 'Lets a subscription''s monthly credits expire at that instant: the end of the period paid for, or at once if the money went back, and then what had rolled over of that period too. Other rollover keeps its date, purchased credits stay. Locks the user''s row. Spec 4.4.';
 
 --
 -- Name: expire_user_holds(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -6948,6 +10531,75 @@ ALTER FUNCTION core.find_package(user_id uuid, package text) OWNER TO prpm_owner
 COMMENT ON FUNCTION core.find_package(user_id uuid, package text) IS 'The package of an id or name, if the user may see it; else null, as for one that is not there. Spec 5.5.';
 
 --
+-- Name: find_sessions(uuid, text, uuid, integer, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.find_sessions(user_id uuid, query text, after_run_id uuid, skip integer, most integer) RETURNS uuid[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  -- So many of the newest are looked through before the index of words is asked: a word that is common is found there.
+  newest constant integer := 500;
+  search record;
+  package_ids uuid[];
+  found_ids uuid[];
+begin
+  if btrim(coalesce(query, '')) = '' then
+    return array(
+      select x.session_id from public.session_index x
+      where x.user_id = find_sessions.user_id and (find_sessions.after_run_id is null or x.last_run_id < find_sessions.after_run_id)
+      order by x.last_run_id desc offset skip limit most
+    );
+  end if;
+  search := core.parse_search(query);
+  if search.package is not null then
+    package_ids := array(
+      select p.id from public.packages p
+      where p.name = search.package or right(p.name, length(search.package) + 1) = '/' || search.package or p.id::text = search.package
+    );
+  end if;
+
+  found_ids := array(
+    select y.session_id
+    from (
+      select x.* from public.session_index x
+      where x.user_id = find_sessions.user_id and (find_sessions.after_run_id is null or x.last_run_id < find_sessions.after_run_id)
+      order by x.last_run_id desc limit newest
+    ) y
+    where (search.words is null or y.words @@ search.words)
+      and (search.model is null or search.model = any (y.models))
+      and (package_ids is null or y.package_id = any (package_ids))
+      and (search.least_credits is null or y.credits >= search.least_credits)
+      and (search.most_credits is null or y.credits <= search.most_credits)
+    order by y.last_run_id desc offset skip limit most
+  );
+  if cardinality(found_ids) = most then
+    return found_ids;
+  end if;
+  return array(
+    select x.session_id
+    from public.session_index x
+    where x.user_id = find_sessions.user_id and (find_sessions.after_run_id is null or x.last_run_id < find_sessions.after_run_id)
+      and (search.words is null or x.words @@ search.words)
+      and (search.model is null or x.models @> array[search.model])
+      and (package_ids is null or x.package_id = any (package_ids))
+      and (search.least_credits is null or x.credits >= search.least_credits)
+      and (search.most_credits is null or x.credits <= search.most_credits)
+    order by x.last_run_id desc offset skip limit most
+  );
+end
+$$;
+
+ALTER FUNCTION core.find_sessions(user_id uuid, query text, after_run_id uuid, skip integer, most integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION find_sessions(user_id uuid, query text, after_run_id uuid, skip integer, most integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.find_sessions(user_id uuid, query text, after_run_id uuid, skip integer, most integer) IS 'Ids of a user''s sessions that a search finds (see core.parse_search; null or blank: all), newest run first, those whose newest run is before one, so many passed over, so many at most. As of the last core.index_sessions. Errors: PR400 naming query. Spec 10.1.';
+
+--
 -- Name: find_user(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -7053,6 +10705,67 @@ ALTER FUNCTION core.fit_run(input_tokens integer, wanted integer, tokens_per_cre
 COMMENT ON FUNCTION core.fit_run(input_tokens integer, wanted integer, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric, input_price numeric, output_price numeric, included bigint, purchased bigint, cost_left numeric, purchased_cap numeric, OUT output_cap integer, OUT hold_included bigint, OUT hold_purchased bigint, OUT hold_cost numeric) IS 'How long an answer fits: the output cap (tokens, at most wanted) whose worst case credits and cost windows can bear, and what it would hold. input_tokens is the input''s worst case; prices are US dollars per million tokens; included and purchased are free credits; cost_left is what the narrower cost window has left in US dollars, null without limit. Included credits pay first; if the windows would cut the answer and purchased credits alone allow a longer one, those pay all and no window counts. A cap below what is useful (also negative) means that the run does not fit; the hold is meaningless then. Spec 1.5, 3.2, 3.3.';
 
 --
+-- Name: forget_customer(uuid, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.forget_customer(user_id uuid, customer_id text, now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  update public.stripe_customers c set
+    former_ids = c.former_ids || c.customer_id, customer_id = null, write_id = gen_random_uuid(), created_at = forget_customer.now
+  where c.user_id = forget_customer.user_id and c.customer_id = forget_customer.customer_id;
+  if found then
+    update public.checkouts c set status = 'expired' where c.user_id = forget_customer.user_id and c.status in ('begun', 'open');
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.forget_customer(user_id uuid, customer_id text, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION forget_customer(user_id uuid, customer_id text, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.forget_customer(user_id uuid, customer_id text, now timestamp with time zone) IS 'Notes that a user''s customer was deleted at Stripe: whose it was stays known, their next purchase makes another, and checkouts of the old one are over. The caller holds the user''s row. Spec 6.1, 6.3.';
+
+--
+-- Name: give_back(public.runs, timestamp with time zone, text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.give_back(r public.runs, now timestamp with time zone, why text, actor text DEFAULT NULL::text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  t record;
+  given bigint := 0;
+begin
+  for t in
+    select x.lot_id, x.amount, core.share_of_cost(r.cost, (sum(x.amount) over (order by x.id))::bigint, x.amount, r.credits + r.shortfall) as cost
+    from core.payments_of(r.user_id, r.id) x
+    order by x.id desc
+  loop
+    update public.credit_lots l set cost = l.cost - t.cost where l.user_id = r.user_id and l.id = t.lot_id;
+    perform core.move_credits(
+      r.user_id, t.lot_id, 'refund', 'spent', 'lot', t.amount, give_back.now, run_id => r.id, description => why, actor => give_back.actor
+    );
+    given := given + t.amount;
+  end loop;
+  return given;
+end
+$$;
+
+ALTER FUNCTION core.give_back(r public.runs, now timestamp with time zone, why text, actor text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION give_back(r public.runs, now timestamp with time zone, why text, actor text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.give_back(r public.runs, now timestamp with time zone, why text, actor text) IS 'Gives the credits that a run was charged back to the lots that they came from, newest payment first, and takes the run''s cost off those lots. Returns the credits given back. The caller holds the user''s row, changes the run''s own figures, and calls core.refresh_lots or core.tidy_lots when done. Spec 4.2.';
+
+--
 -- Name: grant_lot(uuid, text, bigint, text, text, text, timestamp with time zone, timestamp with time zone, numeric, timestamp with time zone, timestamp with time zone, uuid, text, text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -7099,15 +10812,14 @@ ALTER FUNCTION core.grant_lot(user_id uuid, kind text, amount bigint, type text,
 COMMENT ON FUNCTION core.grant_lot(user_id uuid, kind text, amount bigint, type text, source text, source_id text, now timestamp with time zone, expires_at timestamp with time zone, paid_per_credit numeric, period_start timestamp with time zone, period_end timestamp with time zone, purchase_id uuid, subscription_id text, description text, actor text) IS 'Gives a user a lot of credits, once for each (source, source_id), whoever calls and however often. Returns the lot''s id; null where the amount is 0. Locks the user''s row. Spec 4.1, 4.2.';
 
 --
--- Name: grant_period(uuid, text, text, timestamp with time zone, timestamp with time zone, numeric, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: grant_period(uuid, text, text, timestamp with time zone, timestamp with time zone, numeric, timestamp with time zone, timestamp with time zone, bigint); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS uuid
+CREATE FUNCTION core.grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone DEFAULT NULL::timestamp with time zone, allocation bigint DEFAULT NULL::bigint) RETURNS uuid
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 declare
-  allocation bigint;
   grace integer;
   key text := grant_period.subscription_id || '/' || extract(epoch from grant_period.period_start)::bigint;
   old record;
@@ -7115,7 +10827,9 @@ declare
   next_start timestamptz;
   rollover_id uuid := gen_random_uuid();
 begin
-  select p.monthly_credits into strict allocation from public.plans p where p.plan = grant_period.plan;
+  if allocation is null then
+    select p.monthly_credits into strict allocation from public.plans p where p.plan = grant_period.plan;
+  end if;
   select s.grace_days into grace from public.settings s;
   perform from public.users u where u.id = grant_period.user_id for no key update;
 
@@ -7127,7 +10841,9 @@ begin
   end if;
 
   for old in
-    select l.id, l.kind, l.rolls_into, l.period_end
+    select l.id, l.kind, l.rolls_into, l.period_end,
+      -- What was ended before its period was, for money back, rolls over to nobody.
+      l.kind = 'monthly' and l.expires_at >= l.period_end and l.period_end > grant_period.period_start - interval '1 day' as rolls
     from public.credit_lots l
     -- Empty ones too: a refund that fails may give back to them.
     where l.user_id = grant_period.user_id and l.kind in ('rollover', 'monthly')
@@ -7137,13 +10853,11 @@ begin
     update public.credit_lots l
     set
       expires_at = least(l.expires_at, grant_period.period_start),
-      rolls_into = coalesce(
-        l.rolls_into, case when l.kind = 'monthly' and l.period_end > grant_period.period_start - interval '1 day' then rollover_id end
-      )
+      rolls_into = coalesce(l.rolls_into, case when old.rolls then rollover_id end)
     where l.user_id = grant_period.user_id and l.id = old.id;
 
     -- We hear of it late, but it was paid in time: what has expired of the period before rolls over all the same.
-    if old.kind = 'monthly' and old.rolls_into is null and old.period_end > grant_period.period_start - interval '1 day'
+    if old.rolls and old.rolls_into is null
       and coalesce(grant_period.paid_at, grant_period.now) <= old.period_end + grace * interval '24 hours'
     then
       perform core.restore_expired(grant_period.user_id, old.id, grant_period.now);
@@ -7169,20 +10883,23 @@ begin
       expires_at = least(l.expires_at, next_start),
       rolls_into = case when l.period_end > next_start - interval '1 day' then gen_random_uuid() end
     where l.user_id = grant_period.user_id and l.id = lot_id;
+    -- And what has rolled over before may be older rollover by now.
+    update public.credit_lots l
+    set expires_at = least(l.expires_at, core.rollover_ends_at(l.user_id, l.period_start, l.period_end))
+    where l.user_id = grant_period.user_id and l.kind = 'rollover';
     perform core.tidy_lots(grant_period.user_id, grant_period.now);
-    perform core.tidy_lots(grant_period.user_id, grant_period.now); -- a rollover whose own time is over too
   end if;
   return lot_id;
 end
 $$;
 
-ALTER FUNCTION core.grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone) OWNER TO prpm_owner;
+ALTER FUNCTION core.grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone, allocation bigint) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone, allocation bigint); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone) IS 'Grants a paid billing period''s credits, once for each user, subscription and period start. What is left of the period before becomes one rollover lot, older rollover expires. A period that is heard of after a later one rolls over at once. paid_at is when it was paid (null: now): where that was within the grace, what has expired since rolls over too. paid is US dollars received for the period. Returns the lot. Locks the user''s row. Spec 4.3.';
+COMMENT ON FUNCTION core.grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone, allocation bigint) IS 'Grants a paid billing period''s credits, once for each user, subscription and period start. What is left of the period before becomes one rollover lot, older rollover expires. A period that is heard of after a later one rolls over at once. paid_at is when it was paid (null: now): where that was within the grace, what has expired since rolls over too. paid is US dollars received for the period; allocation the credits of a trial (null: the plan''s). Returns the lot. Locks the user''s row. Spec 4.3.';
 
 --
 -- Name: grant_purchase(uuid, uuid, numeric, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -7335,6 +11052,109 @@ ALTER FUNCTION core.hash_identity(identity text) OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.hash_identity(identity text) IS 'The keyed hash under which signup_claims remembers an identity: it can be recognized, not read back. Spec 2.1.';
 
 --
+-- Name: index_sessions(uuid, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.index_sessions(user_id uuid, most integer) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  mark uuid;
+  u record;
+  scanned record;
+  made integer;
+begin
+  select x.last_run_id, x.open_runs into u from public.users x where x.id = index_sessions.user_id;
+  select m.through_run_id into mark from public.session_marks m where m.user_id = index_sessions.user_id;
+  if u.last_run_id is null or u.last_run_id = mark then
+    return 0;
+  end if;
+  insert into public.session_marks (user_id, through_run_id, session_count)
+  values (index_sessions.user_id, '00000000-0000-0000-0000-000000000000', 0)
+  on conflict do nothing;
+  select m.through_run_id into mark from public.session_marks m where m.user_id = index_sessions.user_id for update;
+  select x.last_run_id, x.open_runs into u from public.users x where x.id = index_sessions.user_id;
+
+  select count(*) as runs, array_agg(distinct n.session_id) as session_ids, max(n.id::text)::uuid as newest into scanned
+  from (
+    select r.id, r.session_id
+    from public.runs r
+    where r.user_id = index_sessions.user_id and r.id > core.minute_before(mark)
+    order by r.id
+    limit index_sessions.most
+  ) n;
+
+  select count(*) into made
+  from public.sessions s
+  where s.user_id = index_sessions.user_id and s.id = any (scanned.session_ids) and s.deleted_at is null
+    and not exists (select from public.session_index x where x.user_id = s.user_id and x.session_id = s.id);
+  insert into public.session_index as x (user_id, session_id, last_run_id, package_id, models, credits, words)
+  select s.user_id, s.id, s.last_run_id, s.package_id, f.models, f.credits, f.words
+  from public.sessions s
+  cross join lateral core.session_facts(s) f
+  where s.user_id = index_sessions.user_id and s.id = any (scanned.session_ids) and s.deleted_at is null
+  on conflict on constraint session_index_pkey do update
+  set last_run_id = excluded.last_run_id, models = excluded.models, credits = excluded.credits, words = excluded.words;
+
+  -- What is running has no text yet: it is looked at again.
+  update public.session_marks m
+  set
+    session_count = m.session_count + made,
+    through_run_id = least(scanned.newest, (select core.minute_before(min(o::text)::uuid) from unnest(u.open_runs) o))
+  where m.user_id = index_sessions.user_id;
+  return scanned.runs;
+end
+$$;
+
+ALTER FUNCTION core.index_sessions(user_id uuid, most integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION index_sessions(user_id uuid, most integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.index_sessions(user_id uuid, most integer) IS 'Brings the index of a user''s sessions up to date with their runs, at most so many at a time; returns how many runs it looked at: fewer than asked for means that all is done. Costs by what is new. Waits for another that does the same for this user. Spec 10.1.';
+
+--
+-- Name: job_conditions(); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.job_conditions() RETURNS SETOF core.alert_condition
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+begin
+  return query
+  select
+    case when j.job = 'audit-books' then 'audit_failed' else 'job_failed' end, j.job, 0,
+    case when j.job = 'audit-books' then 'critical' else 'warning' end,
+    format('Job %s failed: %s', j.job, left(j.last_error, 200)),
+    case when j.job = 'audit-books' then 'The books disagree: SELECT * FROM ops.audit_books();'
+    else 'Its next slot is due at ' || to_char(j.next_due_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC. SELECT * FROM ops.jobs;' end,
+    jsonb_build_object('job', j.job, 'slot', j.last_slot, 'error', j.last_error), null::uuid
+  from ops.jobs j
+  where j.has_failed
+  union all
+  select
+    'job_late', j.job, 0, 'warning',
+    format('Job %s is late: due at %s UTC, and %s minutes ago', j.job, to_char(j.next_due_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI'), round(j.late_seconds / 60)),
+    'Does a server run, or pg_cron? SELECT * FROM ops.jobs;',
+    jsonb_build_object('job', j.job, 'due_at', j.next_due_at), null
+  from ops.jobs j
+  where j.is_late and j.job <> 'check-alerts';
+end
+$$;
+
+ALTER FUNCTION core.job_conditions() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION job_conditions(); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.job_conditions() IS 'Alerts that hold now about jobs: job_failed, audit_failed (the newest slot that ended has an error) and job_late; of check-alerts itself only failures, for whoever asks has it running. Spec 7.2, 9.';
+
+--
 -- Name: judge_throttle(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -7345,9 +11165,7 @@ CREATE FUNCTION core.judge_throttle(user_id uuid, now timestamp with time zone) 
 declare
   u public.users;
   l public.cost_limits_config;
-  useful numeric := coalesce(core.cheapest_useful_cost(now), 0);
-  month_over boolean;
-  day_over boolean;
+  used_up text;
 begin
   select x.* into strict u from public.users x where x.id = judge_throttle.user_id for no key update;
   if u.is_throttled and (u.throttled_by is null or u.throttled_by = 'operator' and coalesce(u.throttled_until > now, true)) then
@@ -7356,10 +11174,8 @@ begin
 
   u := core.roll_windows(u, now);
   l := core.find_limits(core.tier_at(u.tier_override, u.plan_tier, u.entitled_until, now));
-  month_over := l.throttle_on_exceed and l.monthly_cost_limit - u.current_month_limited_cost < useful;
-  day_over := l.throttle_on_exceed and l.daily_cost_limit - u.current_day_limited_cost < useful;
-
-  if coalesce(u.limits_waived_until > now, false) or not (coalesce(month_over, false) or coalesce(day_over, false)) then
+  used_up := core.used_up_window(u, now);
+  if used_up is null then
     if u.is_throttled or u.throttled_by is not null then
       update public.users x
       set is_throttled = false, throttled_reason = null, throttled_by = null, throttled_at = null, throttled_until = null
@@ -7373,9 +11189,9 @@ begin
     is_throttled = true,
     throttled_by = 'limit',
     throttled_at = case when u.is_throttled then u.throttled_at else now end,
-    throttled_until = case when month_over then u.month_ends_at else u.day_ends_at end,
+    throttled_until = case when used_up = 'month' then u.month_ends_at else u.day_ends_at end,
     throttled_reason = case
-      when month_over then format('%s: %s of %s dollars used this month', l.tier_name, trim_scale(round(u.current_month_limited_cost, 6)), l.monthly_cost_limit)
+      when used_up = 'month' then format('%s: %s of %s dollars used this month', l.tier_name, trim_scale(round(u.current_month_limited_cost, 6)), l.monthly_cost_limit)
       else format('%s: %s of %s dollars used today', l.tier_name, trim_scale(round(u.current_day_limited_cost, 6)), l.daily_cost_limit)
     end
   where x.id = u.id;
@@ -7483,6 +11299,251 @@ ALTER FUNCTION core.keep_texts(user_id uuid, session_id uuid, run_id uuid, quest
 COMMENT ON FUNCTION core.keep_texts(user_id uuid, session_id uuid, run_id uuid, question text, answer text) IS 'Stores what was asked and answered so far. Called under the lock of the run or its user, so that two never insert.';
 
 --
+-- Name: lift_throttle(uuid, text, json); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.lift_throttle(user_id uuid, reason text, details json) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform core.note_action('release_throttle', lift_throttle.user_id::text, reason, details);
+  update public.users u
+  set is_throttled = false, throttled_reason = null, throttled_by = null, throttled_at = null, throttled_until = null
+  where u.id = lift_throttle.user_id;
+  return core.judge_throttle(lift_throttle.user_id, core.now());
+end
+$$;
+
+ALTER FUNCTION core.lift_throttle(user_id uuid, reason text, details json) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION lift_throttle(user_id uuid, reason text, details json); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.lift_throttle(user_id uuid, reason text, details json) IS 'Lifts a user''s throttle and writes who asked, with details, into audit_log. Returns whether a used-up cost limit throttles them still. Locks the user''s row. Errors: PR400 without a reason. Spec 3.4, 3.5.';
+
+--
+-- Name: write_dollars(numeric); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.write_dollars(amount numeric) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (
+         CASE
+             WHEN (scale(trim_scale(round(amount, 6))) <= 2) THEN round(amount, 2)
+             ELSE trim_scale(round(amount, 6))
+         END)::text AS trim_scale;
+END;
+
+ALTER FUNCTION core.write_dollars(amount numeric) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION write_dollars(amount numeric); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.write_dollars(amount numeric) IS 'An amount of US dollars as people read it: at least two decimals, at most six, no more than are needed: 0.50, 0.375. Spec 9.';
+
+--
+-- Name: write_used(numeric, numeric); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.write_used(used numeric, "limit" numeric) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT format('%s %% used: %s of %s dollars'::text, COALESCE((trim_scale((floor((((1000)::numeric * used) / NULLIF("limit", (0)::numeric))) / (10)::numeric)))::text, '100'::text), core.write_dollars(used), core.write_dollars("limit")) AS format;
+END;
+
+ALTER FUNCTION core.write_used(used numeric, "limit" numeric) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION write_used(used numeric, "limit" numeric); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.write_used(used numeric, "limit" numeric) IS 'How much of a limit is used, both sides in US dollars: 75 % used: 0.375 of 0.50 dollars. Percent are cut to one decimal, so that 100 is reached when it is. Spec 9.';
+
+--
+-- Name: limits_by_tier; Type: VIEW; Schema: core; Owner: prpm_owner
+--
+
+CREATE VIEW core.limits_by_tier AS
+ SELECT t.tier_name,
+    l.tier_name AS limits_of,
+    l.monthly_cost_limit,
+    l.daily_cost_limit,
+    l.alert_at_percent,
+    ((l.monthly_cost_limit * (( SELECT min(percent.percent) AS min
+           FROM unnest(l.alert_at_percent) percent(percent)))::numeric) / (100)::numeric) AS first_warning_at
+   FROM (public.cost_limits_config t
+     JOIN public.cost_limits_config l ON ((l.tier_name =
+        CASE
+            WHEN t.is_active THEN t.tier_name
+            ELSE 'free'::text
+        END)));
+
+ALTER TABLE core.limits_by_tier OWNER TO prpm_owner;
+
+--
+-- Name: VIEW limits_by_tier; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON VIEW core.limits_by_tier IS 'The limits that hold for each tier, for whole scans of users: core.find_limits looks up one. A tier that is not active has those of free. Spec 3.1.';
+
+--
+-- Name: COLUMN limits_by_tier.tier_name; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.limits_by_tier.tier_name IS 'Tier by core.tier_at.';
+
+--
+-- Name: COLUMN limits_by_tier.limits_of; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.limits_by_tier.limits_of IS 'The tier whose limits hold.';
+
+--
+-- Name: COLUMN limits_by_tier.monthly_cost_limit; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.limits_by_tier.monthly_cost_limit IS 'US dollars a month; null: no limit.';
+
+--
+-- Name: COLUMN limits_by_tier.daily_cost_limit; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.limits_by_tier.daily_cost_limit IS 'US dollars a day; null: no limit.';
+
+--
+-- Name: COLUMN limits_by_tier.alert_at_percent; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.limits_by_tier.alert_at_percent IS 'Percentages of the monthly limit at which a user is warned.';
+
+--
+-- Name: COLUMN limits_by_tier.first_warning_at; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.limits_by_tier.first_warning_at IS 'US dollars of the month at the lowest of them; null: no warning.';
+
+--
+-- Name: limit_conditions(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.limit_conditions(now timestamp with time zone) RETURNS SETOF core.alert_condition
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT 'user_over_limit'::text,
+     (over.id)::text AS id,
+     0,
+     'warning'::text,
+     (core.write_used(over.used, over.allowed) || format(' %s, above the limit of tier %s'::text, over.span, over.limits_of)),
+     format('How it came to be: SELECT * FROM ops.explain_throttle(%L);'::text, over.id) AS format,
+     jsonb_build_object('user_id', over.id, 'tier_name', over.limits_of, 'used', over.used, 'limit', over.allowed) AS jsonb_build_object,
+     over.id
+    FROM ( SELECT u.id,
+             l.limits_of,
+                 CASE
+                     WHEN month.is_over THEN 'this month'::text
+                     ELSE 'today'::text
+                 END AS span,
+                 CASE
+                     WHEN month.is_over THEN u.current_month_limited_cost
+                     ELSE u.current_day_limited_cost
+                 END AS used,
+                 CASE
+                     WHEN month.is_over THEN l.monthly_cost_limit
+                     ELSE l.daily_cost_limit
+                 END AS allowed
+            FROM ((public.users u
+              JOIN core.limits_by_tier l ON ((l.tier_name = core.tier_at(u.tier_override, u.plan_tier, u.entitled_until, limit_conditions.now))))
+              CROSS JOIN LATERAL ( SELECT COALESCE(((u.month_ends_at > limit_conditions.now) AND (u.current_month_limited_cost > l.monthly_cost_limit)), false) AS is_over) month)
+           WHERE ((u.current_month_limited_cost > (0)::numeric) AND (month.is_over OR ((u.day_ends_at > limit_conditions.now) AND (u.current_day_limited_cost > l.daily_cost_limit))))) over;
+END;
+
+ALTER FUNCTION core.limit_conditions(now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION limit_conditions(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.limit_conditions(now timestamp with time zone) IS 'Alerts user_over_limit that hold now: users whose cost that counts is above the monthly or daily limit of their tier. Spec 3.3, 3.5, 9.';
+
+--
+-- Name: throttled_at(public.users, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.throttled_at(person public.users, now timestamp with time zone) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT ((person).is_throttled AND (((person).throttled_by IS NULL) OR (((person).throttled_until IS NULL) AND ((person).throttled_by = 'operator'::text)) OR ((person).throttled_until > now)));
+END;
+
+ALTER FUNCTION core.throttled_at(person public.users, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION throttled_at(person public.users, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.throttled_at(person public.users, now timestamp with time zone) IS 'Whether a throttle holds at that time: one by plain UPDATE until it is lifted, an operator''s and a limit''s until its end. One that is past its end is cleared on the next use, and by the jobs. Spec 3.4.';
+
+--
+-- Name: limit_notices(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.limit_notices(now timestamp with time zone) RETURNS SETOF core.person_notice
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT u.id,
+     'limit_warning'::text,
+     reached.level,
+     ((to_char(((u.month_ends_at AT TIME ZONE 'UTC'::text) - '1 day'::interval), 'YYYY-MM'::text) || ' '::text) || l.limits_of),
+     core.write_used(u.current_month_limited_cost, l.monthly_cost_limit) AS write_used,
+     format('You have used %s of the %s dollars of model cost that your plan covers this month.
+A new month begins on %s. Cost that purchased credits pay for does not count.'::text, core.write_dollars(u.current_month_limited_cost), core.write_dollars(l.monthly_cost_limit), core.write_day(u.month_ends_at)) AS format
+    FROM ((public.users u
+      JOIN core.limits_by_tier l ON ((l.tier_name = core.tier_at(u.tier_override, u.plan_tier, u.entitled_until, limit_notices.now))))
+      CROSS JOIN LATERAL ( SELECT max(percent.percent) AS level
+            FROM unnest(l.alert_at_percent) percent(percent)
+           WHERE ((u.current_month_limited_cost * (100)::numeric) >= ((percent.percent)::numeric * l.monthly_cost_limit))) reached)
+   WHERE ((u.current_month_limited_cost >= l.first_warning_at) AND (u.current_month_limited_cost > (0)::numeric) AND (u.month_ends_at > limit_notices.now) AND (reached.level IS NOT NULL) AND (NOT core.throttled_at(u.*, limit_notices.now)))
+ UNION ALL
+  SELECT u.id,
+     'throttled'::text,
+     0,
+     to_char((COALESCE(u.throttled_at, limit_notices.now) AT TIME ZONE 'UTC'::text),
+         CASE
+             WHEN (u.throttled_at IS NULL) THEN 'YYYY-MM'::text
+             ELSE 'YYYY-MM-DD'::text
+         END) AS to_char,
+         CASE
+             WHEN (u.throttled_by = 'limit'::text) THEN format('No more runs until %s UTC%s'::text, to_char((u.throttled_until AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD HH24:MI'::text), "substring"(u.throttled_reason, ':.*$'::text))
+             ELSE 'Runs of your account are stopped'::text
+         END AS "case",
+         CASE
+             WHEN (u.throttled_by = 'limit'::text) THEN 'Your plan''s limit of model cost is used up. Runs go on by themselves when the time above has come, or at once with a higher plan.'::text
+             ELSE (('An operator has stopped runs of your account'::text || COALESCE((' until '::text || core.write_day(
+             CASE
+                 WHEN (u.throttled_by IS NOT NULL) THEN u.throttled_until
+                 ELSE NULL::timestamp with time zone
+             END)), ''::text)) || '. Write to us if you think that this is a mistake.'::text)
+         END AS "case"
+    FROM public.users u
+   WHERE (u.is_throttled AND core.throttled_at(u.*, limit_notices.now));
+END;
+
+ALTER FUNCTION core.limit_notices(now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION limit_notices(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.limit_notices(now timestamp with time zone) IS 'Mails about limits that are due: limit_warning (level: the highest of cost_limits_config.alert_at_percent that is reached; once for each month and tier; none while throttled) and throttled (once for the day on which it began; by plain UPDATE once a month). Spec 3.3, 3.4, 9.';
+
+--
 -- Name: limited_part(numeric, bigint, bigint, bigint, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -7504,6 +11565,130 @@ ALTER FUNCTION core.limited_part(cost numeric, due bigint, from_included bigint,
 --
 
 COMMENT ON FUNCTION core.limited_part(cost numeric, due bigint, from_included bigint, from_purchased bigint, purchased_alone boolean) IS 'US dollars of a run''s cost that count against limits: the share of its credits that were not purchased, what nothing could pay included; nothing where purchased credits alone were held for it. due is what it should be charged. Spec 3.3.';
+
+--
+-- Name: link_payment(uuid, text, public.subscriptions, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.link_payment(user_id uuid, payment_id text, s public.subscriptions, period_start timestamp with time zone, now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  is_new boolean;
+begin
+  update public.subscription_periods q set payment_id = link_payment.payment_id
+  where q.user_id = link_payment.user_id and q.subscription_id = s.id and q.period_start = link_payment.period_start and q.payment_id is null;
+  update public.payments p set kind = 'subscription', subscription_id = s.id, period_start = link_payment.period_start, needs_review = null
+  where p.user_id = link_payment.user_id and p.id = link_payment.payment_id and p.kind = 'unknown';
+  is_new := found;
+  perform core.settle_payment(link_payment.user_id, link_payment.payment_id, link_payment.now);
+  if is_new and s.superseded then
+    perform core.refund_second(link_payment.user_id, link_payment.payment_id);
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.link_payment(user_id uuid, payment_id text, s public.subscriptions, period_start timestamp with time zone, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION link_payment(user_id uuid, payment_id text, s public.subscriptions, period_start timestamp with time zone, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.link_payment(user_id uuid, payment_id text, s public.subscriptions, period_start timestamp with time zone, now timestamp with time zone) IS 'Notes that a payment paid that period of a subscription, and settles its refunds and disputes; what was paid for a second subscription is refunded. The caller holds the user''s row. Spec 4.6, 6.1, 6.5.';
+
+--
+-- Name: loss_conditions(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.loss_conditions(now timestamp with time zone) RETURNS SETOF core.alert_condition
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  month_start timestamptz := date_trunc('month', loss_conditions.now at time zone 'UTC') at time zone 'UTC';
+begin
+  return query
+  with spent as (
+    select l.user_id, sum(l.cost) as cost, sum(l.granted - l.remaining - p.credits_taken_back) as credits
+    from public.credit_lots l
+    join public.purchases p on p.user_id = l.user_id and p.id = core.uuid_or_null(l.source_id)
+    where l.kind = 'purchased' and (l.remaining > 0 or l.created_at >= month_start)
+    group by l.user_id
+  )
+  select
+    'purchased_credit_cost', x.user_id::text, 0, 'warning',
+    format('A purchased credit costs %s dollars, above %s: %s credits cost %s dollars', core.write_dollars(x.cost / x.credits),
+      core.write_dollars(s.purchased_cost_per_credit_limit), x.credits, core.write_dollars(x.cost)),
+    format('What was run: SELECT model, output_tokens, cost, credits FROM runs WHERE user_id = %L ORDER BY id DESC LIMIT 10;', x.user_id) || E'\n'
+      || 'To cut answers so that a purchased credit cannot cost more: UPDATE settings SET purchased_cost_per_credit_cap = …;',
+    jsonb_build_object('user_id', x.user_id, 'cost', x.cost, 'credits', x.credits, 'limit', s.purchased_cost_per_credit_limit), x.user_id
+  from spent x, public.settings s
+  where x.credits > 0 and x.cost > s.purchased_cost_per_credit_limit * x.credits;
+
+  return query
+  select
+    'shortfall', 'runs ' || r.user_id, 0, 'warning',
+    format('%s credits short: runs of the last 24 hours cost %s credits, and %s could be charged', sum(r.shortfall),
+      sum(r.credits + r.shortfall), sum(r.credits)),
+    format('Which: SELECT id, model, cost, credits, shortfall FROM runs WHERE user_id = %L AND shortfall > 0;', r.user_id),
+    jsonb_build_object('user_id', r.user_id, 'shortfall_credits', sum(r.shortfall), 'runs', count(*)), r.user_id
+  from public.runs r
+  where r.shortfall > 0 and r.finished_at > loss_conditions.now - interval '24 hours'
+  group by r.user_id
+  union all
+  select
+    'shortfall', 'purchase ' || p.id, 0, 'warning',
+    format('%s credits short: %s dollars of a pack went back, and %s of %s credits could be taken back', p.shortfall,
+      core.write_dollars(p.refunded_amount + p.disputed_amount), p.credits_taken_back, p.credits_taken_back + p.shortfall),
+    format('How it came to be: SELECT * FROM ops.explain_balance(%L);', p.user_id),
+    jsonb_build_object('user_id', p.user_id, 'purchase_id', p.id, 'shortfall_credits', p.shortfall), p.user_id
+  from public.purchases p
+  where p.shortfall > 0
+  union all
+  select
+    'shortfall', format('period %s %s', q.subscription_id, to_char(q.period_start at time zone 'UTC', 'YYYY-MM-DD')), 0, 'warning',
+    format('%s credits short: %s dollars of a subscription went back, and %s of %s credits could be taken back', q.shortfall,
+      core.write_dollars(q.refunded_amount + q.disputed_amount), q.credits_taken_back, q.credits_taken_back + q.shortfall),
+    format('How it came to be: SELECT * FROM ops.explain_balance(%L);', q.user_id),
+    jsonb_build_object('user_id', q.user_id, 'subscription_id', q.subscription_id, 'shortfall_credits', q.shortfall), q.user_id
+  from public.subscription_periods q
+  where q.shortfall > 0;
+end
+$$;
+
+ALTER FUNCTION core.loss_conditions(now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION loss_conditions(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.loss_conditions(now timestamp with time zone) IS 'What holds now of alerts about use that is not paid for: purchased_credit_cost (of a user''s packs that still have credits or were bought this month; above settings.purchased_cost_per_credit_limit), shortfall (of runs for 24 hours, of packs and periods while it is open). Spec 3.3, 4.2, 4.6, 9.';
+
+--
+-- Name: mail_group(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.mail_group(kind text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN (kind = ANY (ARRAY['limit_warning'::text, 'throttled'::text])) THEN 'limits'::text
+             WHEN (kind = ANY (ARRAY['credits_low'::text, 'rollover_expiring'::text])) THEN 'credits'::text
+             WHEN (kind = 'payment_failed'::text) THEN 'payments'::text
+             ELSE NULL::text
+         END AS "case";
+END;
+
+ALTER FUNCTION core.mail_group(kind text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION mail_group(kind text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.mail_group(kind text) IS 'The column of email_preferences that a kind of mail to users belongs to; null for mails that nobody can do without, such as a higher price. Spec 9, 10.8.';
 
 --
 -- Name: make_token(); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -7596,120 +11781,1337 @@ ALTER FUNCTION core.may_see_package(user_id uuid, visibility text, author_id uui
 COMMENT ON FUNCTION core.may_see_package(user_id uuid, visibility text, author_id uuid, organization_id uuid) IS 'Whether a user may see a package: any that is not private; a private one its author and the members of its organization. Spec 5.5.';
 
 --
--- Name: move_credits(uuid, uuid, text, text, text, bigint, timestamp with time zone, uuid, uuid, text, text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: undelivered_messages; Type: VIEW; Schema: ops; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.move_credits(user_id uuid, lot_id uuid, type text, debit text, credit text, amount bigint, now timestamp with time zone, run_id uuid DEFAULT NULL::uuid, purchase_id uuid DEFAULT NULL::uuid, subscription_id text DEFAULT NULL::text, description text DEFAULT NULL::text, actor text DEFAULT NULL::text) RETURNS void
-    LANGUAGE plpgsql
+CREATE VIEW ops.undelivered_messages AS
+ SELECT m.created_at AS since,
+    m.id AS message_id,
+    m.channel,
+    m.kind,
+    u.email,
+    m.subject AS what,
+        CASE
+            WHEN (m.given_up_at IS NOT NULL) THEN 'given up'::text
+            WHEN (m.attempts = 0) THEN 'no server takes it'::text
+            ELSE 'failing'::text
+        END AS state,
+    m.attempts,
+    m.error,
+        CASE
+            WHEN (m.given_up_at IS NULL) THEN m.due_at
+            ELSE NULL::timestamp with time zone
+        END AS next_attempt_at,
+    format('select * from ops.retry_message(%L, reason => %L);'::text, m.id, '…') AS try_again
+   FROM (public.messages m
+     LEFT JOIN public.users u ON ((u.id = m.user_id)))
+  WHERE ((m.delivered_at IS NULL) AND
+        CASE
+            WHEN (m.given_up_at IS NOT NULL) THEN (m.given_up_at > (( SELECT core.now() AS now) - '7 days'::interval))
+            ELSE ((m.attempts >= 3) OR (m.created_at < (( SELECT core.now() AS now) - '00:15:00'::interval)))
+        END)
+  ORDER BY m.created_at DESC;
+
+ALTER TABLE ops.undelivered_messages OWNER TO prpm_owner;
+
+--
+-- Name: VIEW undelivered_messages; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON VIEW ops.undelivered_messages IS 'Which alerts and mails do not arrive, and why? Newest first: those that no server has taken or delivered for 15 minutes or in 3 attempts, and those given up in the last 7 days. Spec 9.';
+
+--
+-- Name: COLUMN undelivered_messages.since; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.undelivered_messages.since IS 'When it was written.';
+
+--
+-- Name: COLUMN undelivered_messages.message_id; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.undelivered_messages.message_id IS 'Names it.';
+
+--
+-- Name: COLUMN undelivered_messages.channel; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.undelivered_messages.channel IS 'webhook, operator_email or user_email.';
+
+--
+-- Name: COLUMN undelivered_messages.kind; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.undelivered_messages.kind IS 'What it is about.';
+
+--
+-- Name: COLUMN undelivered_messages.email; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.undelivered_messages.email IS 'Address of the user it is for; null: for operators.';
+
+--
+-- Name: COLUMN undelivered_messages.what; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.undelivered_messages.what IS 'Its subject.';
+
+--
+-- Name: COLUMN undelivered_messages.state; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.undelivered_messages.state IS 'given up, failing, or no server takes it: none runs that has the channel''s variables.';
+
+--
+-- Name: COLUMN undelivered_messages.attempts; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.undelivered_messages.attempts IS 'How many attempts were begun.';
+
+--
+-- Name: COLUMN undelivered_messages.error; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.undelivered_messages.error IS 'What went wrong last.';
+
+--
+-- Name: COLUMN undelivered_messages.next_attempt_at; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.undelivered_messages.next_attempt_at IS 'When it is tried again; null: not any more.';
+
+--
+-- Name: COLUMN undelivered_messages.try_again; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.undelivered_messages.try_again IS 'A call to paste.';
+
+--
+-- Name: message_conditions(); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.message_conditions() RETURNS SETOF core.alert_condition
+    LANGUAGE sql STABLE
     SET search_path TO ''
-    AS $$
-declare
-  change bigint := case when move_credits.credit = 'lot' then move_credits.amount else -move_credits.amount end;
-  lot_kind text;
-  number bigint;
-  balance bigint;
-begin
-  update public.credit_lots l
-  set remaining = l.remaining + change
-  where l.user_id = move_credits.user_id and l.id = move_credits.lot_id
-  returning l.kind into strict lot_kind;
-
-  update public.users u
-  set
-    included_credits = u.included_credits + case when lot_kind = 'purchased' then 0 else change end,
-    purchased_credits = u.purchased_credits + case when lot_kind = 'purchased' then change else 0 end,
-    transaction_count = u.transaction_count + 1,
-    updated_at = move_credits.now
-  where u.id = move_credits.user_id
-  returning u.transaction_count, u.included_credits + u.purchased_credits into strict number, balance;
-
-  insert into public.credit_transactions
-    (user_id, id, type, debit, credit, amount, balance_after, lot_id, run_id, purchase_id, subscription_id, description, actor, created_at)
-  values (
-    move_credits.user_id, number, move_credits.type, move_credits.debit, move_credits.credit, move_credits.amount, balance,
-    move_credits.lot_id, move_credits.run_id, move_credits.purchase_id, move_credits.subscription_id,
-    move_credits.description, move_credits.actor, move_credits.now
-  );
-end
-$$;
-
-ALTER FUNCTION core.move_credits(user_id uuid, lot_id uuid, type text, debit text, credit text, amount bigint, now timestamp with time zone, run_id uuid, purchase_id uuid, subscription_id text, description text, actor text) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION move_credits(user_id uuid, lot_id uuid, type text, debit text, credit text, amount bigint, now timestamp with time zone, run_id uuid, purchase_id uuid, subscription_id text, description text, actor text); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.move_credits(user_id uuid, lot_id uuid, type text, debit text, credit text, amount bigint, now timestamp with time zone, run_id uuid, purchase_id uuid, subscription_id text, description text, actor text) IS 'Books one transfer: the row itself, the lot''s remainder and the user''s figures. One of debit and credit is lot. The caller holds the user''s row and calls core.refresh_lots when done. Spec 4.2.';
-
---
--- Name: nearly_used_up(public.users, public.cost_limits_config, numeric); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, enough numeric) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC
- SELECT COALESCE((GREATEST(((u).current_month_limited_cost - (l).monthly_cost_limit), ((u).current_day_limited_cost - (l).daily_cost_limit)) > (- enough)), false) AS "coalesce";
+ SELECT 'message_undelivered'::text,
+     m.channel,
+     0,
+     'warning'::text,
+     format('%s messages by %s are not delivered, since %s UTC'::text, count(*), m.channel, to_char((min(m.since) AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD HH24:MI'::text)) AS format,
+     'Which, and why: SELECT * FROM ops.undelivered_messages;'::text,
+     jsonb_build_object('channel', m.channel, 'messages', count(*), 'since', min(m.since)) AS jsonb_build_object,
+     NULL::uuid AS uuid
+    FROM ops.undelivered_messages m
+   GROUP BY m.channel;
 END;
 
-ALTER FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, enough numeric) OWNER TO prpm_owner;
+ALTER FUNCTION core.message_conditions() OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION nearly_used_up(u public.users, l public.cost_limits_config, enough numeric); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION message_conditions(); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, enough numeric) IS 'True where a cost window may be used up, so that core.judge_throttle must look: less than enough US dollars are left of it. Spec 3.4.';
+COMMENT ON FUNCTION core.message_conditions() IS 'Alerts message_undelivered that hold now, one for each channel with messages that do not arrive. Spec 9.';
 
 --
--- Name: note_action(text, text, text, json); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: minute_before(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.note_action(action text, row_key text, reason text, details json) RETURNS void
+CREATE FUNCTION core.minute_before(run_id uuid) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT (rpad(lpad(to_hex(GREATEST((0)::bigint, (((('x'::text || "left"(replace((run_id)::text, '-'::text, ''::text), 12)))::bit(48))::bigint - 60000))), 12, '0'::text), 32, '0'::text))::uuid AS rpad;
+END;
+
+ALTER FUNCTION core.minute_before(run_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION minute_before(run_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.minute_before(run_id uuid) IS 'The least time-ordered id of the millisecond a minute before an id was made: servers whose clocks differ by less make no run below it.';
+
+--
+-- Name: miss_subscription(public.subscriptions, text, uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.miss_subscription(known public.subscriptions, id text, user_id uuid, now timestamp with time zone) RETURNS text
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 begin
-  if coalesce(btrim(note_action.reason), '') = '' then
-    raise exception 'reason is missing' using errcode = 'PR400', detail = 'reason', hint = 'Say why in a few words; it is kept in audit_log.';
-  end if;
-  insert into public.audit_log (role, table_name, action, row_key, new, reason)
-  values (session_user, 'ops.' || note_action.action, 'call', note_action.row_key, note_action.details, note_action.reason);
+  insert into public.stripe_drift (user_id, kind, object, ours, found_at)
+  values (
+    miss_subscription.user_id, 'subscription', miss_subscription.id, core.describe_subscription(
+      known.status, extract(epoch from known.current_period_end)::bigint, extract(epoch from known.cancel_at)::bigint, known.collection_paused,
+      known.price_id
+    ), miss_subscription.now
+  );
+  return 'Stripe knows no subscription ' || miss_subscription.id || ': is STRIPE_SECRET_KEY of the account that it was made in?';
 end
 $$;
 
-ALTER FUNCTION core.note_action(action text, row_key text, reason text, details json) OWNER TO prpm_owner;
+ALTER FUNCTION core.miss_subscription(known public.subscriptions, id text, user_id uuid, now timestamp with time zone) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION note_action(action text, row_key text, reason text, details json); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION miss_subscription(known public.subscriptions, id text, user_id uuid, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.note_action(action text, row_key text, reason text, details json) IS 'Writes into audit_log which operator called which action on what, and why. Errors: PR400 without a reason. Spec 12.';
+COMMENT ON FUNCTION core.miss_subscription(known public.subscriptions, id text, user_id uuid, now timestamp with time zone) IS 'Keeps in stripe_drift that Stripe does not know a subscription of ours. It is left as it is: a wrong key must not end what people have paid for. Returns what a person has to look at. Spec 6.5, 6.6.';
 
 --
--- Name: note_refusal(public.users, json, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: model_key(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.note_refusal(u public.users, refusal json, now timestamp with time zone) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  update public.users x
-  set minute_attempts = u.minute_attempts, minute_ends_at = u.minute_ends_at
-  where x.id = u.id;
-  perform core.count_refusal(u.id, refusal, now);
-  if refusal ->> 'code' in ('daily_cost_limit', 'monthly_cost_limit') then
-    perform core.judge_throttle(u.id, now);
-  end if;
-end
-$$;
+CREATE FUNCTION core.model_key(name text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT regexp_replace(btrim(regexp_replace(lower(name), '[^a-z0-9]+'::text, '-'::text, 'g'::text), '-'::text), '-20[0-9]{2}-?[01][0-9]-?[0-3][0-9]$'::text, ''::text) AS regexp_replace;
+END;
 
-ALTER FUNCTION core.note_refusal(u public.users, refusal json, now timestamp with time zone) OWNER TO prpm_owner;
+ALTER FUNCTION core.model_key(name text) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION note_refusal(u public.users, refusal json, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION model_key(name text); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.note_refusal(u public.users, refusal json, now timestamp with time zone) IS 'Stores what a refused attempt leaves behind: the minute''s count, the refusal''s count and, where a window is used up, the throttle. A refused run counts for nothing else. Spec 3.2, 3.4, 3.6, 3.7.';
+COMMENT ON FUNCTION core.model_key(name text) IS 'What a provider''s names of one model have in common: lower case, dashes, no date. claude-sonnet-4-6-20260115, Claude Sonnet 4.6 and claude-sonnet-4-6 are one; so are gpt-4o-mini and gpt-4o-mini-2024-07-18. Spec 7.1.';
+
+--
+-- Name: audit_log; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.audit_log (
+    id bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    role text NOT NULL,
+    table_name text NOT NULL,
+    action text NOT NULL,
+    row_key text,
+    old jsonb,
+    new jsonb,
+    reason text
+);
+
+ALTER TABLE public.audit_log OWNER TO prpm_owner;
+
+--
+-- Name: TABLE audit_log; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.audit_log IS 'ops. What operators changed: limits, prices, plans, settings, throttles, grants (spec 12).';
+
+--
+-- Name: COLUMN audit_log.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.audit_log.id IS 'Counter.';
+
+--
+-- Name: COLUMN audit_log.at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.audit_log.at IS 'When.';
+
+--
+-- Name: COLUMN audit_log.role; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.audit_log.role IS 'The database role that did it.';
+
+--
+-- Name: COLUMN audit_log.table_name; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.audit_log.table_name IS 'Table that was changed, or function that was called.';
+
+--
+-- Name: COLUMN audit_log.action; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.audit_log.action IS 'insert, update, delete or call.';
+
+--
+-- Name: COLUMN audit_log.row_key; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.audit_log.row_key IS 'Key of the row.';
+
+--
+-- Name: COLUMN audit_log.old; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.audit_log.old IS 'Columns that changed, before.';
+
+--
+-- Name: COLUMN audit_log.new; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.audit_log.new IS 'Columns that changed, after.';
+
+--
+-- Name: COLUMN audit_log.reason; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.audit_log.reason IS 'Why, where a function asked.';
+
+--
+-- Name: model_of_provider(text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.model_of_provider(provider text, name text) RETURNS text
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT f.alias
+    FROM ( SELECT m.alias,
+                 CASE
+                     WHEN (m.alias = model_of_provider.name) THEN 1
+                     WHEN (m.provider_model = model_of_provider.name) THEN 2
+                     WHEN (core.model_key(m.provider_model) = core.model_key(model_of_provider.name)) THEN 3
+                     ELSE NULL::integer
+                 END AS rank
+            FROM public.models m
+           WHERE (m.provider = model_of_provider.provider)
+         UNION ALL
+          SELECT m.alias,
+             4
+            FROM (public.audit_log a
+              JOIN public.models m ON (((m.alias = a.row_key) AND (m.provider = model_of_provider.provider))))
+           WHERE ((a.table_name = 'models'::text) AND (core.model_key((a.old ->> 'provider_model'::text)) = core.model_key(model_of_provider.name)))) f
+   WHERE (f.rank IS NOT NULL)
+   ORDER BY f.rank, f.alias
+  LIMIT 1;
+END;
+
+ALTER FUNCTION core.model_of_provider(provider text, name text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION model_of_provider(provider text, name text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.model_of_provider(provider text, name text) IS 'The alias of the model that a provider''s export or invoice names: by alias, by id, by id without its date, or by an id that the alias had before; null where it is none of ours. Spec 1.2, 7.1.';
+
+--
+-- Name: paying_subscriptions(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.paying_subscriptions(at timestamp with time zone) RETURNS TABLE(user_id uuid, plan text, monthly_amount numeric)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT s.user_id,
+     s.plan,
+     s.monthly_amount
+    FROM (public.subscriptions s
+      JOIN public.users u ON (((u.id = s.user_id) AND (u.entitled_until > paying_subscriptions.at))))
+   WHERE ((s.status = ANY (ARRAY['active'::text, 'past_due'::text])) AND (s.ended_at IS NULL) AND (NOT s.superseded));
+END;
+
+ALTER FUNCTION core.paying_subscriptions(at timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION paying_subscriptions(at timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.paying_subscriptions(at timestamp with time zone) IS 'Subscriptions that entitle their user at that time and pay: whose, which plan, and the US dollars received for the last paid period. A trial pays nothing. Spec 8.1, 8.3.';
+
+--
+-- Name: usage_by_run; Type: VIEW; Schema: core; Owner: prpm_owner
+--
+
+CREATE VIEW core.usage_by_run AS
+ SELECT r.user_id,
+    r.id AS run_id,
+    ((r.started_at AT TIME ZONE 'UTC'::text))::date AS day,
+    r.model,
+    r.package_id,
+    r.tier_name,
+    (1)::bigint AS runs,
+    ((((r.status = ANY (ARRAY['failed'::text, 'expired'::text])) OR (r.error IS NOT NULL)))::integer)::bigint AS failed_runs,
+    (COALESCE(r.input_tokens, 0))::bigint AS input_tokens,
+    (COALESCE(r.cached_tokens, 0))::bigint AS cached_tokens,
+    (COALESCE(r.cache_write_tokens, 0))::bigint AS cache_write_tokens,
+    (COALESCE(r.output_tokens, 0))::bigint AS output_tokens,
+    r.cost,
+    r.limited_cost,
+    r.credits,
+    r.shortfall,
+    r.included_value,
+    r.purchased_value,
+        CASE
+            WHEN ((r.cached_tokens + r.cache_write_tokens) > 0) THEN COALESCE(( SELECT ((((r.cached_tokens)::numeric * (p.input - COALESCE(p.cached_read, p.input))) - ((r.cache_write_tokens)::numeric * (COALESCE(p.cache_write, p.input) - p.input))) * 0.000001)
+               FROM public.model_prices p
+              WHERE (p.id = r.price_id)), (0)::numeric)
+            ELSE (0)::numeric
+        END AS cache_saving,
+    ((((r.status = 'completed'::text) AND (NOT r.baseline)))::integer)::bigint AS answers,
+    (
+        CASE
+            WHEN ((r.status = 'completed'::text) AND (NOT r.baseline)) THEN COALESCE(r.output_tokens, 0)
+            ELSE 0
+        END)::bigint AS answer_tokens,
+        CASE
+            WHEN ((r.included_value + r.purchased_value) > (0)::numeric) THEN (r.credits - free.credits)
+            ELSE (0)::bigint
+        END AS paid_credits,
+        CASE
+            WHEN ((r.included_value + r.purchased_value) = (0)::numeric) THEN (0)::numeric
+            WHEN (free.credits = 0) THEN r.cost
+            ELSE (r.cost - round(((r.cost * (free.credits)::numeric) / ((r.credits + r.shortfall))::numeric), 12))
+        END AS paid_cost
+   FROM (public.runs r
+     CROSS JOIN LATERAL ( SELECT
+                CASE
+                    WHEN (r.credits_by_kind ?| ARRAY['signup'::text, 'bonus'::text]) THEN (COALESCE(((r.credits_by_kind ->> 'signup'::text))::bigint, (0)::bigint) + COALESCE(((r.credits_by_kind ->> 'bonus'::text))::bigint, (0)::bigint))
+                    ELSE (0)::bigint
+                END AS credits) free)
+  WHERE (r.status <> 'running'::text);
+
+ALTER TABLE core.usage_by_run OWNER TO prpm_owner;
+
+--
+-- Name: VIEW usage_by_run; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON VIEW core.usage_by_run IS 'What each ended run adds to the rollups; core.usage_by_day explains the columns. Read it by user_id and run_id: it is all of runs. Spec 8.2.';
+
+--
+-- Name: COLUMN usage_by_run.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.user_id IS 'Who ran.';
+
+--
+-- Name: COLUMN usage_by_run.run_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.run_id IS 'The run.';
+
+--
+-- Name: COLUMN usage_by_run.day; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.day IS 'UTC day in which it began.';
+
+--
+-- Name: COLUMN usage_by_run.model; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.model IS 'models.alias.';
+
+--
+-- Name: COLUMN usage_by_run.package_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.package_id IS 'The package.';
+
+--
+-- Name: COLUMN usage_by_run.tier_name; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.tier_name IS 'Tier at the time.';
+
+--
+-- Name: COLUMN usage_by_run.runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.runs IS 'Runs: 1.';
+
+--
+-- Name: COLUMN usage_by_run.failed_runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.failed_runs IS 'Runs that failed: 1 if it failed, expired, or has an error.';
+
+--
+-- Name: COLUMN usage_by_run.input_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.input_tokens IS 'Tokens read, cached and cache-write parts included.';
+
+--
+-- Name: COLUMN usage_by_run.cached_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.cached_tokens IS 'Of them, tokens read from a provider''s cache.';
+
+--
+-- Name: COLUMN usage_by_run.cache_write_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.cache_write_tokens IS 'Of them, tokens written to a provider''s cache.';
+
+--
+-- Name: COLUMN usage_by_run.output_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.output_tokens IS 'Tokens written.';
+
+--
+-- Name: COLUMN usage_by_run.cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.cost IS 'US dollars: exact provider cost.';
+
+--
+-- Name: COLUMN usage_by_run.limited_cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.limited_cost IS 'US dollars: the part of it that counts against limits.';
+
+--
+-- Name: COLUMN usage_by_run.credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.credits IS 'Credits charged.';
+
+--
+-- Name: COLUMN usage_by_run.shortfall; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.shortfall IS 'Credits that nothing could pay.';
+
+--
+-- Name: COLUMN usage_by_run.included_value; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.included_value IS 'US dollars of cash that had been paid for the credits spent that were not purchased.';
+
+--
+-- Name: COLUMN usage_by_run.purchased_value; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.purchased_value IS 'US dollars of cash that had been paid for the purchased credits spent.';
+
+--
+-- Name: COLUMN usage_by_run.cache_saving; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.cache_saving IS 'US dollars that caching saved by the runs'' own price rows: cached reads at less than the input price, less what writes cost above it; below 0 where writes were not read often enough.';
+
+--
+-- Name: COLUMN usage_by_run.answers; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.answers IS '1 if it completed with the package''s prompt.';
+
+--
+-- Name: COLUMN usage_by_run.answer_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.answer_tokens IS 'Tokens that it then wrote.';
+
+--
+-- Name: COLUMN usage_by_run.paid_credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.paid_credits IS 'Credits charged that cash had been paid for: those of sign-up and operators left out, and all of runs without a paid credit.';
+
+--
+-- Name: COLUMN usage_by_run.paid_cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.paid_cost IS 'US dollars of provider cost that paid credits bore: all but the share of free credits, and but runs without a paid credit.';
+
+--
+-- Name: usage_corrections; Type: TABLE; Schema: core; Owner: prpm_owner
+--
+
+CREATE TABLE core.usage_corrections (
+    user_id uuid NOT NULL,
+    run_id uuid NOT NULL,
+    n integer NOT NULL,
+    runs bigint NOT NULL,
+    failed_runs bigint NOT NULL,
+    input_tokens bigint NOT NULL,
+    cached_tokens bigint NOT NULL,
+    cache_write_tokens bigint NOT NULL,
+    output_tokens bigint NOT NULL,
+    cost numeric NOT NULL,
+    limited_cost numeric NOT NULL,
+    credits bigint NOT NULL,
+    shortfall bigint NOT NULL,
+    included_value numeric NOT NULL,
+    purchased_value numeric NOT NULL,
+    cache_saving numeric NOT NULL,
+    answers bigint NOT NULL,
+    answer_tokens bigint NOT NULL,
+    paid_credits bigint NOT NULL,
+    paid_cost numeric NOT NULL
+);
+
+ALTER TABLE core.usage_corrections OWNER TO prpm_owner;
+
+--
+-- Name: TABLE usage_corrections; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON TABLE core.usage_corrections IS 'per-user. Runs that change, or begin, behind their user''s mark: what they counted for before, as figures to be added, so 0 or negative (docs/adr/0016).';
+
+--
+-- Name: COLUMN usage_corrections.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.user_id IS 'Who ran.';
+
+--
+-- Name: COLUMN usage_corrections.run_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.run_id IS 'The run.';
+
+--
+-- Name: COLUMN usage_corrections.n; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.n IS 'Which change of it, counted from 1; the first that is not folded in yet is the one that counts.';
+
+--
+-- Name: COLUMN usage_corrections.runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.runs IS 'Negative of what it was: runs that have ended, however they ended.';
+
+--
+-- Name: COLUMN usage_corrections.failed_runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.failed_runs IS 'Negative of what it was: of them, runs that failed, expired, or have an error.';
+
+--
+-- Name: COLUMN usage_corrections.input_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.input_tokens IS 'Negative of what it was: tokens read, cached and cache-write parts included.';
+
+--
+-- Name: COLUMN usage_corrections.cached_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.cached_tokens IS 'Negative of what it was: of them, tokens read from a provider''s cache.';
+
+--
+-- Name: COLUMN usage_corrections.cache_write_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.cache_write_tokens IS 'Negative of what it was: of them, tokens written to a provider''s cache.';
+
+--
+-- Name: COLUMN usage_corrections.output_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.output_tokens IS 'Negative of what it was: tokens written.';
+
+--
+-- Name: COLUMN usage_corrections.cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.cost IS 'Negative of what it was: US dollars: exact provider cost.';
+
+--
+-- Name: COLUMN usage_corrections.limited_cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.limited_cost IS 'Negative of what it was: US dollars: the part of it that counts against limits.';
+
+--
+-- Name: COLUMN usage_corrections.credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.credits IS 'Negative of what it was: credits charged.';
+
+--
+-- Name: COLUMN usage_corrections.shortfall; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.shortfall IS 'Negative of what it was: credits that nothing could pay.';
+
+--
+-- Name: COLUMN usage_corrections.included_value; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.included_value IS 'Negative of what it was: US dollars of cash that had been paid for the credits spent that were not purchased.';
+
+--
+-- Name: COLUMN usage_corrections.purchased_value; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.purchased_value IS 'Negative of what it was: US dollars of cash that had been paid for the purchased credits spent.';
+
+--
+-- Name: COLUMN usage_corrections.cache_saving; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.cache_saving IS 'Negative of what it was: US dollars that caching saved by the runs'' own price rows: cached reads at less than the input price, less what writes cost above it; below 0 where writes were not read often enough.';
+
+--
+-- Name: COLUMN usage_corrections.answers; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.answers IS 'Negative of what it was: completed runs with the package''s prompt: baselines left out.';
+
+--
+-- Name: COLUMN usage_corrections.answer_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.answer_tokens IS 'Negative of what it was: tokens that these wrote.';
+
+--
+-- Name: COLUMN usage_corrections.paid_credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.paid_credits IS 'Negative of what it was: credits charged that cash had been paid for: those of sign-up and operators left out, and all of runs without a paid credit.';
+
+--
+-- Name: COLUMN usage_corrections.paid_cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.paid_cost IS 'Negative of what it was: US dollars of provider cost that paid credits bore: all but the share of free credits, and but runs without a paid credit.';
+
+--
+-- Name: usage_corrected; Type: VIEW; Schema: core; Owner: prpm_owner
+--
+
+CREATE VIEW core.usage_corrected AS
+ SELECT c.user_id,
+    c.run_id,
+    x.day,
+    x.model,
+    x.package_id,
+    x.tier_name,
+    (x.runs + c.runs) AS runs,
+    (x.failed_runs + c.failed_runs) AS failed_runs,
+    (x.input_tokens + c.input_tokens) AS input_tokens,
+    (x.cached_tokens + c.cached_tokens) AS cached_tokens,
+    (x.cache_write_tokens + c.cache_write_tokens) AS cache_write_tokens,
+    (x.output_tokens + c.output_tokens) AS output_tokens,
+    (x.cost + c.cost) AS cost,
+    (x.limited_cost + c.limited_cost) AS limited_cost,
+    (x.credits + c.credits) AS credits,
+    (x.shortfall + c.shortfall) AS shortfall,
+    (x.included_value + c.included_value) AS included_value,
+    (x.purchased_value + c.purchased_value) AS purchased_value,
+    (x.cache_saving + c.cache_saving) AS cache_saving,
+    (x.answers + c.answers) AS answers,
+    (x.answer_tokens + c.answer_tokens) AS answer_tokens,
+    (x.paid_credits + c.paid_credits) AS paid_credits,
+    (x.paid_cost + c.paid_cost) AS paid_cost
+   FROM (( SELECT DISTINCT ON (f.user_id, f.run_id) f.user_id,
+            f.run_id,
+            f.n,
+            f.runs,
+            f.failed_runs,
+            f.input_tokens,
+            f.cached_tokens,
+            f.cache_write_tokens,
+            f.output_tokens,
+            f.cost,
+            f.limited_cost,
+            f.credits,
+            f.shortfall,
+            f.included_value,
+            f.purchased_value,
+            f.cache_saving,
+            f.answers,
+            f.answer_tokens,
+            f.paid_credits,
+            f.paid_cost
+           FROM core.usage_corrections f
+          ORDER BY f.user_id, f.run_id, f.n) c
+     JOIN core.usage_by_run x ON (((x.user_id = c.user_id) AND (x.run_id = c.run_id))));
+
+ALTER TABLE core.usage_corrected OWNER TO prpm_owner;
+
+--
+-- Name: VIEW usage_corrected; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON VIEW core.usage_corrected IS 'By how much an ended run that core.usage_corrections names differs from what it was before its first correction; core.usage_by_day explains the columns. Counts only where the run is at or below its user''s mark. Spec 8.2.';
+
+--
+-- Name: COLUMN usage_corrected.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.user_id IS 'Who ran.';
+
+--
+-- Name: COLUMN usage_corrected.run_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.run_id IS 'The run.';
+
+--
+-- Name: COLUMN usage_corrected.day; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.day IS 'UTC day in which it began.';
+
+--
+-- Name: COLUMN usage_corrected.model; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.model IS 'models.alias.';
+
+--
+-- Name: COLUMN usage_corrected.package_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.package_id IS 'The package.';
+
+--
+-- Name: COLUMN usage_corrected.tier_name; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.tier_name IS 'Tier at the time.';
+
+--
+-- Name: COLUMN usage_corrected.runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.runs IS 'Runs that have ended, however they ended.';
+
+--
+-- Name: COLUMN usage_corrected.failed_runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.failed_runs IS 'Of them, runs that failed, expired, or have an error.';
+
+--
+-- Name: COLUMN usage_corrected.input_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.input_tokens IS 'Tokens read, cached and cache-write parts included.';
+
+--
+-- Name: COLUMN usage_corrected.cached_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.cached_tokens IS 'Of them, tokens read from a provider''s cache.';
+
+--
+-- Name: COLUMN usage_corrected.cache_write_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.cache_write_tokens IS 'Of them, tokens written to a provider''s cache.';
+
+--
+-- Name: COLUMN usage_corrected.output_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.output_tokens IS 'Tokens written.';
+
+--
+-- Name: COLUMN usage_corrected.cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.cost IS 'US dollars: exact provider cost.';
+
+--
+-- Name: COLUMN usage_corrected.limited_cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.limited_cost IS 'US dollars: the part of it that counts against limits.';
+
+--
+-- Name: COLUMN usage_corrected.credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.credits IS 'Credits charged.';
+
+--
+-- Name: COLUMN usage_corrected.shortfall; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.shortfall IS 'Credits that nothing could pay.';
+
+--
+-- Name: COLUMN usage_corrected.included_value; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.included_value IS 'US dollars of cash that had been paid for the credits spent that were not purchased.';
+
+--
+-- Name: COLUMN usage_corrected.purchased_value; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.purchased_value IS 'US dollars of cash that had been paid for the purchased credits spent.';
+
+--
+-- Name: COLUMN usage_corrected.cache_saving; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.cache_saving IS 'US dollars that caching saved by the runs'' own price rows: cached reads at less than the input price, less what writes cost above it; below 0 where writes were not read often enough.';
+
+--
+-- Name: COLUMN usage_corrected.answers; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.answers IS 'Completed runs with the package''s prompt: baselines left out.';
+
+--
+-- Name: COLUMN usage_corrected.answer_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.answer_tokens IS 'Tokens that these wrote.';
+
+--
+-- Name: COLUMN usage_corrected.paid_credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.paid_credits IS 'Credits charged that cash had been paid for: those of sign-up and operators left out, and all of runs without a paid credit.';
+
+--
+-- Name: COLUMN usage_corrected.paid_cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.paid_cost IS 'US dollars of provider cost that paid credits bore: all but the share of free credits, and but runs without a paid credit.';
+
+--
+-- Name: usage_marks; Type: TABLE; Schema: core; Owner: prpm_owner
+--
+
+CREATE TABLE core.usage_marks (
+    user_id uuid NOT NULL,
+    through_run_id uuid NOT NULL
+)
+WITH (fillfactor='80');
+
+ALTER TABLE core.usage_marks OWNER TO prpm_owner;
+
+--
+-- Name: TABLE usage_marks; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON TABLE core.usage_marks IS 'per-user. Up to which run usage_rollups has a user''s runs: all that had ended, and none above.';
+
+--
+-- Name: COLUMN usage_marks.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_marks.user_id IS 'Whose.';
+
+--
+-- Name: COLUMN usage_marks.through_run_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_marks.through_run_id IS 'The last run, by id, that is rolled up.';
+
+--
+-- Name: usage_rollups; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.usage_rollups (
+    user_id uuid NOT NULL,
+    day date NOT NULL,
+    model text NOT NULL,
+    package_id uuid NOT NULL,
+    tier_name text NOT NULL,
+    runs bigint NOT NULL,
+    failed_runs bigint NOT NULL,
+    input_tokens bigint NOT NULL,
+    cached_tokens bigint NOT NULL,
+    cache_write_tokens bigint NOT NULL,
+    output_tokens bigint NOT NULL,
+    cost numeric NOT NULL,
+    limited_cost numeric NOT NULL,
+    credits bigint NOT NULL,
+    shortfall bigint NOT NULL,
+    included_value numeric NOT NULL,
+    purchased_value numeric NOT NULL,
+    cache_saving numeric NOT NULL,
+    answers bigint NOT NULL,
+    answer_tokens bigint NOT NULL,
+    paid_credits bigint NOT NULL,
+    paid_cost numeric NOT NULL
+)
+WITH (fillfactor='80');
+
+ALTER TABLE public.usage_rollups OWNER TO prpm_owner;
+
+--
+-- Name: TABLE usage_rollups; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.usage_rollups IS 'per-user. What ended runs used, cost and were paid with, up to each user''s core.usage_marks; core.usage_by_day adds the rest. Only core.refresh_usage writes it (spec 8.2).';
+
+--
+-- Name: COLUMN usage_rollups.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.user_id IS 'Who ran.';
+
+--
+-- Name: COLUMN usage_rollups.day; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.day IS 'UTC day in which the runs began.';
+
+--
+-- Name: COLUMN usage_rollups.model; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.model IS 'models.alias.';
+
+--
+-- Name: COLUMN usage_rollups.package_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.package_id IS 'The package.';
+
+--
+-- Name: COLUMN usage_rollups.tier_name; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.tier_name IS 'Tier at the time.';
+
+--
+-- Name: COLUMN usage_rollups.runs; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.runs IS 'Runs that have ended, however they ended.';
+
+--
+-- Name: COLUMN usage_rollups.failed_runs; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.failed_runs IS 'Of them, runs that failed, expired, or have an error.';
+
+--
+-- Name: COLUMN usage_rollups.input_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.input_tokens IS 'Tokens read, cached and cache-write parts included.';
+
+--
+-- Name: COLUMN usage_rollups.cached_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.cached_tokens IS 'Of them, tokens read from a provider''s cache.';
+
+--
+-- Name: COLUMN usage_rollups.cache_write_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.cache_write_tokens IS 'Of them, tokens written to a provider''s cache.';
+
+--
+-- Name: COLUMN usage_rollups.output_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.output_tokens IS 'Tokens written.';
+
+--
+-- Name: COLUMN usage_rollups.cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.cost IS 'US dollars: exact provider cost.';
+
+--
+-- Name: COLUMN usage_rollups.limited_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.limited_cost IS 'US dollars: the part of it that counts against limits.';
+
+--
+-- Name: COLUMN usage_rollups.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.credits IS 'Credits charged.';
+
+--
+-- Name: COLUMN usage_rollups.shortfall; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.shortfall IS 'Credits that nothing could pay.';
+
+--
+-- Name: COLUMN usage_rollups.included_value; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.included_value IS 'US dollars of cash that had been paid for the credits spent that were not purchased.';
+
+--
+-- Name: COLUMN usage_rollups.purchased_value; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.purchased_value IS 'US dollars of cash that had been paid for the purchased credits spent.';
+
+--
+-- Name: COLUMN usage_rollups.cache_saving; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.cache_saving IS 'US dollars that caching saved by the runs'' own price rows: cached reads at less than the input price, less what writes cost above it; below 0 where writes were not read often enough.';
+
+--
+-- Name: COLUMN usage_rollups.answers; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.answers IS 'Completed runs with the package''s prompt: baselines left out.';
+
+--
+-- Name: COLUMN usage_rollups.answer_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.answer_tokens IS 'Tokens that these wrote.';
+
+--
+-- Name: COLUMN usage_rollups.paid_credits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.paid_credits IS 'Credits charged that cash had been paid for: those of sign-up and operators left out, and all of runs without a paid credit.';
+
+--
+-- Name: COLUMN usage_rollups.paid_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.paid_cost IS 'US dollars of provider cost that paid credits bore: all but the share of free credits, and but runs without a paid credit.';
+
+--
+-- Name: usage_parts; Type: VIEW; Schema: core; Owner: prpm_owner
+--
+
+CREATE VIEW core.usage_parts AS
+ SELECT r.user_id,
+    r.day,
+    r.model,
+    r.package_id,
+    r.tier_name,
+    r.runs,
+    r.failed_runs,
+    r.input_tokens,
+    r.cached_tokens,
+    r.cache_write_tokens,
+    r.output_tokens,
+    r.cost,
+    r.limited_cost,
+    r.credits,
+    r.shortfall,
+    r.included_value,
+    r.purchased_value,
+    r.cache_saving,
+    r.answers,
+    r.answer_tokens,
+    r.paid_credits,
+    r.paid_cost
+   FROM public.usage_rollups r
+UNION ALL
+ SELECT u.id AS user_id,
+    t.day,
+    t.model,
+    t.package_id,
+    t.tier_name,
+    t.runs,
+    t.failed_runs,
+    t.input_tokens,
+    t.cached_tokens,
+    t.cache_write_tokens,
+    t.output_tokens,
+    t.cost,
+    t.limited_cost,
+    t.credits,
+    t.shortfall,
+    t.included_value,
+    t.purchased_value,
+    t.cache_saving,
+    t.answers,
+    t.answer_tokens,
+    t.paid_credits,
+    t.paid_cost
+   FROM ((public.users u
+     LEFT JOIN core.usage_marks m ON ((m.user_id = u.id)))
+     CROSS JOIN LATERAL ( SELECT x.user_id,
+            x.run_id,
+            x.day,
+            x.model,
+            x.package_id,
+            x.tier_name,
+            x.runs,
+            x.failed_runs,
+            x.input_tokens,
+            x.cached_tokens,
+            x.cache_write_tokens,
+            x.output_tokens,
+            x.cost,
+            x.limited_cost,
+            x.credits,
+            x.shortfall,
+            x.included_value,
+            x.purchased_value,
+            x.cache_saving,
+            x.answers,
+            x.answer_tokens,
+            x.paid_credits,
+            x.paid_cost
+           FROM core.usage_by_run x
+          WHERE ((x.user_id = u.id) AND (x.run_id > COALESCE(m.through_run_id, '00000000-0000-0000-0000-000000000000'::uuid)))
+         OFFSET 0) t)
+  WHERE (u.last_run_id > COALESCE(m.through_run_id, '00000000-0000-0000-0000-000000000000'::uuid))
+UNION ALL
+ SELECT c.user_id,
+    c.day,
+    c.model,
+    c.package_id,
+    c.tier_name,
+    c.runs,
+    c.failed_runs,
+    c.input_tokens,
+    c.cached_tokens,
+    c.cache_write_tokens,
+    c.output_tokens,
+    c.cost,
+    c.limited_cost,
+    c.credits,
+    c.shortfall,
+    c.included_value,
+    c.purchased_value,
+    c.cache_saving,
+    c.answers,
+    c.answer_tokens,
+    c.paid_credits,
+    c.paid_cost
+   FROM (core.usage_corrected c
+     JOIN core.usage_marks m ON (((m.user_id = c.user_id) AND (c.run_id <= m.through_run_id))));
+
+ALTER TABLE core.usage_parts OWNER TO prpm_owner;
+
+--
+-- Name: VIEW usage_parts; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON VIEW core.usage_parts IS 'What core.usage_by_day is the sum of, not summed yet: rollups, runs above their user''s mark, and corrections of those below. For sums over many users, which need no second grouping; single rows mean nothing, and may be below 0. Spec 8.2.';
+
+--
+-- Name: COLUMN usage_parts.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.user_id IS 'Who ran.';
+
+--
+-- Name: COLUMN usage_parts.day; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.day IS 'UTC day in which the runs began.';
+
+--
+-- Name: COLUMN usage_parts.model; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.model IS 'models.alias.';
+
+--
+-- Name: COLUMN usage_parts.package_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.package_id IS 'The package.';
+
+--
+-- Name: COLUMN usage_parts.tier_name; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.tier_name IS 'Tier at the time.';
+
+--
+-- Name: COLUMN usage_parts.runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.runs IS 'Runs that have ended, however they ended.';
+
+--
+-- Name: COLUMN usage_parts.failed_runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.failed_runs IS 'Of them, runs that failed, expired, or have an error.';
+
+--
+-- Name: COLUMN usage_parts.input_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.input_tokens IS 'Tokens read, cached and cache-write parts included.';
+
+--
+-- Name: COLUMN usage_parts.cached_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.cached_tokens IS 'Of them, tokens read from a provider''s cache.';
+
+--
+-- Name: COLUMN usage_parts.cache_write_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.cache_write_tokens IS 'Of them, tokens written to a provider''s cache.';
+
+--
+-- Name: COLUMN usage_parts.output_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.output_tokens IS 'Tokens written.';
+
+--
+-- Name: COLUMN usage_parts.cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.cost IS 'US dollars: exact provider cost.';
+
+--
+-- Name: COLUMN usage_parts.limited_cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.limited_cost IS 'US dollars: the part of it that counts against limits.';
+
+--
+-- Name: COLUMN usage_parts.credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.credits IS 'Credits charged.';
+
+--
+-- Name: COLUMN usage_parts.shortfall; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.shortfall IS 'Credits that nothing could pay.';
+
+--
+-- Name: COLUMN usage_parts.included_value; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.included_value IS 'US dollars of cash that had been paid for the credits spent that were not purchased.';
+
+--
+-- Name: COLUMN usage_parts.purchased_value; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.purchased_value IS 'US dollars of cash that had been paid for the purchased credits spent.';
+
+--
+-- Name: COLUMN usage_parts.cache_saving; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.cache_saving IS 'US dollars that caching saved by the runs'' own price rows: cached reads at less than the input price, less what writes cost above it; below 0 where writes were not read often enough.';
+
+--
+-- Name: COLUMN usage_parts.answers; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.answers IS 'Completed runs with the package''s prompt: baselines left out.';
+
+--
+-- Name: COLUMN usage_parts.answer_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.answer_tokens IS 'Tokens that these wrote.';
+
+--
+-- Name: COLUMN usage_parts.paid_credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.paid_credits IS 'Credits charged that cash had been paid for: those of sign-up and operators left out, and all of runs without a paid credit.';
+
+--
+-- Name: COLUMN usage_parts.paid_cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_parts.paid_cost IS 'US dollars of provider cost that paid credits bore: all but the share of free credits, and but runs without a paid credit.';
 
 --
 -- Name: purchases; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -7847,138 +13249,345 @@ COMMENT ON COLUMN public.purchases.livemode IS 'Stripe''s mode that it belongs t
 COMMENT ON COLUMN public.purchases.disputed_amount IS 'US dollars of disputes that are open or lost.';
 
 --
--- Name: subscription_periods; Type: TABLE; Schema: public; Owner: prpm_owner
+-- Name: month_figures(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE TABLE public.subscription_periods (
-    user_id uuid NOT NULL,
-    subscription_id text NOT NULL,
-    period_start timestamp with time zone NOT NULL,
-    period_end timestamp with time zone NOT NULL,
-    plan text NOT NULL,
-    state text NOT NULL,
-    invoice_id text,
-    payment_id text,
-    credits bigint DEFAULT 0 NOT NULL,
-    paid_amount numeric(12,2) DEFAULT 0 NOT NULL,
-    refunded_amount numeric(12,2) DEFAULT 0 NOT NULL,
-    disputed_amount numeric(12,2) DEFAULT 0 NOT NULL,
-    credits_taken_back bigint DEFAULT 0 NOT NULL,
-    shortfall bigint DEFAULT 0 NOT NULL,
-    created_at timestamp with time zone NOT NULL,
-    paid_at timestamp with time zone,
-    CONSTRAINT subscription_periods_credits_check CHECK ((credits >= 0)),
-    CONSTRAINT subscription_periods_credits_taken_back_check CHECK ((credits_taken_back >= 0)),
-    CONSTRAINT subscription_periods_disputed_amount_check CHECK ((disputed_amount >= (0)::numeric)),
-    CONSTRAINT subscription_periods_paid_amount_check CHECK ((paid_amount >= (0)::numeric)),
-    CONSTRAINT subscription_periods_refunded_amount_check CHECK ((refunded_amount >= (0)::numeric)),
-    CONSTRAINT subscription_periods_shortfall_check CHECK ((shortfall >= 0)),
-    CONSTRAINT subscription_periods_state_check CHECK ((state = ANY (ARRAY['due'::text, 'paid'::text])))
+CREATE FUNCTION core.month_figures(at timestamp with time zone) RETURNS TABLE(subscription_revenue numeric, pack_revenue numeric, earned_pack_revenue numeric, cost numeric, overall_margin_percent numeric, active_users bigint, throttled_users bigint, high_risk_users bigint, users bigint)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET jit TO 'off'
+    SET enable_seqscan TO 'on'
+    BEGIN ATOMIC
+ WITH month AS (
+          SELECT (date_trunc('month'::text, (month_figures.at AT TIME ZONE 'UTC'::text)) AT TIME ZONE 'UTC'::text) AS starts_at,
+             ((date_trunc('month'::text, (month_figures.at AT TIME ZONE 'UTC'::text)) + '1 mon'::interval) AT TIME ZONE 'UTC'::text) AS ends_at
+         ), paying AS (
+          SELECT COALESCE(sum(s.monthly_amount), (0)::numeric) AS amount
+            FROM core.paying_subscriptions(month_figures.at) s(user_id, plan, monthly_amount)
+         ), sold AS (
+          SELECT COALESCE(sum(GREATEST((0)::numeric, ((p.paid_amount - p.refunded_amount) - p.disputed_amount))), (0)::numeric) AS amount
+            FROM (month m
+              JOIN public.purchases p ON (((p.paid_at >= m.starts_at) AND (p.paid_at < m.ends_at))))
+         ), used AS (
+          SELECT COALESCE(sum(d.purchased_value), (0)::numeric) AS earned,
+             COALESCE(sum(d.cost), (0)::numeric) AS cost
+            FROM core.usage_parts d
+           WHERE ((d.day >= (date_trunc('month'::text, (month_figures.at AT TIME ZONE 'UTC'::text)))::date) AND (d.day < ((date_trunc('month'::text, (month_figures.at AT TIME ZONE 'UTC'::text)) + '1 mon'::interval))::date))
+         ), people AS (
+          SELECT count(*) FILTER (WHERE (((u.last_request_at >= m.starts_at) AND (u.last_request_at < m.ends_at)) OR (u.entitled_until > month_figures.at))) AS active,
+             count(*) FILTER (WHERE (u.is_throttled AND (u.closed_at IS NULL) AND core.throttled_at(u.*, month_figures.at))) AS throttled,
+             count(*) FILTER (WHERE ((u.month_ends_at > month_figures.at) AND (u.current_month_api_cost > (5)::numeric))) AS high_risk,
+             count(*) FILTER (WHERE (u.closed_at IS NULL)) AS total
+            FROM (month m
+              CROSS JOIN public.users u)
+         )
+  SELECT paying.amount,
+     sold.amount,
+     used.earned,
+     used.cost,
+     round((((100)::numeric * ((paying.amount + used.earned) - used.cost)) / NULLIF((paying.amount + used.earned), (0)::numeric)), 2) AS round,
+     people.active,
+     people.throttled,
+     people.high_risk,
+     people.total
+    FROM paying,
+     sold,
+     used,
+     people;
+END;
+
+ALTER FUNCTION core.month_figures(at timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION month_figures(at timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.month_figures(at timestamp with time zone) IS 'The figures of the calendar month (UTC) that a moment is in, one row, US dollars: what subscriptions pay now; what packs paid for in the month brought, less what was refunded or is disputed of them; the part of packs'' cash that the month''s runs earned by spending their credits; provider cost of the month''s runs; (subscriptions + earned - cost) in percent of (subscriptions + earned), 2 decimals, null without revenue. Then people: active (a run this month or an entitled subscription), throttled, high_risk (more than 5 dollars this month), and all whose account is open. Exact at every moment, whenever the analytics were refreshed. Spec 8.3.';
+
+--
+-- Name: move_credits(uuid, uuid, text, text, text, bigint, timestamp with time zone, uuid, uuid, text, text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.move_credits(user_id uuid, lot_id uuid, type text, debit text, credit text, amount bigint, now timestamp with time zone, run_id uuid DEFAULT NULL::uuid, purchase_id uuid DEFAULT NULL::uuid, subscription_id text DEFAULT NULL::text, description text DEFAULT NULL::text, actor text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  change bigint := case when move_credits.credit = 'lot' then move_credits.amount else -move_credits.amount end;
+  lot_kind text;
+  number bigint;
+  balance bigint;
+begin
+  update public.credit_lots l
+  set remaining = l.remaining + change
+  where l.user_id = move_credits.user_id and l.id = move_credits.lot_id
+  returning l.kind into strict lot_kind;
+
+  update public.users u
+  set
+    included_credits = u.included_credits + case when lot_kind = 'purchased' then 0 else change end,
+    purchased_credits = u.purchased_credits + case when lot_kind = 'purchased' then change else 0 end,
+    transaction_count = u.transaction_count + 1,
+    updated_at = move_credits.now
+  where u.id = move_credits.user_id
+  returning u.transaction_count, u.included_credits + u.purchased_credits into strict number, balance;
+
+  insert into public.credit_transactions
+    (user_id, id, type, debit, credit, amount, balance_after, lot_id, run_id, purchase_id, subscription_id, description, actor, created_at)
+  values (
+    move_credits.user_id, number, move_credits.type, move_credits.debit, move_credits.credit, move_credits.amount, balance,
+    move_credits.lot_id, move_credits.run_id, move_credits.purchase_id, move_credits.subscription_id,
+    move_credits.description, move_credits.actor, move_credits.now
+  );
+end
+$$;
+
+ALTER FUNCTION core.move_credits(user_id uuid, lot_id uuid, type text, debit text, credit text, amount bigint, now timestamp with time zone, run_id uuid, purchase_id uuid, subscription_id text, description text, actor text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION move_credits(user_id uuid, lot_id uuid, type text, debit text, credit text, amount bigint, now timestamp with time zone, run_id uuid, purchase_id uuid, subscription_id text, description text, actor text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.move_credits(user_id uuid, lot_id uuid, type text, debit text, credit text, amount bigint, now timestamp with time zone, run_id uuid, purchase_id uuid, subscription_id text, description text, actor text) IS 'Books one transfer: the row itself, the lot''s remainder and the user''s figures. One of debit and credit is lot. The caller holds the user''s row and calls core.refresh_lots when done. Spec 4.2.';
+
+--
+-- Name: nearly_used_up(public.users, public.cost_limits_config, numeric); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, enough numeric) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT COALESCE((GREATEST(((u).current_month_limited_cost - (l).monthly_cost_limit), ((u).current_day_limited_cost - (l).daily_cost_limit)) > (- enough)), false) AS "coalesce";
+END;
+
+ALTER FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, enough numeric) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION nearly_used_up(u public.users, l public.cost_limits_config, enough numeric); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, enough numeric) IS 'True where a cost window may be used up, so that core.judge_throttle must look: less than enough US dollars are left of it. Spec 3.4.';
+
+--
+-- Name: news_patience(); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.news_patience() RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT '00:05:00'::interval AS "interval";
+END;
+
+ALTER FUNCTION core.news_patience() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION news_patience(); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.news_patience() IS 'How long after something was made at Stripe its event may still be on its way, so that not knowing of it is no difference. Spec 6.6.';
+
+--
+-- Name: note_action(text, text, text, json); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.note_action(action text, row_key text, reason text, details json) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(btrim(note_action.reason), '') = '' then
+    raise exception 'reason is missing' using errcode = 'PR400', detail = 'reason', hint = 'Say why in a few words; it is kept in audit_log.';
+  end if;
+  insert into public.audit_log (role, table_name, action, row_key, new, reason)
+  values (session_user, 'ops.' || note_action.action, 'call', note_action.row_key, note_action.details, note_action.reason);
+end
+$$;
+
+ALTER FUNCTION core.note_action(action text, row_key text, reason text, details json) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION note_action(action text, row_key text, reason text, details json); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.note_action(action text, row_key text, reason text, details json) IS 'Writes into audit_log which operator called which action on what, and why. Errors: PR400 without a reason. Spec 12.';
+
+--
+-- Name: note_correction(public.runs); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.note_correction(r public.runs) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  insert into core.usage_corrections (
+    user_id, run_id, n,
+    runs, failed_runs, input_tokens, cached_tokens, cache_write_tokens, output_tokens, cost, limited_cost, credits, shortfall,
+    included_value, purchased_value, cache_saving, answers, answer_tokens, paid_credits, paid_cost
+  )
+  select
+    r.user_id, r.id,
+    (select coalesce(max(c.n), 0) + 1 from core.usage_corrections c where c.user_id = r.user_id and c.run_id = r.id),
+    coalesce(-x.runs, 0), coalesce(-x.failed_runs, 0), coalesce(-x.input_tokens, 0), coalesce(-x.cached_tokens, 0),
+    coalesce(-x.cache_write_tokens, 0), coalesce(-x.output_tokens, 0), coalesce(-x.cost, 0), coalesce(-x.limited_cost, 0),
+    coalesce(-x.credits, 0), coalesce(-x.shortfall, 0), coalesce(-x.included_value, 0), coalesce(-x.purchased_value, 0),
+    coalesce(-x.cache_saving, 0), coalesce(-x.answers, 0), coalesce(-x.answer_tokens, 0), coalesce(-x.paid_credits, 0), coalesce(-x.paid_cost, 0)
+  from (values (1)) one
+  left join core.usage_by_run x on x.user_id = r.user_id and x.run_id = r.id;
+end
+$$;
+
+ALTER FUNCTION core.note_correction(r public.runs) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION note_correction(r public.runs); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.note_correction(r public.runs) IS 'To be called before an ended run is changed, and when one begins with an id below its user''s newest: keeps what the run counts for until then, so that rollups that have it, or have passed it, stay exact. Only user_id and id of the row are read. The caller holds the user''s row. Spec 8.2.';
+
+--
+-- Name: stripe_drift; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.stripe_drift (
+    id bigint NOT NULL,
+    user_id uuid,
+    kind text NOT NULL,
+    object text NOT NULL,
+    ours text,
+    theirs text,
+    found_at timestamp with time zone NOT NULL
 );
 
-ALTER TABLE public.subscription_periods OWNER TO prpm_owner;
+ALTER TABLE public.stripe_drift OWNER TO prpm_owner;
 
 --
--- Name: TABLE subscription_periods; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: TABLE stripe_drift; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON TABLE public.subscription_periods IS 'per-user. Billing periods: due when Stripe has moved to them, paid when their invoice is; only paid ones grant (spec 4.3).';
+COMMENT ON TABLE public.stripe_drift IS 'ops. Differences that reconciliation found between Stripe and us; each was repaired by the same functions as events (spec 6.6).';
 
 --
--- Name: COLUMN subscription_periods.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: COLUMN stripe_drift.id; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.subscription_periods.user_id IS 'Whose.';
+COMMENT ON COLUMN public.stripe_drift.id IS 'Counter.';
 
 --
--- Name: COLUMN subscription_periods.subscription_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: COLUMN stripe_drift.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.subscription_periods.subscription_id IS 'Stripe''s id of the subscription.';
+COMMENT ON COLUMN public.stripe_drift.user_id IS 'Whose, where known.';
 
 --
--- Name: COLUMN subscription_periods.period_start; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: COLUMN stripe_drift.kind; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.subscription_periods.period_start IS 'Start, by the invoice''s line or the subscription''s item.';
+COMMENT ON COLUMN public.stripe_drift.kind IS 'event: one that Stripe could not deliver; period: one that was paid, as nobody had told; subscription, payment, refund, dispute.';
 
 --
--- Name: COLUMN subscription_periods.period_end; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: COLUMN stripe_drift.object; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.subscription_periods.period_end IS 'Its end.';
+COMMENT ON COLUMN public.stripe_drift.object IS 'Stripe''s id; of a period its invoice''s.';
 
 --
--- Name: COLUMN subscription_periods.plan; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: COLUMN stripe_drift.ours; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.subscription_periods.plan IS 'What was paid for in it.';
+COMMENT ON COLUMN public.stripe_drift.ours IS 'What we had; null: nothing.';
 
 --
--- Name: COLUMN subscription_periods.state; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: COLUMN stripe_drift.theirs; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.subscription_periods.state IS 'due: awaited; paid: by money, coupon or balance.';
+COMMENT ON COLUMN public.stripe_drift.theirs IS 'What Stripe has; null: nothing.';
 
 --
--- Name: COLUMN subscription_periods.invoice_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: COLUMN stripe_drift.found_at; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.subscription_periods.invoice_id IS 'Stripe''s id of the invoice that paid it.';
+COMMENT ON COLUMN public.stripe_drift.found_at IS 'When.';
 
 --
--- Name: COLUMN subscription_periods.payment_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: note_found_periods(uuid, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.subscription_periods.payment_id IS 'Stripe''s id of the payment intent, or null where no money was needed or it is not known yet.';
+CREATE FUNCTION core.note_found_periods(user_id uuid, subscription_id text, now timestamp with time zone) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    BEGIN ATOMIC
+ INSERT INTO public.stripe_drift (user_id, kind, object, ours, theirs, found_at)  SELECT p.user_id,
+             'period',
+             p.invoice_id,
+             ('due since '::text || to_char((p.period_start AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD HH24:MI:SS'::text)),
+             ('paid '::text || p.paid_amount),
+             note_found_periods.now AS now
+            FROM public.subscription_periods p
+           WHERE ((p.user_id = note_found_periods.user_id) AND (p.subscription_id = note_found_periods.subscription_id) AND (p.state = 'paid'::text) AND (p.paid_at = note_found_periods.now) AND (p.created_at <= (note_found_periods.now - core.payment_patience())));
+END;
+
+ALTER FUNCTION core.note_found_periods(user_id uuid, subscription_id text, now timestamp with time zone) OWNER TO prpm_owner;
 
 --
--- Name: COLUMN subscription_periods.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: FUNCTION note_found_periods(user_id uuid, subscription_id text, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.subscription_periods.credits IS 'Credits granted for it.';
+COMMENT ON FUNCTION core.note_found_periods(user_id uuid, subscription_id text, now timestamp with time zone) IS 'Keeps in stripe_drift that a period was found paid by asking, after it had been due for 70 minutes: no event said so. Spec 6.6.';
 
 --
--- Name: COLUMN subscription_periods.paid_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: note_refusal(public.users, json, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.subscription_periods.paid_amount IS 'US dollars received for it.';
+CREATE FUNCTION core.note_refusal(u public.users, refusal json, now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  update public.users x
+  set minute_attempts = u.minute_attempts, minute_ends_at = u.minute_ends_at
+  where x.id = u.id;
+  perform core.count_refusal(u.id, refusal, now);
+  if refusal ->> 'code' in ('daily_cost_limit', 'monthly_cost_limit') then
+    perform core.judge_throttle(u.id, now);
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.note_refusal(u public.users, refusal json, now timestamp with time zone) OWNER TO prpm_owner;
 
 --
--- Name: COLUMN subscription_periods.refunded_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: FUNCTION note_refusal(u public.users, refusal json, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.subscription_periods.refunded_amount IS 'US dollars of refunds that neither failed nor were canceled.';
+COMMENT ON FUNCTION core.note_refusal(u public.users, refusal json, now timestamp with time zone) IS 'Stores what a refused attempt leaves behind: the minute''s count, the refusal''s count and, where a window is used up, the throttle. A refused run counts for nothing else. Spec 3.2, 3.4, 3.6, 3.7.';
 
 --
--- Name: COLUMN subscription_periods.disputed_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: note_unpaid(uuid, text, jsonb, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.subscription_periods.disputed_amount IS 'US dollars of disputes that are open or lost.';
+CREATE FUNCTION core.note_unpaid(user_id uuid, subscription_id text, invoice jsonb, now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if invoice ->> 'status' = 'open' and (invoice ->> 'attempted')::boolean then
+    update public.subscriptions s set
+      unpaid_since = least(s.unpaid_since, to_timestamp((invoice #>> '{status_transitions,finalized_at}')::bigint)),
+      hosted_invoice_url = invoice ->> 'hosted_invoice_url'
+    where s.user_id = note_unpaid.user_id and s.id = note_unpaid.subscription_id;
+    perform core.refresh_entitlement(note_unpaid.user_id, note_unpaid.now);
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.note_unpaid(user_id uuid, subscription_id text, invoice jsonb, now timestamp with time zone) OWNER TO prpm_owner;
 
 --
--- Name: COLUMN subscription_periods.credits_taken_back; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: FUNCTION note_unpaid(user_id uuid, subscription_id text, invoice jsonb, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.subscription_periods.credits_taken_back IS 'Credits taken back for refunds and disputes.';
-
---
--- Name: COLUMN subscription_periods.shortfall; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_periods.shortfall IS 'Credits that should have been taken back but were spent already.';
-
---
--- Name: COLUMN subscription_periods.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_periods.created_at IS 'When it was first heard of.';
-
---
--- Name: COLUMN subscription_periods.paid_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_periods.paid_at IS 'When it was known to be paid.';
+COMMENT ON FUNCTION core.note_unpaid(user_id uuid, subscription_id text, invoice jsonb, now timestamp with time zone) IS 'Starts the grace of a subscription whose invoice is open because it could not be collected; one that was not tried yet changes nothing. The caller holds the user''s row. Spec 2.5.';
 
 --
 -- Name: owes_credits(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -8006,6 +13615,356 @@ ALTER FUNCTION core.owes_credits(user_id uuid) OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.owes_credits(user_id uuid) IS 'True while a refund could take back more as soon as a run lets go of its hold. Spec 4.5, 4.6.';
 
 --
+-- Name: parse_search(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.parse_search(query text, OUT words tsquery, OUT model text, OUT package text, OUT least_credits bigint, OUT most_credits bigint) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+declare
+  word text;
+  rest text := '';
+  cost text[];
+begin
+  for word in select w from regexp_split_to_table(btrim(coalesce(parse_search.query, '')), '\s+') w loop
+    case
+      when word ~* '^model:.' then model := lower(substr(word, 7));
+      when word ~* '^package:.' then package := lower(substr(word, 9));
+      when word ~* '^cost:' then
+        cost := regexp_match(word, '^cost:(>=|<=|>|<|=)?(\d{1,9})$', 'i');
+        if cost is null then
+          raise exception 'query: % is not cost:>n, cost:<n or cost:n', word
+            using errcode = 'PR400', detail = 'query', hint = 'n is a whole number of credits, as in cost:>10.';
+        end if;
+        if coalesce(cost[1], '=') in ('>', '>=', '=') then
+          least_credits := cost[2]::bigint + (coalesce(cost[1], '=') = '>')::integer;
+        end if;
+        if coalesce(cost[1], '=') in ('<', '<=', '=') then
+          most_credits := cost[2]::bigint - (coalesce(cost[1], '=') = '<')::integer;
+        end if;
+      else rest := rest || ' ' || word;
+    end case;
+  end loop;
+
+  -- Words are kept without their places: what stands in quotes has to be there, in any order.
+  words := regexp_replace(websearch_to_tsquery('pg_catalog.simple', rest)::text, '<(-|\d+)>', '&', 'g')::tsquery;
+  if numnode(words) = 0 then
+    words := null;
+  end if;
+end
+$_$;
+
+ALTER FUNCTION core.parse_search(query text, OUT words tsquery, OUT model text, OUT package text, OUT least_credits bigint, OUT most_credits bigint) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION parse_search(query text, OUT words tsquery, OUT model text, OUT package text, OUT least_credits bigint, OUT most_credits bigint); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.parse_search(query text, OUT words tsquery, OUT model text, OUT package text, OUT least_credits bigint, OUT most_credits bigint) IS 'Takes a search for sessions apart: model:alias, package:name, cost:>n (also <, >=, <=, or n alone; credits), and the other words, as a web search has them ("or", -word). What is not there is null. Errors: PR400 naming query where cost has no number. Spec 10.1.';
+
+--
+-- Name: price_raises(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.price_raises(now timestamp with time zone) RETURNS TABLE(user_id uuid, subscription_id text, paid_until timestamp with time zone, paid_price numeric, next_price numeric, has_left boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ WITH renewing AS MATERIALIZED (
+          SELECT s.user_id,
+             s.id,
+             s.plan,
+             s.price_id,
+             s.paid_until,
+             s.monthly_amount,
+             latest.plan AS paid_plan
+            FROM (((public.subscriptions s
+              JOIN public.subscription_states state ON (((state.status = s.status) AND state.is_open)))
+              JOIN public.plans own ON ((own.plan = s.plan)))
+              CROSS JOIN LATERAL ( SELECT q.plan
+                    FROM public.subscription_periods q
+                   WHERE ((q.user_id = s.user_id) AND (q.subscription_id = s.id) AND (q.state = 'paid'::text))
+                   ORDER BY q.period_start DESC
+                  LIMIT 1) latest)
+           WHERE ((s.plan = ANY (ARRAY['prpm_plus_individual'::text, 'prpm_plus_org_member'::text])) AND (NOT s.superseded) AND (s.cancel_at IS NULL) AND (s.monthly_amount > (0)::numeric) AND (s.paid_until > price_raises.now) AND ((s.plan <> latest.plan) OR (own.stripe_price_id <> s.price_id) OR (own.requires_verified_organization AND (NOT (EXISTS ( SELECT
+                    FROM (public.organization_members m
+                      JOIN public.organizations o ON (((o.id = m.organization_id) AND o.is_verified)))
+                   WHERE (m.user_id = s.user_id)))))))
+         )
+  SELECT r.user_id,
+     r.id,
+     r.paid_until,
+     r.monthly_amount,
+     next.monthly_price,
+     (paid.requires_verified_organization AND (NOT next.requires_verified_organization))
+    FROM (((renewing r
+      JOIN public.plans paid ON ((paid.plan = r.paid_plan)))
+      CROSS JOIN LATERAL core.offer_of(r.user_id) offer(plan, price, credits, price_id, organization))
+      JOIN public.plans next ON ((next.plan =
+         CASE
+             WHEN (offer.price_id <> r.price_id) THEN offer.plan
+             ELSE r.plan
+         END)))
+   WHERE (next.monthly_price > r.monthly_amount);
+END;
+
+ALTER FUNCTION core.price_raises(now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION price_raises(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.price_raises(now timestamp with time zone) IS 'Subscriptions whose next renewal costs more than was paid (US dollars a month), because ops.align_prices has changed them or will: whose, until when it is paid, and whether that is because they left a verified organization. Spec 2.4.';
+
+--
+-- Name: payment_notices(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.payment_notices(now timestamp with time zone) RETURNS SETOF core.person_notice
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT s.user_id,
+     'payment_failed'::text,
+     0,
+     ((s.id || ' '::text) || COALESCE(to_char((s.paid_until AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD'::text), 'first'::text)),
+     'The payment for your subscription failed'::text,
+     (('Your bank did not pay for PRPM+.'::text || COALESCE(('
+Pay here, or choose another card:
+'::text || s.hosted_invoice_url), ''::text)) ||
+         CASE
+             WHEN (u.entitled_until > payment_notices.now) THEN format('
+
+Without a payment PRPM+ ends on %s.'::text, core.write_day(u.entitled_until))
+             ELSE ''::text
+         END)
+    FROM ((public.subscriptions s
+      JOIN public.subscription_states state ON (((state.status = s.status) AND state.is_open)))
+      JOIN public.users u ON ((u.id = s.user_id)))
+   WHERE ((s.unpaid_since IS NOT NULL) AND (NOT s.superseded))
+ UNION ALL
+  SELECT r.user_id,
+     'price_raise'::text,
+     0,
+     ((r.subscription_id || ' '::text) || to_char((r.paid_until AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD'::text)),
+     format('PRPM+ costs $%s a month from %s on; until now $%s'::text, r.next_price, core.write_day(r.paid_until), r.paid_price) AS format,
+     (
+         CASE
+             WHEN r.has_left THEN 'You have left the organization that made it cheaper, or it is no longer verified.'::text
+             ELSE 'The price of your plan has changed.'::text
+         END || '
+What is paid stays as it is. If you do not want to go on, cancel before that day: you keep what you have until then.'::text)
+    FROM core.price_raises(payment_notices.now) r(user_id, subscription_id, paid_until, paid_price, next_price, has_left);
+END;
+
+ALTER FUNCTION core.payment_notices(now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION payment_notices(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.payment_notices(now timestamp with time zone) IS 'Mails about subscriptions that are due: payment_failed (with Stripe''s page for it, once for each period) and price_raise (what the next renewal costs is more than what was paid, once for each period). Spec 2.4, 6, 9.';
+
+--
+-- Name: credit_transactions; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.credit_transactions (
+    user_id uuid NOT NULL,
+    id bigint NOT NULL,
+    type text NOT NULL,
+    debit text NOT NULL,
+    credit text NOT NULL,
+    amount bigint NOT NULL,
+    balance_after bigint NOT NULL,
+    lot_id uuid NOT NULL,
+    run_id uuid,
+    purchase_id uuid,
+    subscription_id text,
+    description text,
+    actor text,
+    created_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE public.credit_transactions OWNER TO prpm_owner;
+
+--
+-- Name: TABLE credit_transactions; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.credit_transactions IS 'per-user. Append-only: each row is a transfer of credits from account debit to account credit. Accounts: issued, lot, spent, expired, clawed_back. Into lots less out of lots is the balance (spec 4.2).';
+
+--
+-- Name: COLUMN credit_transactions.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.user_id IS 'Whose books.';
+
+--
+-- Name: COLUMN credit_transactions.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.id IS 'Counter of that user''s transfers, without gaps, from 1.';
+
+--
+-- Name: COLUMN credit_transactions.type; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.type IS 'signup, monthly, purchase, spend, rollover, expire, refund, bonus or admin.';
+
+--
+-- Name: COLUMN credit_transactions.debit; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.debit IS 'Account that the credits leave.';
+
+--
+-- Name: COLUMN credit_transactions.credit; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.credit IS 'Account that they go to.';
+
+--
+-- Name: COLUMN credit_transactions.amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.amount IS 'Credits, above 0.';
+
+--
+-- Name: COLUMN credit_transactions.balance_after; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.balance_after IS 'Credits in all lots after it.';
+
+--
+-- Name: COLUMN credit_transactions.lot_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.lot_id IS 'The lot that they leave or enter.';
+
+--
+-- Name: COLUMN credit_transactions.run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.run_id IS 'The run that spent them, or null.';
+
+--
+-- Name: COLUMN credit_transactions.purchase_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.purchase_id IS 'The purchase that they belong to, or null.';
+
+--
+-- Name: COLUMN credit_transactions.subscription_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.subscription_id IS 'The subscription that they belong to, or null.';
+
+--
+-- Name: COLUMN credit_transactions.description; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.description IS 'In words.';
+
+--
+-- Name: COLUMN credit_transactions.actor; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.actor IS 'The database role of the operator who did it by hand, or null.';
+
+--
+-- Name: COLUMN credit_transactions.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.created_at IS 'When.';
+
+--
+-- Name: payments_of(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.payments_of(user_id uuid, run_id uuid) RETURNS TABLE(id bigint, lot_id uuid, kind text, amount bigint)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT t.id,
+     t.lot_id,
+     l.kind,
+     t.amount
+    FROM (public.credit_transactions t
+      JOIN public.credit_lots l ON (((l.user_id = t.user_id) AND (l.id = t.lot_id))))
+   WHERE ((t.user_id = payments_of.user_id) AND (t.run_id = payments_of.run_id) AND (t.type = 'spend'::text) AND (t.id > COALESCE(( SELECT max(g.id) AS max
+            FROM public.credit_transactions g
+           WHERE ((g.user_id = payments_of.user_id) AND (g.run_id = payments_of.run_id) AND (g.credit = 'lot'::text))), (0)::bigint)));
+END;
+
+ALTER FUNCTION core.payments_of(user_id uuid, run_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION payments_of(user_id uuid, run_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.payments_of(user_id uuid, run_id uuid) IS 'The transfers that pay a run now: those after anything was given back; none for a run that was refunded. Credits. Spec 4.2.';
+
+--
+-- Name: period_of_invoice(jsonb); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.period_of_invoice(invoice jsonb, OUT price_id text, OUT amount numeric, OUT starts timestamp with time zone, OUT ends timestamp with time zone) RETURNS record
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (l.value #>> '{pricing,price_details,price}'::text[]),
+     (COALESCE(((l.value ->> 'amount'::text))::numeric, (0)::numeric) / (100)::numeric),
+     to_timestamp((((l.value #>> '{period,start}'::text[]))::bigint)::double precision) AS to_timestamp,
+     to_timestamp((((l.value #>> '{period,end}'::text[]))::bigint)::double precision) AS to_timestamp
+    FROM jsonb_array_elements((period_of_invoice.invoice #> '{lines,data}'::text[])) l(value)
+   WHERE (((l.value #>> '{parent,subscription_item_details,proration}'::text[]))::boolean IS FALSE)
+   ORDER BY ((l.value #>> '{period,end}'::text[]))::bigint DESC
+  LIMIT 1;
+END;
+
+ALTER FUNCTION core.period_of_invoice(invoice jsonb, OUT price_id text, OUT amount numeric, OUT starts timestamp with time zone, OUT ends timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION period_of_invoice(invoice jsonb, OUT price_id text, OUT amount numeric, OUT starts timestamp with time zone, OUT ends timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.period_of_invoice(invoice jsonb, OUT price_id text, OUT amount numeric, OUT starts timestamp with time zone, OUT ends timestamp with time zone) IS 'The period that a subscription''s invoice is for, by its line (no proration): the price at Stripe, US dollars, start and end; null without one. Spec 4.3.';
+
+--
+-- Name: person_notices(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.person_notices(now timestamp with time zone) RETURNS SETOF core.person_notice
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select n.*
+  from (
+    select * from core.limit_notices(person_notices.now)
+    union all
+    select * from core.credit_notices(person_notices.now)
+    union all
+    select * from core.payment_notices(person_notices.now)
+    union all
+    select * from core.text_notices(person_notices.now)
+  ) n
+  join public.users u on u.id = n.user_id
+  where u.email is not null and u.closed_at is null;
+end
+$$;
+
+ALTER FUNCTION core.person_notices(now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION person_notices(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.person_notices(now timestamp with time zone) IS 'Everything that users with an e-mail should know and that holds now: kind, level, the period that it is told once in, subject and text. Spec 9.';
+
+--
 -- Name: plan_of_price(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -8025,6 +13984,298 @@ ALTER FUNCTION core.plan_of_price(price_id text) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.plan_of_price(price_id text) IS 'The plan that a price at Stripe sells; null for an unknown one. Spec 2.4.';
+
+--
+-- Name: usage_by_day; Type: VIEW; Schema: core; Owner: prpm_owner
+--
+
+CREATE VIEW core.usage_by_day AS
+ SELECT x.user_id,
+    x.day,
+    x.model,
+    x.package_id,
+    x.tier_name,
+    (sum(x.runs))::bigint AS runs,
+    (sum(x.failed_runs))::bigint AS failed_runs,
+    (sum(x.input_tokens))::bigint AS input_tokens,
+    (sum(x.cached_tokens))::bigint AS cached_tokens,
+    (sum(x.cache_write_tokens))::bigint AS cache_write_tokens,
+    (sum(x.output_tokens))::bigint AS output_tokens,
+    sum(x.cost) AS cost,
+    sum(x.limited_cost) AS limited_cost,
+    (sum(x.credits))::bigint AS credits,
+    (sum(x.shortfall))::bigint AS shortfall,
+    sum(x.included_value) AS included_value,
+    sum(x.purchased_value) AS purchased_value,
+    sum(x.cache_saving) AS cache_saving,
+    (sum(x.answers))::bigint AS answers,
+    (sum(x.answer_tokens))::bigint AS answer_tokens,
+    (sum(x.paid_credits))::bigint AS paid_credits,
+    sum(x.paid_cost) AS paid_cost
+   FROM core.usage_parts x
+  GROUP BY x.user_id, x.day, x.model, x.package_id, x.tier_name
+ HAVING (sum(x.runs) <> (0)::numeric);
+
+ALTER TABLE core.usage_by_day OWNER TO prpm_owner;
+
+--
+-- Name: VIEW usage_by_day; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON VIEW core.usage_by_day IS 'What ended runs used, cost and were paid with, by user, day (UTC, of their beginning), model, package and tier: rollups, and what has come since they were refreshed; equal to a sum over runs at every moment. Cost and values in US dollars: included_value and purchased_value are the cash that had been paid for the credits spent, purchased ones apart. Spec 8.2.';
+
+--
+-- Name: COLUMN usage_by_day.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.user_id IS 'Who ran.';
+
+--
+-- Name: COLUMN usage_by_day.day; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.day IS 'UTC day in which the runs began.';
+
+--
+-- Name: COLUMN usage_by_day.model; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.model IS 'models.alias.';
+
+--
+-- Name: COLUMN usage_by_day.package_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.package_id IS 'The package.';
+
+--
+-- Name: COLUMN usage_by_day.tier_name; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.tier_name IS 'Tier at the time.';
+
+--
+-- Name: COLUMN usage_by_day.runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.runs IS 'Runs that have ended, however they ended.';
+
+--
+-- Name: COLUMN usage_by_day.failed_runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.failed_runs IS 'Of them, runs that failed, expired, or have an error.';
+
+--
+-- Name: COLUMN usage_by_day.input_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.input_tokens IS 'Tokens read, cached and cache-write parts included.';
+
+--
+-- Name: COLUMN usage_by_day.cached_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.cached_tokens IS 'Of them, tokens read from a provider''s cache.';
+
+--
+-- Name: COLUMN usage_by_day.cache_write_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.cache_write_tokens IS 'Of them, tokens written to a provider''s cache.';
+
+--
+-- Name: COLUMN usage_by_day.output_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.output_tokens IS 'Tokens written.';
+
+--
+-- Name: COLUMN usage_by_day.cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.cost IS 'US dollars: exact provider cost.';
+
+--
+-- Name: COLUMN usage_by_day.limited_cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.limited_cost IS 'US dollars: the part of it that counts against limits.';
+
+--
+-- Name: COLUMN usage_by_day.credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.credits IS 'Credits charged.';
+
+--
+-- Name: COLUMN usage_by_day.shortfall; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.shortfall IS 'Credits that nothing could pay.';
+
+--
+-- Name: COLUMN usage_by_day.included_value; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.included_value IS 'US dollars of cash that had been paid for the credits spent that were not purchased.';
+
+--
+-- Name: COLUMN usage_by_day.purchased_value; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.purchased_value IS 'US dollars of cash that had been paid for the purchased credits spent.';
+
+--
+-- Name: COLUMN usage_by_day.cache_saving; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.cache_saving IS 'US dollars that caching saved by the runs'' own price rows: cached reads at less than the input price, less what writes cost above it; below 0 where writes were not read often enough.';
+
+--
+-- Name: COLUMN usage_by_day.answers; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.answers IS 'Completed runs with the package''s prompt: baselines left out.';
+
+--
+-- Name: COLUMN usage_by_day.answer_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.answer_tokens IS 'Tokens that these wrote.';
+
+--
+-- Name: COLUMN usage_by_day.paid_credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.paid_credits IS 'Credits charged that cash had been paid for: those of sign-up and operators left out, and all of runs without a paid credit.';
+
+--
+-- Name: COLUMN usage_by_day.paid_cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_day.paid_cost IS 'US dollars of provider cost that paid credits bore: all but the share of free credits, and but runs without a paid credit.';
+
+--
+-- Name: present_by_plan(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.present_by_plan(at timestamp with time zone) RETURNS TABLE(plan text, subscribers bigint, revenue numeric, cost numeric)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ WITH used AS (
+          SELECT d.user_id,
+             sum(d.cost) AS cost
+            FROM core.usage_by_day d
+           WHERE ((d.day > (((present_by_plan.at AT TIME ZONE 'UTC'::text))::date - 30)) AND (d.day <= ((present_by_plan.at AT TIME ZONE 'UTC'::text))::date))
+           GROUP BY d.user_id
+         ), paying AS (
+          SELECT s.user_id,
+             min(s.plan) AS plan,
+             sum(s.monthly_amount) AS amount
+            FROM core.paying_subscriptions(present_by_plan.at) s(user_id, plan, monthly_amount)
+           GROUP BY s.user_id
+         )
+  SELECT COALESCE(p.plan,
+         CASE
+             WHEN (u.id IS NULL) THEN 'anonymous'::text
+             ELSE 'free'::text
+         END) AS "coalesce",
+     count(*) AS count,
+     COALESCE(sum(p.amount), (0)::numeric) AS "coalesce",
+     COALESCE(sum(g.cost), (0)::numeric) AS "coalesce"
+    FROM ((used g
+      FULL JOIN paying p ON ((p.user_id = g.user_id)))
+      LEFT JOIN public.users u ON ((u.id = COALESCE(p.user_id, g.user_id))))
+   GROUP BY COALESCE(p.plan,
+         CASE
+             WHEN (u.id IS NULL) THEN 'anonymous'::text
+             ELSE 'free'::text
+         END);
+END;
+
+ALTER FUNCTION core.present_by_plan(at timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION present_by_plan(at timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.present_by_plan(at timestamp with time zone) IS 'Who pays and costs what at that time, by plan: people with a paid subscription, and under free those without one who ran something in the last 30 days (UTC, today included); anonymous is use without an account. Revenue is US dollars that subscriptions pay a month, cost US dollars of those 30 days. Spec 8.5.';
+
+--
+-- Name: put_provider_usage(text, text, jsonb, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.put_provider_usage(provider text, source text, entries jsonb, dry_run boolean) RETURNS TABLE(period text, provider_model text, model text, change text, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, dollars numeric, old jsonb)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  entry record;
+  days record;
+  was public.provider_usage;
+begin
+  for entry in
+    select *
+    from jsonb_to_recordset(put_provider_usage.entries) e (
+      period text, provider_model text, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, dollars numeric
+    )
+    order by e.period, e.provider_model
+  loop
+    days := core.read_period(entry.period);
+    perform core.check_provider_figures(
+      entry.input_tokens, entry.cached_tokens, entry.cache_write_tokens, entry.output_tokens, entry.dollars
+    );
+    was := null;
+    select u.* into was
+    from public.provider_usage u
+    where u.provider = put_provider_usage.provider and u.first_day = days.first_day and u.last_day = days.last_day
+      and u.provider_model = entry.provider_model and u.source = put_provider_usage.source
+    for update;
+
+    period := entry.period;
+    provider_model := entry.provider_model;
+    model := core.model_of_provider(put_provider_usage.provider, entry.provider_model);
+    input_tokens := entry.input_tokens;
+    cached_tokens := entry.cached_tokens;
+    cache_write_tokens := entry.cache_write_tokens;
+    output_tokens := entry.output_tokens;
+    dollars := entry.dollars;
+    old := to_jsonb(was);
+    change := case
+      when coalesce(input_tokens, output_tokens) is null and dollars is null then case when was.provider is null then 'none' else 'taken back' end
+      when was.provider is null then 'new'
+      when (was.input_tokens, was.cached_tokens, was.cache_write_tokens, was.output_tokens, was.dollars, was.model) is not distinct from
+        (input_tokens, cached_tokens, cache_write_tokens, output_tokens, dollars, model) then 'same'
+      else 'changed'
+    end;
+    if not dry_run and change in ('new', 'changed') then
+      insert into public.provider_usage as u values (
+        put_provider_usage.provider, days.first_day, days.last_day, provider_model, put_provider_usage.source, model, input_tokens,
+        cached_tokens, cache_write_tokens, output_tokens, dollars, session_user, core.now()
+      )
+      on conflict on constraint provider_usage_pkey do update
+      set model = excluded.model, input_tokens = excluded.input_tokens, cached_tokens = excluded.cached_tokens,
+        cache_write_tokens = excluded.cache_write_tokens, output_tokens = excluded.output_tokens, dollars = excluded.dollars,
+        entered_by = excluded.entered_by, entered_at = excluded.entered_at;
+    elsif not dry_run and change = 'taken back' then
+      delete from public.provider_usage u
+      where u.provider = was.provider and u.first_day = was.first_day and u.last_day = was.last_day
+        and u.provider_model = was.provider_model and u.source = was.source;
+    end if;
+    return next;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION core.put_provider_usage(provider text, source text, entries jsonb, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION put_provider_usage(provider text, source text, entries jsonb, dry_run boolean); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.put_provider_usage(provider text, source text, entries jsonb, dry_run boolean) IS 'Writes what a provider says into provider_usage, an entry for each period and model: {period, provider_model, input_tokens, cached_tokens, cache_write_tokens, output_tokens, dollars}, tokens of input being everything read. An entry without figures takes one back. Returns each with what changed (new, changed, same, taken back, none) and the row that it replaced. Errors: PR400 naming the field.';
 
 --
 -- Name: put_suggested_inputs(uuid, uuid, json); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -8083,6 +14334,233 @@ ALTER FUNCTION core.put_suggested_inputs(package_id uuid, user_id uuid, inputs j
 COMMENT ON FUNCTION core.put_suggested_inputs(package_id uuid, user_id uuid, inputs json) IS 'Adds suggested inputs to a package, or changes those of the same title; others stay as they are. inputs is a JSON array of {title, suggested_input, description?, category?, difficulty?, estimated_credits?, recommended_model?, display_order? (else the place in the list)}. Errors: PR400 naming suggested_inputs. Spec 10.4.';
 
 --
+-- Name: raise_alerts(core.alert_condition[], timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.raise_alerts(conditions core.alert_condition[], now timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  ended bigint;
+  changed bigint;
+begin
+  update public.alerts a set resolved_at = raise_alerts.now
+  where a.resolved_at is null and not exists (select from unnest(conditions) c where c.kind = a.kind and c.key = a.key);
+  get diagnostics ended = row_count;
+
+  insert into public.alerts as a (kind, key, level, severity, subject, body, details, user_id, raised_at)
+  select c.kind, c.key, c.level, c.severity, c.subject, c.body, c.details, c.user_id, raise_alerts.now
+  from unnest(conditions) c
+  on conflict (kind, key) where resolved_at is null do update set
+    level = excluded.level, severity = excluded.severity, subject = excluded.subject, body = excluded.body, details = excluded.details
+  where (a.level, a.subject, a.details) is distinct from (excluded.level, excluded.subject, excluded.details);
+  get diagnostics changed = row_count;
+  return ended + changed;
+end
+$$;
+
+ALTER FUNCTION core.raise_alerts(conditions core.alert_condition[], now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION raise_alerts(conditions core.alert_condition[], now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.raise_alerts(conditions core.alert_condition[], now timestamp with time zone) IS 'Makes the open alerts what these conditions are, which are all that hold: raises, brings up to date, resolves. Returns how many changed. Spec 9.';
+
+--
+-- Name: alerts; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.alerts (
+    id bigint NOT NULL,
+    kind text NOT NULL,
+    key text NOT NULL,
+    level integer NOT NULL,
+    severity text NOT NULL,
+    subject text NOT NULL,
+    body text NOT NULL,
+    details jsonb NOT NULL,
+    user_id uuid,
+    raised_at timestamp with time zone NOT NULL,
+    told_level integer,
+    resolved_at timestamp with time zone,
+    told_resolved boolean DEFAULT false NOT NULL,
+    acknowledged_at timestamp with time zone,
+    acknowledged_by text,
+    acknowledged_because text,
+    CONSTRAINT alerts_severity_check CHECK ((severity = ANY (ARRAY['warning'::text, 'critical'::text])))
+);
+
+ALTER TABLE public.alerts OWNER TO prpm_owner;
+
+--
+-- Name: TABLE alerts; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.alerts IS 'ops. What operators should know: one open row for each thing that is wrong, closed when it has ended (spec 9).';
+
+--
+-- Name: COLUMN alerts.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.id IS 'Names the alert.';
+
+--
+-- Name: COLUMN alerts.kind; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.kind IS 'Kind: margin, throttled_users, user_over_limit, job_late …';
+
+--
+-- Name: COLUMN alerts.key; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.key IS 'What it is about: a user''s id, a job, a provider …; blank: the whole.';
+
+--
+-- Name: COLUMN alerts.level; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.level IS '0, and 1 where a second threshold is passed; a higher level is told anew.';
+
+--
+-- Name: COLUMN alerts.severity; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.severity IS 'warning or critical.';
+
+--
+-- Name: COLUMN alerts.subject; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.subject IS 'What is wrong, with both sides of the comparison, as of the last check while it was open.';
+
+--
+-- Name: COLUMN alerts.body; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.body IS 'Advice, with statements to paste.';
+
+--
+-- Name: COLUMN alerts.details; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.details IS 'The figures, for programs; money in US dollars.';
+
+--
+-- Name: COLUMN alerts.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.user_id IS 'Whom it is about, where it is about one person.';
+
+--
+-- Name: COLUMN alerts.raised_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.raised_at IS 'When the condition was first seen.';
+
+--
+-- Name: COLUMN alerts.told_level; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.told_level IS 'The highest level that messages were written about; null: none yet, for want of a channel.';
+
+--
+-- Name: COLUMN alerts.resolved_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.resolved_at IS 'When the condition was first seen no more; null while it holds.';
+
+--
+-- Name: COLUMN alerts.told_resolved; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.told_resolved IS 'True when messages were written about its end.';
+
+--
+-- Name: COLUMN alerts.acknowledged_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.acknowledged_at IS 'When somebody said that they are at it.';
+
+--
+-- Name: COLUMN alerts.acknowledged_by; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.acknowledged_by IS 'Who: a role of the database, or the id of an administrator.';
+
+--
+-- Name: COLUMN alerts.acknowledged_because; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.acknowledged_because IS 'What they said.';
+
+--
+-- Name: raise_check_failed(text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.raise_check_failed(failure text, now timestamp with time zone) RETURNS bigint
+    LANGUAGE sql
+    SET search_path TO ''
+    BEGIN ATOMIC
+ WITH raised AS (
+          INSERT INTO public.alerts (kind, key, level, severity, subject, body, details, raised_at)
+           VALUES ('check_failed'::text, ''::text, 0, 'critical'::text, ('Alerts could not be checked: '::text || "left"(raise_check_failed.failure, 200)), 'What was open stays open until they can be. What is wrong right now is in SELECT * FROM ops.checks();'::text, jsonb_build_object('error', raise_check_failed.failure), raise_check_failed.now) ON CONFLICT(kind, key)
+           WHERE (resolved_at IS NULL) DO NOTHING
+           RETURNING alerts.id
+         )
+  SELECT count(*) AS count
+    FROM raised;
+END;
+
+ALTER FUNCTION core.raise_check_failed(failure text, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION raise_check_failed(failure text, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.raise_check_failed(failure text, now timestamp with time zone) IS 'Raises the alert check_failed: the conditions of alerts could not be read, so none was raised or resolved. The next check that succeeds resolves it. Returns 1 where it is new. Spec 9.';
+
+--
+-- Name: read_period(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.read_period(period text, OUT first_day date, OUT last_day date) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $_$
+begin
+  if period ~ '^20[0-9]{2}-(0[1-9]|1[0-2])$' then
+    first_day := (period || '-01')::date;
+    last_day := first_day + interval '1 month - 1 day';
+  elsif period ~ '^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$' then
+    begin
+      first_day := period::date;
+    exception when datetime_field_overflow then
+      first_day := null;
+    end;
+    last_day := first_day;
+  end if;
+  if first_day is null then
+    raise exception 'period % is neither a month nor a day', coalesce(period, 'null')
+      using errcode = 'PR400', detail = 'period', hint = 'Write 2026-01 for a month, 2026-01-15 for a day (UTC).';
+  end if;
+  if first_day > (core.now() at time zone 'UTC')::date then
+    raise exception 'period % has not begun', period using errcode = 'PR400', detail = 'period', hint = 'Days and months are UTC.';
+  end if;
+end
+$_$;
+
+ALTER FUNCTION core.read_period(period text, OUT first_day date, OUT last_day date) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_period(period text, OUT first_day date, OUT last_day date); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.read_period(period text, OUT first_day date, OUT last_day date) IS 'First and last day of a month (2026-01) or a day (2026-01-15), UTC. Errors: PR400 for anything else, and for one that has not begun.';
+
+--
 -- Name: record_change(); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -8119,6 +14597,294 @@ ALTER FUNCTION core.record_change() OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.record_change() IS 'Trigger: writes to the audit log who changed a row by plain SQL, with the columns that changed, before and after. Its argument is the column that names the row. It only watches. Spec 12.';
+
+--
+-- Name: current_cost_figures; Type: VIEW; Schema: core; Owner: prpm_owner
+--
+
+CREATE VIEW core.current_cost_figures AS
+ SELECT f.user_id,
+    f.prpm_plus_status,
+    f.month_cost AS current_month_api_cost,
+    f.month_requests AS current_month_requests,
+    round((f.month_cost / (NULLIF(f.month_requests, 0))::numeric), 8) AS avg_cost_per_request,
+    f.lifetime_api_cost,
+    f.total_requests,
+    f.monthly_revenue,
+    round((((100)::numeric * (f.monthly_revenue - f.month_cost)) / NULLIF(f.monthly_revenue, (0)::numeric)), 2) AS current_margin_percent,
+    f.is_throttled,
+        CASE
+            WHEN (f.month_cost > (5)::numeric) THEN 'high_risk'::text
+            WHEN (f.month_cost > 2.5) THEN 'medium_risk'::text
+            WHEN (f.month_cost > (1)::numeric) THEN 'low_risk'::text
+            ELSE 'safe'::text
+        END AS risk_level,
+    f.last_request_at,
+    round((((100)::numeric * f.month_limited_cost) / limits.monthly_cost_limit), 2) AS percent_of_limit
+   FROM (( SELECT u.id AS user_id,
+            u.prpm_plus_status,
+                CASE
+                    WHEN (u.month_ends_at > clock.now) THEN u.current_month_api_cost
+                    ELSE (0)::numeric
+                END AS month_cost,
+                CASE
+                    WHEN (u.month_ends_at > clock.now) THEN u.current_month_limited_cost
+                    ELSE (0)::numeric
+                END AS month_limited_cost,
+                CASE
+                    WHEN (u.month_ends_at > clock.now) THEN u.current_month_requests
+                    ELSE 0
+                END AS month_requests,
+            u.lifetime_api_cost,
+            u.total_requests,
+            COALESCE(paying.monthly_amount, (0)::numeric) AS monthly_revenue,
+            (u.is_throttled AND core.throttled_at(u.*, clock.now)) AS is_throttled,
+            u.last_request_at,
+            core.tier_at(u.tier_override, u.plan_tier, u.entitled_until, clock.now) AS tier_name
+           FROM ((( SELECT core.now() AS now
+                 OFFSET 0) clock
+             CROSS JOIN public.users u)
+             LEFT JOIN ( SELECT s.user_id,
+                    sum(s.monthly_amount) AS monthly_amount
+                   FROM core.paying_subscriptions(( SELECT core.now() AS now)) s(user_id, plan, monthly_amount)
+                  GROUP BY s.user_id) paying ON ((paying.user_id = u.id)))) f
+     LEFT JOIN ( SELECT c.tier_name,
+            (core.find_limits(c.tier_name)).monthly_cost_limit AS monthly_cost_limit
+           FROM public.cost_limits_config c
+         OFFSET 0) limits ON ((limits.tier_name = f.tier_name)));
+
+ALTER TABLE core.current_cost_figures OWNER TO prpm_owner;
+
+--
+-- Name: VIEW current_cost_figures; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON VIEW core.current_cost_figures IS 'Each user''s cost and revenue at this moment, from their own row: what a refresh writes to core.user_cost_figures, where the columns are explained. Spec 8.1.';
+
+--
+-- Name: COLUMN current_cost_figures.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.current_cost_figures.user_id IS 'Who.';
+
+--
+-- Name: COLUMN current_cost_figures.prpm_plus_status; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.current_cost_figures.prpm_plus_status IS 'active while a subscription entitles, else Stripe''s own word, or null.';
+
+--
+-- Name: COLUMN current_cost_figures.current_month_api_cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.current_cost_figures.current_month_api_cost IS 'US dollars: all provider cost of runs begun this calendar month (UTC); 0 once that month is over.';
+
+--
+-- Name: COLUMN current_cost_figures.current_month_requests; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.current_cost_figures.current_month_requests IS 'Runs let in this month.';
+
+--
+-- Name: COLUMN current_cost_figures.avg_cost_per_request; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.current_cost_figures.avg_cost_per_request IS 'US dollars a run this month, 8 decimals; null without a run.';
+
+--
+-- Name: COLUMN current_cost_figures.lifetime_api_cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.current_cost_figures.lifetime_api_cost IS 'US dollars: provider cost of every run ever.';
+
+--
+-- Name: COLUMN current_cost_figures.total_requests; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.current_cost_figures.total_requests IS 'Runs ever let in.';
+
+--
+-- Name: COLUMN current_cost_figures.monthly_revenue; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.current_cost_figures.monthly_revenue IS 'US dollars a month that entitling subscriptions pay now; a trial pays nothing.';
+
+--
+-- Name: COLUMN current_cost_figures.current_margin_percent; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.current_cost_figures.current_margin_percent IS 'Revenue less cost, in percent of revenue, 2 decimals; null without revenue.';
+
+--
+-- Name: COLUMN current_cost_figures.is_throttled; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.current_cost_figures.is_throttled IS 'True while throttled.';
+
+--
+-- Name: COLUMN current_cost_figures.risk_level; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.current_cost_figures.risk_level IS 'By cost this month: above 5 dollars high_risk, above 2.50 medium_risk, above 1 low_risk, else safe.';
+
+--
+-- Name: COLUMN current_cost_figures.last_request_at; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.current_cost_figures.last_request_at IS 'When the last run was let in.';
+
+--
+-- Name: COLUMN current_cost_figures.percent_of_limit; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.current_cost_figures.percent_of_limit IS 'Percent of the true tier''s monthly limit that is used, by the cost that counts against it; null without a limit.';
+
+--
+-- Name: user_cost_figures; Type: TABLE; Schema: core; Owner: prpm_owner
+--
+
+CREATE TABLE core.user_cost_figures (
+    user_id uuid NOT NULL,
+    prpm_plus_status text,
+    current_month_api_cost numeric NOT NULL,
+    current_month_requests integer NOT NULL,
+    avg_cost_per_request numeric,
+    lifetime_api_cost numeric NOT NULL,
+    total_requests bigint NOT NULL,
+    monthly_revenue numeric NOT NULL,
+    current_margin_percent numeric,
+    is_throttled boolean NOT NULL,
+    risk_level text NOT NULL,
+    last_request_at timestamp with time zone,
+    percent_of_limit numeric
+)
+WITH (fillfactor='80');
+
+ALTER TABLE core.user_cost_figures OWNER TO prpm_owner;
+
+--
+-- Name: TABLE user_cost_figures; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON TABLE core.user_cost_figures IS 'per-user. Cost and revenue as of the last refresh; read it as public.user_cost_analytics. Only public.refresh_user_cost_analytics writes it, and only rows that changed (spec 8.1).';
+
+--
+-- Name: COLUMN user_cost_figures.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_cost_figures.user_id IS 'Who.';
+
+--
+-- Name: COLUMN user_cost_figures.prpm_plus_status; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_cost_figures.prpm_plus_status IS 'active while a subscription entitles, else Stripe''s own word, or null.';
+
+--
+-- Name: COLUMN user_cost_figures.current_month_api_cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_cost_figures.current_month_api_cost IS 'US dollars: all provider cost of runs begun this calendar month (UTC); 0 once that month is over.';
+
+--
+-- Name: COLUMN user_cost_figures.current_month_requests; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_cost_figures.current_month_requests IS 'Runs let in this month.';
+
+--
+-- Name: COLUMN user_cost_figures.avg_cost_per_request; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_cost_figures.avg_cost_per_request IS 'US dollars a run this month, 8 decimals; null without a run.';
+
+--
+-- Name: COLUMN user_cost_figures.lifetime_api_cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_cost_figures.lifetime_api_cost IS 'US dollars: provider cost of every run ever.';
+
+--
+-- Name: COLUMN user_cost_figures.total_requests; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_cost_figures.total_requests IS 'Runs ever let in.';
+
+--
+-- Name: COLUMN user_cost_figures.monthly_revenue; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_cost_figures.monthly_revenue IS 'US dollars a month that entitling subscriptions pay now; a trial pays nothing.';
+
+--
+-- Name: COLUMN user_cost_figures.current_margin_percent; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_cost_figures.current_margin_percent IS 'Revenue less cost, in percent of revenue, 2 decimals; null without revenue.';
+
+--
+-- Name: COLUMN user_cost_figures.is_throttled; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_cost_figures.is_throttled IS 'True while throttled.';
+
+--
+-- Name: COLUMN user_cost_figures.risk_level; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_cost_figures.risk_level IS 'By cost this month: above 5 dollars high_risk, above 2.50 medium_risk, above 1 low_risk, else safe.';
+
+--
+-- Name: COLUMN user_cost_figures.last_request_at; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_cost_figures.last_request_at IS 'When the last run was let in.';
+
+--
+-- Name: COLUMN user_cost_figures.percent_of_limit; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_cost_figures.percent_of_limit IS 'Percent of the true tier''s monthly limit that is used, by the cost that counts against it; null without a limit.';
+
+--
+-- Name: refresh_cost_figures(); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.refresh_cost_figures() RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    SET jit TO 'off'
+    SET enable_seqscan TO 'on'
+    BEGIN ATOMIC
+ INSERT INTO core.user_cost_figures AS f (user_id, prpm_plus_status, current_month_api_cost, current_month_requests, avg_cost_per_request, lifetime_api_cost, total_requests, monthly_revenue, current_margin_percent, is_throttled, risk_level, last_request_at, percent_of_limit)  SELECT n.user_id,
+             n.prpm_plus_status,
+             n.current_month_api_cost,
+             n.current_month_requests,
+             n.avg_cost_per_request,
+             n.lifetime_api_cost,
+             n.total_requests,
+             n.monthly_revenue,
+             n.current_margin_percent,
+             n.is_throttled,
+             n.risk_level,
+             n.last_request_at,
+             n.percent_of_limit
+            FROM (core.current_cost_figures n
+              LEFT JOIN core.user_cost_figures o ON ((o.user_id = n.user_id)))
+           WHERE (((((((((((((n.user_id IS DISTINCT FROM o.user_id) OR (n.prpm_plus_status IS DISTINCT FROM o.prpm_plus_status)) OR (n.current_month_api_cost IS DISTINCT FROM o.current_month_api_cost)) OR (n.current_month_requests IS DISTINCT FROM o.current_month_requests)) OR (n.avg_cost_per_request IS DISTINCT FROM o.avg_cost_per_request)) OR (n.lifetime_api_cost IS DISTINCT FROM o.lifetime_api_cost)) OR (n.total_requests IS DISTINCT FROM o.total_requests)) OR (n.monthly_revenue IS DISTINCT FROM o.monthly_revenue)) OR (n.current_margin_percent IS DISTINCT FROM o.current_margin_percent)) OR (n.is_throttled IS DISTINCT FROM o.is_throttled)) OR (n.risk_level IS DISTINCT FROM o.risk_level)) OR (n.last_request_at IS DISTINCT FROM o.last_request_at)) OR (n.percent_of_limit IS DISTINCT FROM o.percent_of_limit)) ON CONFLICT(user_id) DO UPDATE SET prpm_plus_status = excluded.prpm_plus_status, current_month_api_cost = excluded.current_month_api_cost, current_month_requests = excluded.current_month_requests, avg_cost_per_request = excluded.avg_cost_per_request, lifetime_api_cost = excluded.lifetime_api_cost, total_requests = excluded.total_requests, monthly_revenue = excluded.monthly_revenue, current_margin_percent = excluded.current_margin_percent, is_throttled = excluded.is_throttled, risk_level = excluded.risk_level, last_request_at = excluded.last_request_at, percent_of_limit = excluded.percent_of_limit;
+ DELETE FROM core.user_cost_figures f
+   WHERE (NOT (EXISTS ( SELECT
+            FROM public.users u
+           WHERE (u.id = f.user_id))));
+END;
+
+ALTER FUNCTION core.refresh_cost_figures() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION refresh_cost_figures(); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.refresh_cost_figures() IS 'Writes the figures of users that changed, and takes out users that are gone. One at a time: the caller sees to it. Spec 8.1.';
 
 --
 -- Name: refresh_entitlement(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -8228,29 +14994,294 @@ ALTER FUNCTION core.refresh_lots(user_id uuid) OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.refresh_lots(user_id uuid) IS 'Sets which lot is spent first and when core.tidy_lots has work next (at once while a refund waits for credits that a run holds). The caller holds the user''s row.';
 
 --
--- Name: refresh_view(regclass); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: package_usage; Type: TABLE; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.refresh_view(view regclass) RETURNS void
+CREATE TABLE core.package_usage (
+    package_id uuid NOT NULL,
+    model text NOT NULL,
+    answers bigint NOT NULL,
+    answer_tokens bigint NOT NULL
+)
+WITH (fillfactor='80');
+
+ALTER TABLE core.package_usage OWNER TO prpm_owner;
+
+--
+-- Name: TABLE package_usage; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON TABLE core.package_usage IS 'ops. Sums over usage_rollups by package and model, kept with them.';
+
+--
+-- Name: COLUMN package_usage.package_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_usage.package_id IS 'The package.';
+
+--
+-- Name: COLUMN package_usage.model; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_usage.model IS 'models.alias.';
+
+--
+-- Name: COLUMN package_usage.answers; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_usage.answers IS 'Completed runs with the package''s prompt: baselines left out.';
+
+--
+-- Name: COLUMN package_usage.answer_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_usage.answer_tokens IS 'Tokens that these wrote.';
+
+--
+-- Name: refresh_usage(); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.refresh_usage() RETURNS bigint
+    LANGUAGE sql
+    SET search_path TO ''
+    SET jit TO 'off'
+    SET enable_seqscan TO 'on'
+    SET work_mem TO '64MB'
+    BEGIN ATOMIC
+ WITH marks AS MATERIALIZED (
+          SELECT u.id AS user_id,
+             COALESCE(m.through_run_id, '00000000-0000-0000-0000-000000000000'::uuid) AS from_run_id,
+             u.last_run_id,
+             ( SELECT o.id
+                    FROM unnest(u.open_runs) o(id)
+                   WHERE (o.id > COALESCE(m.through_run_id, '00000000-0000-0000-0000-000000000000'::uuid))
+                   ORDER BY o.id
+                  LIMIT 1) AS first_open_run
+            FROM (public.users u
+              LEFT JOIN core.usage_marks m ON ((m.user_id = u.id)))
+           WHERE (u.last_run_id > COALESCE(m.through_run_id, '00000000-0000-0000-0000-000000000000'::uuid))
+         ), moves AS MATERIALIZED (
+          SELECT k.user_id,
+             k.from_run_id,
+                 CASE
+                     WHEN (k.first_open_run IS NULL) THEN k.last_run_id
+                     ELSE ( SELECT r.id
+                        FROM public.runs r
+                       WHERE ((r.user_id = k.user_id) AND (r.id > k.from_run_id) AND (r.id < k.first_open_run))
+                       ORDER BY r.id DESC
+                      LIMIT 1)
+                 END AS through_run_id
+            FROM marks k
+         ), corrections AS MATERIALIZED (
+          SELECT c.user_id,
+             c.run_id,
+             c.n,
+             COALESCE((c.run_id <= m.through_run_id), false) AS is_behind,
+             (r.status = 'running'::text) AS is_running
+            FROM ((core.usage_corrections c
+              LEFT JOIN core.usage_marks m ON ((m.user_id = c.user_id)))
+              LEFT JOIN public.runs r ON (((r.user_id = c.user_id) AND (r.id = c.run_id))))
+         ), news AS MATERIALIZED (
+          SELECT x.user_id,
+             x.day,
+             x.model,
+             x.package_id,
+             x.tier_name,
+             (sum(x.runs))::bigint AS runs,
+             (sum(x.failed_runs))::bigint AS failed_runs,
+             (sum(x.input_tokens))::bigint AS input_tokens,
+             (sum(x.cached_tokens))::bigint AS cached_tokens,
+             (sum(x.cache_write_tokens))::bigint AS cache_write_tokens,
+             (sum(x.output_tokens))::bigint AS output_tokens,
+             sum(x.cost) AS cost,
+             sum(x.limited_cost) AS limited_cost,
+             (sum(x.credits))::bigint AS credits,
+             (sum(x.shortfall))::bigint AS shortfall,
+             sum(x.included_value) AS included_value,
+             sum(x.purchased_value) AS purchased_value,
+             sum(x.cache_saving) AS cache_saving,
+             (sum(x.answers))::bigint AS answers,
+             (sum(x.answer_tokens))::bigint AS answer_tokens,
+             (sum(x.paid_credits))::bigint AS paid_credits,
+             sum(x.paid_cost) AS paid_cost
+            FROM ( SELECT k.user_id,
+                     t.day,
+                     t.model,
+                     t.package_id,
+                     t.tier_name,
+                     t.runs,
+                     t.failed_runs,
+                     t.input_tokens,
+                     t.cached_tokens,
+                     t.cache_write_tokens,
+                     t.output_tokens,
+                     t.cost,
+                     t.limited_cost,
+                     t.credits,
+                     t.shortfall,
+                     t.included_value,
+                     t.purchased_value,
+                     t.cache_saving,
+                     t.answers,
+                     t.answer_tokens,
+                     t.paid_credits,
+                     t.paid_cost
+                    FROM (moves k
+                      CROSS JOIN LATERAL ( SELECT x_1.user_id,
+                             x_1.run_id,
+                             x_1.day,
+                             x_1.model,
+                             x_1.package_id,
+                             x_1.tier_name,
+                             x_1.runs,
+                             x_1.failed_runs,
+                             x_1.input_tokens,
+                             x_1.cached_tokens,
+                             x_1.cache_write_tokens,
+                             x_1.output_tokens,
+                             x_1.cost,
+                             x_1.limited_cost,
+                             x_1.credits,
+                             x_1.shortfall,
+                             x_1.included_value,
+                             x_1.purchased_value,
+                             x_1.cache_saving,
+                             x_1.answers,
+                             x_1.answer_tokens,
+                             x_1.paid_credits,
+                             x_1.paid_cost
+                            FROM core.usage_by_run x_1
+                           WHERE ((x_1.user_id = k.user_id) AND (x_1.run_id > k.from_run_id) AND (x_1.run_id <= k.through_run_id))
+                          OFFSET 0) t)
+                 UNION ALL
+                  SELECT c.user_id,
+                     c.day,
+                     c.model,
+                     c.package_id,
+                     c.tier_name,
+                     c.runs,
+                     c.failed_runs,
+                     c.input_tokens,
+                     c.cached_tokens,
+                     c.cache_write_tokens,
+                     c.output_tokens,
+                     c.cost,
+                     c.limited_cost,
+                     c.credits,
+                     c.shortfall,
+                     c.included_value,
+                     c.purchased_value,
+                     c.cache_saving,
+                     c.answers,
+                     c.answer_tokens,
+                     c.paid_credits,
+                     c.paid_cost
+                    FROM (core.usage_corrected c
+                      JOIN core.usage_marks m ON (((m.user_id = c.user_id) AND (c.run_id <= m.through_run_id))))) x
+           GROUP BY x.user_id, x.day, x.model, x.package_id, x.tier_name
+         ), rolled_up AS (
+          INSERT INTO public.usage_rollups AS r (user_id, day, model, package_id, tier_name, runs, failed_runs, input_tokens, cached_tokens, cache_write_tokens, output_tokens, cost, limited_cost, credits, shortfall, included_value, purchased_value, cache_saving, answers, answer_tokens, paid_credits, paid_cost)  SELECT n.user_id,
+                     n.day,
+                     n.model,
+                     n.package_id,
+                     n.tier_name,
+                     n.runs,
+                     n.failed_runs,
+                     n.input_tokens,
+                     n.cached_tokens,
+                     n.cache_write_tokens,
+                     n.output_tokens,
+                     n.cost,
+                     n.limited_cost,
+                     n.credits,
+                     n.shortfall,
+                     n.included_value,
+                     n.purchased_value,
+                     n.cache_saving,
+                     n.answers,
+                     n.answer_tokens,
+                     n.paid_credits,
+                     n.paid_cost
+                    FROM news n ON CONFLICT(user_id, day, model, package_id, tier_name) DO UPDATE SET runs = (r.runs + excluded.runs), failed_runs = (r.failed_runs + excluded.failed_runs), input_tokens = (r.input_tokens + excluded.input_tokens), cached_tokens = (r.cached_tokens + excluded.cached_tokens), cache_write_tokens = (r.cache_write_tokens + excluded.cache_write_tokens), output_tokens = (r.output_tokens + excluded.output_tokens), cost = (r.cost + excluded.cost), limited_cost = (r.limited_cost + excluded.limited_cost), credits = (r.credits + excluded.credits), shortfall = (r.shortfall + excluded.shortfall), included_value = (r.included_value + excluded.included_value), purchased_value = (r.purchased_value + excluded.purchased_value), cache_saving = (r.cache_saving + excluded.cache_saving), answers = (r.answers + excluded.answers), answer_tokens = (r.answer_tokens + excluded.answer_tokens), paid_credits = (r.paid_credits + excluded.paid_credits), paid_cost = (r.paid_cost + excluded.paid_cost)
+         ), moved AS (
+          INSERT INTO core.usage_marks AS m (user_id, through_run_id)  SELECT k.user_id,
+                     k.through_run_id
+                    FROM moves k
+                   WHERE (k.through_run_id IS NOT NULL) ON CONFLICT(user_id) DO UPDATE SET through_run_id = excluded.through_run_id
+         ), by_package AS (
+          INSERT INTO core.package_usage AS p (package_id, model, answers, answer_tokens)  SELECT n.package_id,
+                     n.model,
+                     (sum(n.answers))::bigint AS sum,
+                     (sum(n.answer_tokens))::bigint AS sum
+                    FROM news n
+                   WHERE ((n.answers <> 0) OR (n.answer_tokens <> 0))
+                   GROUP BY n.package_id, n.model ON CONFLICT(package_id, model) DO UPDATE SET answers = (p.answers + excluded.answers), answer_tokens = (p.answer_tokens + excluded.answer_tokens)
+         ), folded AS (
+          DELETE FROM core.usage_corrections c
+            USING corrections x
+           WHERE ((c.user_id = x.user_id) AND (c.run_id = x.run_id) AND (c.n = x.n) AND (NOT (x.is_behind AND x.is_running)))
+         )
+  SELECT count(*) AS count
+    FROM news;
+END;
+
+ALTER FUNCTION core.refresh_usage() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION refresh_usage(); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.refresh_usage() IS 'Rolls up what has ended since the last time, in one statement and so of one moment; runs go on meanwhile, and nothing of it waits for them or they for it. Costs by users and new runs. Returns how many rollups it touched. One at a time: the caller sees to it. Spec 8.2, docs/adr/0016.';
+
+--
+-- Name: refund_charge(public.runs, timestamp with time zone, text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.refund_charge(r public.runs, now timestamp with time zone, why text, actor text DEFAULT NULL::text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 begin
-  if (select c.relispopulated from pg_catalog.pg_class c where c.oid = view) then
-    execute format('refresh materialized view concurrently %s', view);
-  else
-    execute format('refresh materialized view %s', view);
-  end if;
+  perform core.note_correction(r);
+  perform core.give_back(r, refund_charge.now, why, refund_charge.actor);
+  update public.runs x
+  set credits = 0, shortfall = 0, credits_by_kind = '{}', included_value = 0, purchased_value = 0,
+    refunded_by_kind = coalesce(r.credits_by_kind, '{}'), refunded_at = coalesce(x.refunded_at, refund_charge.now)
+  where x.user_id = r.user_id and x.id = r.id;
+  perform core.tidy_lots(r.user_id, refund_charge.now);
 end
 $$;
 
-ALTER FUNCTION core.refresh_view(view regclass) OWNER TO prpm_owner;
+ALTER FUNCTION core.refund_charge(r public.runs, now timestamp with time zone, why text, actor text) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION refresh_view(view regclass); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION refund_charge(r public.runs, now timestamp with time zone, why text, actor text); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.refresh_view(view regclass) IS 'Refreshes a materialized view while others read it; one that was never filled (as after a restore of the schema alone) is filled. The caller owns it. Spec 8.1.';
+COMMENT ON FUNCTION core.refund_charge(r public.runs, now timestamp with time zone, why text, actor text) IS 'Takes back what a run that has ended was charged, and says so in the run; its cost, and what of it counts against limits, stay. The caller holds the user''s row. Spec 12.';
+
+--
+-- Name: refund_second(uuid, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.refund_second(user_id uuid, payment_id text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform core.want_work('refund_payment', refund_second.payment_id, refund_second.user_id,
+    jsonb_build_object('payment_intent', refund_second.payment_id, 'metadata', jsonb_build_object('reason', 'second subscription')),
+    is_write => true);
+end
+$$;
+
+ALTER FUNCTION core.refund_second(user_id uuid, payment_id text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION refund_second(user_id uuid, payment_id text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.refund_second(user_id uuid, payment_id text) IS 'Queues the refund of what was paid for a second subscription of one person. Spec 6.1.';
 
 --
 -- Name: refuse_by_model(text, public.models, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -8488,6 +15519,45 @@ ALTER FUNCTION core.refuse_sale(user_id uuid, now timestamp with time zone) OWNE
 COMMENT ON FUNCTION core.refuse_sale(user_id uuid, now timestamp with time zone) IS 'Why nothing can be sold to a user now: purchases are switched off, or a lost dispute left a shortfall. Null: nothing stands in the way. Spec 3.6, 4.6.';
 
 --
+-- Name: remedy_of(text, uuid, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.remedy_of(reason text, user_id uuid, tier text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN (reason = 'insufficient_credits'::text) THEN format('They buy credits, or: select * from ops.grant_credits(%L, 10, ''…'');'::text, user_id)
+             WHEN (reason = ANY (ARRAY['daily_cost_limit'::text, 'monthly_cost_limit'::text])) THEN format('They wait or buy credits, or: select * from ops.waive_limits(%L, now() + interval ''1 day'', ''…'');'::text, user_id)
+             WHEN (reason = 'hourly_request_limit'::text) THEN format('They wait, or: update cost_limits_config set hourly_request_limit = … where tier_name = %L;'::text, tier)
+             WHEN (reason = 'rate_limited'::text) THEN format('They wait, or: update cost_limits_config set minute_request_limit = … where tier_name = %L;'::text, tier)
+             WHEN (reason = 'tier_budget'::text) THEN 'They wait or subscribe, or: update settings set free_tier_daily_budget = …;'::text
+             WHEN (reason = 'throttled'::text) THEN format('select * from ops.release_throttle(%L, ''…'');'::text, user_id)
+             WHEN (reason = 'held_by_other_runs'::text) THEN format('They wait for their other runs: select * from ops.open_holds where user_id = %L;'::text, user_id)
+             WHEN (reason = 'request_too_large'::text) THEN 'They cut the input, or: update settings set max_request_tokens = …;'::text
+             WHEN (reason = 'purchased_credit_cost'::text) THEN 'They take a shorter request, or: update settings set purchased_cost_per_credit_cap = …;'::text
+             WHEN (reason = 'runs_disabled'::text) THEN 'update settings set runs_enabled = true;'::text
+             WHEN (reason = 'purchases_disabled'::text) THEN 'update settings set purchases_enabled = true;'::text
+             WHEN (reason = 'tier_not_configured'::text) THEN 'insert into cost_limits_config (tier_name, monthly_cost_limit) values (…, …);'::text
+             WHEN (reason = 'model_not_priced'::text) THEN 'select * from ops.unpriced_models;'::text
+             WHEN (reason = 'model_disabled'::text) THEN 'update models set enabled = true where alias = …;'::text
+             WHEN (reason = 'verified_author_required'::text) THEN format('select * from ops.set_user(%L, verified_author => true, reason => ''…'');'::text, user_id)
+             WHEN (reason = 'account_closed'::text) THEN 'Nothing: the account is closed, and stays so.'::text
+             WHEN (reason = 'payment_disputed'::text) THEN format('select * from payments where user_id = %L; and Stripe''s Dashboard'::text, user_id)
+             ELSE 'Nothing: the request itself was wrong (docs/errors.md).'::text
+         END AS "case";
+END;
+
+ALTER FUNCTION core.remedy_of(reason text, user_id uuid, tier text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION remedy_of(reason text, user_id uuid, tier text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.remedy_of(reason text, user_id uuid, tier text) IS 'What an operator can do about a refusal, by its code: a statement to paste or complete, or what the user does. Spec 3.7, 12.';
+
+--
 -- Name: reopen_run(public.runs, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -8497,21 +15567,12 @@ CREATE FUNCTION core.reopen_run(r public.runs, now timestamp with time zone) RET
     AS $$
 declare
   u public.users;
-  t record;
   purchased_alone boolean;
 begin
-  -- Give back what the expiry charged, newest transfer first, to the lots it came from.
-  for t in
-    select x.lot_id, x.amount
-    from public.credit_transactions x
-    where x.user_id = r.user_id and x.run_id = r.id and x.type = 'spend'
-    order by x.id desc
-  loop
-    perform core.move_credits(
-      r.user_id, t.lot_id, 'refund', 'spent', 'lot', t.amount, reopen_run.now, run_id => r.id,
-      description => 'The run was not dead: charged anew by what it really used'
-    );
-  end loop;
+  perform core.note_correction(r);
+
+  -- What the expiry charged goes back.
+  perform core.give_back(r, reopen_run.now, 'The run was not dead: charged anew by what it really used');
 
   -- Unbook its cost, and let it hold no more than what it gave back and is still free.
   select x.* into strict u from public.users x where x.id = r.user_id;
@@ -8542,7 +15603,8 @@ begin
     open_runs = u.open_runs || r.id, holds_expire_at = least(u.holds_expire_at, reopen_run.now)
   where x.id = u.id;
   update public.runs x set
-    status = 'running', cost = 0, limited_cost = 0, credits = 0, shortfall = 0, credits_by_kind = null, error = null, error_reason = null,
+    status = 'running', cost = 0, limited_cost = 0, credits = 0, shortfall = 0, credits_by_kind = null,
+    included_value = 0, purchased_value = 0, error = null, error_reason = null,
     finished_at = null, hold_included = r.hold_included, hold_purchased = r.hold_purchased, hold_cost = 0
   where x.user_id = r.user_id and x.id = r.id;
   perform core.refresh_lots(r.user_id);
@@ -8711,7 +15773,7 @@ begin
         (user_id, id, kind, granted, remaining, expires_at, paid_per_credit, source, source_id, period_start, period_end, created_at)
       values (
         roll_over.user_id, old.rolls_into, 'rollover', rolled, 0,
-        (old.period_end at time zone 'UTC' + interval '1 month') at time zone 'UTC', old.paid_per_credit,
+        core.rollover_ends_at(roll_over.user_id, old.period_start, old.period_end), old.paid_per_credit,
         'rollover', old.source_id, old.period_start, old.period_end, roll_over.now
       );
     else
@@ -8736,7 +15798,128 @@ ALTER FUNCTION core.roll_over(user_id uuid, from_lot uuid, amount bigint, now ti
 -- Name: FUNCTION roll_over(user_id uuid, from_lot uuid, amount bigint, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.roll_over(user_id uuid, from_lot uuid, amount bigint, now timestamp with time zone) IS 'Moves credits of an ended period''s lot to the rollover lot that it names (rolls_into), up to settings.max_rollover_credits in all, and books the rest as expired. The rollover lot expires one month after that period''s end. The caller holds the user''s row. Spec 4.3.';
+COMMENT ON FUNCTION core.roll_over(user_id uuid, from_lot uuid, amount bigint, now timestamp with time zone) IS 'Moves credits of an ended period''s lot to the rollover lot that it names (rolls_into), up to settings.max_rollover_credits in all, and books the rest as expired. The rollover lot expires as core.rollover_ends_at says. The caller holds the user''s row. Spec 4.3.';
+
+--
+-- Name: rollover_ends_at(uuid, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.rollover_ends_at(user_id uuid, period_start timestamp with time zone, period_end timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT LEAST((((period_end AT TIME ZONE 'UTC'::text) + '1 mon'::interval) AT TIME ZONE 'UTC'::text), ( SELECT l.period_start
+            FROM public.credit_lots l
+           WHERE ((l.user_id = rollover_ends_at.user_id) AND (l.source = 'subscription'::text) AND (l.period_start > rollover_ends_at.period_start))
+           ORDER BY l.period_start
+          OFFSET 1
+          LIMIT 1)) AS "least";
+END;
+
+ALTER FUNCTION core.rollover_ends_at(user_id uuid, period_start timestamp with time zone, period_end timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION rollover_ends_at(user_id uuid, period_start timestamp with time zone, period_end timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.rollover_ends_at(user_id uuid, period_start timestamp with time zone, period_end timestamp with time zone) IS 'When what rolls over from a period expires: a month after that period''s end, or with the second period that was granted after it, for which it is older rollover. Spec 4.3.';
+
+--
+-- Name: run_conditions(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.run_conditions(now timestamp with time zone) RETURNS SETOF core.alert_condition
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+begin
+  return query
+  with recent as materialized (
+    select m.provider, r.status, r.error, r.error_reason, r.cost, r.started_at, r.finished_at
+    from public.users u
+    join public.runs r on r.user_id = u.id and r.id >= core.first_run_id(clock_timestamp() - interval '1 hour')
+    left join public.models m on m.alias = r.model
+    where u.last_request_at > run_conditions.now - interval '1 hour' and r.started_at > run_conditions.now - interval '1 hour'
+  ),
+  spent as (
+    select sum(x.cost) as dollars, count(*) as runs from recent x
+  ),
+  failing as (
+    select
+      x.provider,
+      count(*) as runs,
+      count(*) filter (where x.error in ('provider_timeout', 'provider_unavailable', 'provider_error')) as failures,
+      mode() within group (order by x.error) filter (where x.error like 'provider\_%') as usual
+    from recent x
+    where x.status <> 'running' and x.finished_at > run_conditions.now - interval '15 minutes'
+    group by x.provider
+  ),
+  refused as (
+    select distinct on (x.provider) x.provider, x.error_reason, x.finished_at
+    from recent x
+    where x.error = 'provider_not_configured'
+      and not exists (select from recent y where y.provider = x.provider and y.error is null and y.finished_at > x.finished_at)
+    order by x.provider, x.finished_at desc
+  )
+  select
+    'hourly_spend', '', 0, 'critical',
+    format('%s dollars spent within an hour, by %s runs: more than %s', core.write_dollars(spent.dollars), spent.runs, core.write_dollars(s.hourly_spend_alert)),
+    'Who: SELECT * FROM ops.runs_live; SELECT email, current_day_api_cost FROM users ORDER BY current_day_api_cost DESC LIMIT 10;' || E'\n'
+      || 'To stop all runs: UPDATE settings SET runs_enabled = FALSE;',
+    jsonb_build_object('dollars', spent.dollars, 'runs', spent.runs, 'limit', s.hourly_spend_alert), null::uuid
+  from spent, public.settings s
+  where spent.dollars > s.hourly_spend_alert
+  union all
+  select
+    'provider_errors', f.provider, 0, 'critical',
+    format('%s %% of runs with %s failed within 15 minutes: %s of %s', round(100.0 * f.failures / f.runs), f.provider, f.failures, f.runs),
+    format('Mostly %s. While it lasts people can use models of another provider: UPDATE models SET enabled = FALSE WHERE provider = %L;', f.usual, f.provider),
+    jsonb_build_object('provider', f.provider, 'runs', f.runs, 'failures', f.failures, 'error', f.usual), null
+  from failing f, public.settings s
+  where f.failures >= 3 and 100.0 * f.failures / f.runs >= s.provider_error_alert_percent
+  union all
+  select
+    'provider_not_configured', r.provider, 0, 'critical',
+    format('Runs with %s fail: %s', r.provider, coalesce(r.error_reason, 'its key is missing or refused.')),
+    format('Put a key that works into the servers'' environment and start them again; until then: UPDATE models SET enabled = FALSE WHERE provider = %L;', r.provider),
+    jsonb_build_object('provider', r.provider, 'last_at', r.finished_at), null
+  from refused r;
+end
+$$;
+
+ALTER FUNCTION core.run_conditions(now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION run_conditions(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.run_conditions(now timestamp with time zone) IS 'What holds now of alerts about the last hour''s runs: hourly_spend (above settings.hourly_spend_alert), provider_errors (of 15 minutes; at least 3, and settings.provider_error_alert_percent of the provider''s runs), provider_not_configured (key missing or refused, and no run has succeeded since). Reads only runs of the last hour, by their ids. Spec 3.6, 5.4, 9.';
+
+--
+-- Name: session_facts(public.sessions); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.session_facts(session public.sessions, OUT models text[], OUT credits bigint, OUT words tsvector) RETURNS record
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT ( SELECT array_agg(DISTINCT r.model) AS array_agg
+            FROM core.session_runs((session_facts.session).user_id, (session_facts.session).id) r(user_id, id, session_id, status, model, provider_model, package_id, package_version, baseline, tier_name, price_id, credit_multiplier, prompt_multiplier, tokens_per_credit, estimated_input, question_tokens, estimate_is_exact, output_cap, hold_included, hold_purchased, hold_cost, hold_expires_at, input_tokens, cached_tokens, cache_write_tokens, output_tokens, estimated, cost, limited_cost, credits, shortfall, credits_by_kind, error, error_reason, stop_requested_at, first_token_ms, duration_ms, started_at, finished_at, included_value, purchased_value, refunded_by_kind, refunded_at)) AS array_agg,
+     ( SELECT (COALESCE(sum(r.credits), (0)::numeric))::bigint AS "coalesce"
+            FROM core.session_runs((session_facts.session).user_id, (session_facts.session).id) r(user_id, id, session_id, status, model, provider_model, package_id, package_version, baseline, tier_name, price_id, credit_multiplier, prompt_multiplier, tokens_per_credit, estimated_input, question_tokens, estimate_is_exact, output_cap, hold_included, hold_purchased, hold_cost, hold_expires_at, input_tokens, cached_tokens, cache_write_tokens, output_tokens, estimated, cost, limited_cost, credits, shortfall, credits_by_kind, error, error_reason, stop_requested_at, first_token_ms, duration_ms, started_at, finished_at, included_value, purchased_value, refunded_by_kind, refunded_at)) AS "coalesce",
+     strip(to_tsvector('simple'::regconfig, "left"((COALESCE((session).title, ''::text) || COALESCE(( SELECT string_agg((((' '::text || t.question) || ' '::text) || t.answer), ''::text ORDER BY t.run_id) AS string_agg
+            FROM public.run_texts t
+           WHERE ((t.user_id = (session_facts.session).user_id) AND (t.session_id = (session_facts.session).id))), ''::text)), 250000))) AS strip;
+END;
+
+ALTER FUNCTION core.session_facts(session public.sessions, OUT models text[], OUT credits bigint, OUT words tsvector) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION session_facts(session public.sessions, OUT models text[], OUT credits bigint, OUT words tsvector); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.session_facts(session public.sessions, OUT models text[], OUT credits bigint, OUT words tsvector) IS 'What a session is found by: the models and credits of its runs, and the words of its title, questions and answers (the first 250,000 characters). Spec 10.1.';
 
 --
 -- Name: settle_again(public.runs, text, boolean, integer, integer, integer, integer, boolean, text, text, text, text, integer, integer, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -8749,14 +15932,21 @@ CREATE FUNCTION core.settle_again(r public.runs, ending text, called boolean, in
 declare
   u public.users;
   l public.cost_limits_config;
+  settled core.receipt;
 begin
   if r.status = 'expired' and r.error = 'run_expired' and settle_again.ending <> 'expired' then
     perform core.reopen_run(r, settle_again.now);
-    return api.settle_run(
+    settled := api.settle_run(
       r.user_id, r.id, settle_again.ending, settle_again.called, settle_again.input_tokens, settle_again.cached_tokens,
       settle_again.cache_write_tokens, settle_again.output_tokens, settle_again.estimated, settle_again.question, settle_again.answer,
       settle_again.error, settle_again.error_reason, settle_again.first_token_ms, settle_again.duration_ms
     );
+    if r.refunded_at is null then
+      return settled;
+    end if;
+    select x.* into strict r from public.runs x where x.user_id = r.user_id and x.id = r.id;
+    perform core.refund_charge(r, settle_again.now, 'The run had been refunded before its server came back');
+    select x.* into strict r from public.runs x where x.user_id = r.user_id and x.id = r.id;
   end if;
   select x.* into strict u from public.users x where x.id = r.user_id;
   u := core.roll_windows(u, settle_again.now);
@@ -8771,7 +15961,7 @@ ALTER FUNCTION core.settle_again(r public.runs, ending text, called boolean, inp
 -- Name: FUNCTION settle_again(r public.runs, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.settle_again(r public.runs, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer, now timestamp with time zone) IS 'Answers a settlement of a run that has ended: the receipt as it stands. But if the run had been taken for dead (expired) and its server comes back with what really happened, that is booked in place of the expiry''s guess. The caller holds the user''s row. Spec 5.3.';
+COMMENT ON FUNCTION core.settle_again(r public.runs, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer, now timestamp with time zone) IS 'Answers a settlement of a run that has ended: the receipt as it stands. But if the run had been taken for dead (expired) and its server comes back with what really happened, that is booked in place of the expiry''s guess; one that was refunded stays refunded. The caller holds the user''s row. Spec 5.3.';
 
 --
 -- Name: settle_payment(uuid, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -8809,10 +15999,238 @@ ALTER FUNCTION core.settle_payment(user_id uuid, payment_id text, now timestamp 
 COMMENT ON FUNCTION core.settle_payment(user_id uuid, payment_id text, now timestamp with time zone) IS 'Makes what a payment bought agree with its refunds and disputes that stand, in whatever order they became known. The caller holds the user''s row. Spec 4.6.';
 
 --
--- Name: spend_lots(public.users, uuid, bigint, bigint, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: share_of_cost(numeric, bigint, bigint, bigint); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.spend_lots(u public.users, run_id uuid, from_included bigint, from_purchased bigint, now timestamp with time zone, OUT by_kind jsonb, OUT transaction_count bigint, OUT spend_lot uuid, OUT next_lot_expiry timestamp with time zone) RETURNS record
+CREATE FUNCTION core.share_of_cost(cost numeric, upto bigint, part bigint, due bigint) RETURNS numeric
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN ((upto = due) AND (part = due)) THEN cost
+             ELSE (
+             CASE
+                 WHEN (upto = due) THEN cost
+                 ELSE round(((cost * (upto)::numeric) / (due)::numeric), 12)
+             END - round(((cost * ((upto - part))::numeric) / (due)::numeric), 12))
+         END AS "case";
+END;
+
+ALTER FUNCTION core.share_of_cost(cost numeric, upto bigint, part bigint, due bigint) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION share_of_cost(cost numeric, upto bigint, part bigint, due bigint); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.share_of_cost(cost numeric, upto bigint, part bigint, due bigint) IS 'US dollars of a run''s cost that one of its payments bears: part credits of the due ones, the last of the first upto. The shares of all payments add up to the cost, to the last digit. Spec 8.4.';
+
+--
+-- Name: shared_sessions; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.shared_sessions (
+    token text NOT NULL,
+    user_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    package_id uuid NOT NULL,
+    through_run_id uuid NOT NULL,
+    view_count bigint DEFAULT 0 NOT NULL,
+    helpful_count bigint DEFAULT 0 NOT NULL,
+    not_helpful_count bigint DEFAULT 0 NOT NULL,
+    featured_at timestamp with time zone,
+    feature_description text,
+    feature_display_order integer DEFAULT 0 NOT NULL,
+    shared_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT shared_sessions_helpful_count_check CHECK ((helpful_count >= 0)),
+    CONSTRAINT shared_sessions_not_helpful_count_check CHECK ((not_helpful_count >= 0)),
+    CONSTRAINT shared_sessions_view_count_check CHECK ((view_count >= 0))
+);
+
+ALTER TABLE public.shared_sessions OWNER TO prpm_owner;
+
+--
+-- Name: TABLE shared_sessions; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.shared_sessions IS 'ops. Links under which anybody may read a session as far as it had come (spec 10.2).';
+
+--
+-- Name: COLUMN shared_sessions.token; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.token IS 'The link''s secret part.';
+
+--
+-- Name: COLUMN shared_sessions.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.user_id IS 'Who shared it; never shown.';
+
+--
+-- Name: COLUMN shared_sessions.session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.session_id IS 'What.';
+
+--
+-- Name: COLUMN shared_sessions.package_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.package_id IS 'Its package.';
+
+--
+-- Name: COLUMN shared_sessions.through_run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.through_run_id IS 'The newest run that is shown.';
+
+--
+-- Name: COLUMN shared_sessions.view_count; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.view_count IS 'How many visitors have seen it, its owner not among them.';
+
+--
+-- Name: COLUMN shared_sessions.helpful_count; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.helpful_count IS 'Visitors whom it helped.';
+
+--
+-- Name: COLUMN shared_sessions.not_helpful_count; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.not_helpful_count IS 'Visitors whom it did not help.';
+
+--
+-- Name: COLUMN shared_sessions.featured_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.featured_at IS 'When an author of the package featured it, or null.';
+
+--
+-- Name: COLUMN shared_sessions.feature_description; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.feature_description IS 'The author''s words on it, at most 500 characters.';
+
+--
+-- Name: COLUMN shared_sessions.feature_display_order; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.feature_display_order IS 'Lowest first among those that are featured.';
+
+--
+-- Name: COLUMN shared_sessions.shared_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.shared_at IS 'Since when.';
+
+--
+-- Name: COLUMN shared_sessions.ended_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.ended_at IS 'When its owner took it back, or null.';
+
+--
+-- Name: shared_exchanges(public.shared_sessions); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.shared_exchanges(share public.shared_sessions) RETURNS json
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT COALESCE(json_agg(json_build_object('question', t.question, 'answer', t.answer, 'model', r.model, 'package_version', r.package_version, 'baseline', r.baseline, 'credits_spent', r.credits, 'input_tokens', r.input_tokens, 'output_tokens', r.output_tokens, 'tokens_used', (COALESCE(r.input_tokens, 0) + COALESCE(r.output_tokens, 0)), 'started_at', r.started_at, 'finished_at', r.finished_at) ORDER BY t.run_id), '[]'::json) AS "coalesce"
+    FROM (public.run_texts t
+      JOIN public.runs r ON (((r.user_id = t.user_id) AND (r.id = t.run_id))))
+   WHERE ((t.user_id = (shared_exchanges.share).user_id) AND (t.session_id = (shared_exchanges.share).session_id) AND (t.run_id <= (shared_exchanges.share).through_run_id) AND (t.answer <> ''::text));
+END;
+
+ALTER FUNCTION core.shared_exchanges(share public.shared_sessions) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION shared_exchanges(share public.shared_sessions); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.shared_exchanges(share public.shared_sessions) IS 'What a shared link shows of its session: questions, answers, models, tokens and credits up to the moment of sharing; neither ids nor anything of its owner. JSON array in the order of the conversation. Spec 10.2.';
+
+--
+-- Name: spend_conditions(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.spend_conditions(now timestamp with time zone) RETURNS SETOF core.alert_condition
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $_$
+declare
+  s public.settings;
+  f record;
+  people bigint;
+  throttled numeric;
+begin
+  select x.* into strict s from public.settings x;
+  select x.* into strict f from core.month_figures(spend_conditions.now) x;
+
+  return query
+  select
+    'margin', '', case when f.overall_margin_percent < 0 then 1 else 0 end,
+    case when f.overall_margin_percent < 0 then 'critical' else 'warning' end,
+    format('Margin %s %%, below %s: %s dollars of cost against %s earned this month', f.overall_margin_percent, s.margin_alert_percent,
+      core.write_dollars(f.cost), core.write_dollars(f.subscription_revenue + f.earned_pack_revenue)),
+    'What the deployment guide advises below 70 %:' || E'\n'
+      || '1. A lower limit for organizations: UPDATE cost_limits_config SET monthly_cost_limit = 2.00 WHERE tier_name = ''prpm_plus_org'';' || E'\n'
+      || '2. A higher price for individuals, $7.00: a new price in Stripe, then UPDATE plans.' || E'\n'
+      || '3. Smaller requests: UPDATE settings SET max_request_tokens = 15000;' || E'\n'
+      || 'Who costs most: SELECT * FROM user_cost_analytics ORDER BY current_month_api_cost DESC LIMIT 10;',
+    jsonb_build_object('margin_percent', f.overall_margin_percent, 'limit_percent', s.margin_alert_percent, 'cost', f.cost,
+      'subscription_revenue', f.subscription_revenue, 'earned_pack_revenue', f.earned_pack_revenue),
+    null::uuid
+  where f.overall_margin_percent < s.margin_alert_percent;
+
+  people := greatest(f.active_users, f.throttled_users);
+  throttled := round(100.0 * f.throttled_users / nullif(people, 0), 1);
+  return query
+  select
+    'throttled_users', '', case when throttled > s.throttled_critical_percent then 1 else 0 end,
+    case when throttled > s.throttled_critical_percent then 'critical' else 'warning' end,
+    format('%s %% throttled: %s of %s active users', trim_scale(throttled), f.throttled_users, people),
+    'Who, why and until when: SELECT * FROM ops.throttled_now;' || case when throttled > s.throttled_critical_percent then E'\n'
+      || 'What the deployment guide advises above 10 %:' || E'\n'
+      || '1. Limits higher by 20 %: UPDATE cost_limits_config SET monthly_cost_limit = monthly_cost_limit * 1.2, daily_cost_limit = daily_cost_limit * 1.2;' || E'\n'
+      || '2. A new tier at $10 a month with a limit of $8.00: a row in cost_limits_config and one in plans.' || E'\n'
+      || '3. Warnings at 75 % already: UPDATE cost_limits_config SET alert_at_percent = ''{75,90}'';'
+    else '' end,
+    jsonb_build_object('throttled_users', f.throttled_users, 'users', people, 'percent', throttled),
+    null::uuid
+  where throttled > s.throttled_alert_percent;
+
+  return query
+  select
+    'tier_paused', t.tier_name, 0, 'warning',
+    format('Runs of tier %s are paused until %s UTC: its budget of %s dollars for today is used up', t.tier_name,
+      to_char(t.paused_until at time zone 'UTC', 'YYYY-MM-DD HH24:MI'), core.write_dollars(s.free_tier_daily_budget)),
+    'To let it go on: UPDATE settings SET free_tier_daily_budget = …; the job watch-budgets lifts the pause within a minute.',
+    jsonb_build_object('tier_name', t.tier_name, 'paused_until', t.paused_until, 'budget', s.free_tier_daily_budget),
+    null::uuid
+  from public.cost_limits_config t
+  where t.paused_until > spend_conditions.now;
+end
+$_$;
+
+ALTER FUNCTION core.spend_conditions(now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION spend_conditions(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.spend_conditions(now timestamp with time zone) IS 'What holds now of alerts about the whole: margin (below settings.margin_alert_percent), throttled_users (above settings.throttled_alert_percent of the active users, level 1 above throttled_critical_percent, with the guide''s advice), tier_paused. Spec 9, 3.6.';
+
+--
+-- Name: spend_lots(public.users, uuid, bigint, bigint, numeric, bigint, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.spend_lots(u public.users, run_id uuid, from_included bigint, from_purchased bigint, cost numeric, due bigint, now timestamp with time zone, OUT by_kind jsonb, OUT included_value numeric, OUT purchased_value numeric, OUT transaction_count bigint, OUT spend_lot uuid, OUT next_lot_expiry timestamp with time zone) RETURNS record
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
@@ -8822,14 +16240,17 @@ declare
   owed bigint[] := array[from_included, from_purchased];
   class integer;
   part bigint;
+  taken bigint := 0;
   balance bigint := u.included_credits + u.purchased_credits;
 begin
   by_kind := '{}';
+  included_value := 0;
+  purchased_value := 0;
   transaction_count := u.transaction_count;
   next_lot_expiry := 'infinity';
 
   for lot in
-    select l.id, l.kind, l.remaining, l.expires_at
+    select l.id, l.kind, l.remaining, l.expires_at, l.paid_per_credit
     from public.credit_lots l
     where l.user_id = u.id and l.remaining > 0
     order by core.spend_rank(l.kind), l.expires_at, l.created_at, l.id
@@ -8838,10 +16259,18 @@ begin
     part := least(owed[class], lot.remaining);
     if part > 0 then
       owed[class] := owed[class] - part;
+      taken := taken + part;
+      if class = 1 then
+        included_value := included_value + part * lot.paid_per_credit;
+      else
+        purchased_value := purchased_value + part * lot.paid_per_credit;
+      end if;
       balance := balance - part;
       transaction_count := transaction_count + 1;
       by_kind := jsonb_set(by_kind, array[lot.kind], to_jsonb(part + coalesce((by_kind ->> lot.kind)::bigint, 0)));
-      update public.credit_lots l set remaining = l.remaining - part where l.user_id = u.id and l.id = lot.id;
+      update public.credit_lots l
+      set remaining = l.remaining - part, cost = l.cost + core.share_of_cost(spend_lots.cost, taken, part, due)
+      where l.user_id = u.id and l.id = lot.id;
       insert into public.credit_transactions
         (user_id, id, type, debit, credit, amount, balance_after, lot_id, run_id, created_at)
       values (u.id, transaction_count, 'spend', 'lot', 'spent', part, balance, lot.id, spend_lots.run_id, now);
@@ -8861,13 +16290,76 @@ begin
 end
 $$;
 
-ALTER FUNCTION core.spend_lots(u public.users, run_id uuid, from_included bigint, from_purchased bigint, now timestamp with time zone, OUT by_kind jsonb, OUT transaction_count bigint, OUT spend_lot uuid, OUT next_lot_expiry timestamp with time zone) OWNER TO prpm_owner;
+ALTER FUNCTION core.spend_lots(u public.users, run_id uuid, from_included bigint, from_purchased bigint, cost numeric, due bigint, now timestamp with time zone, OUT by_kind jsonb, OUT included_value numeric, OUT purchased_value numeric, OUT transaction_count bigint, OUT spend_lot uuid, OUT next_lot_expiry timestamp with time zone) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION spend_lots(u public.users, run_id uuid, from_included bigint, from_purchased bigint, now timestamp with time zone, OUT by_kind jsonb, OUT transaction_count bigint, OUT spend_lot uuid, OUT next_lot_expiry timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION spend_lots(u public.users, run_id uuid, from_included bigint, from_purchased bigint, cost numeric, due bigint, now timestamp with time zone, OUT by_kind jsonb, OUT included_value numeric, OUT purchased_value numeric, OUT transaction_count bigint, OUT spend_lot uuid, OUT next_lot_expiry timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.spend_lots(u public.users, run_id uuid, from_included bigint, from_purchased bigint, now timestamp with time zone, OUT by_kind jsonb, OUT transaction_count bigint, OUT spend_lot uuid, OUT next_lot_expiry timestamp with time zone) IS 'Takes credits from a user''s lots in the order of spending, a transfer for each lot, and answers by kind what was taken, the last transfer''s number, and which lot is next. The caller holds the user''s row and stores the answer in it. Errors: PR500 if the lots hold less than the user''s figures say. Spec 4.1, 4.2.';
+COMMENT ON FUNCTION core.spend_lots(u public.users, run_id uuid, from_included bigint, from_purchased bigint, cost numeric, due bigint, now timestamp with time zone, OUT by_kind jsonb, OUT included_value numeric, OUT purchased_value numeric, OUT transaction_count bigint, OUT spend_lot uuid, OUT next_lot_expiry timestamp with time zone) IS 'Takes credits from a user''s lots in the order of spending, a transfer for each lot, each bearing its share of the run''s cost (US dollars; due: all credits that the run is charged). Answers by kind what was taken, the cash that had been paid for it, the last transfer''s number, and which lot is next. The caller holds the user''s row and stores the answer in it. Errors: PR500 if the lots hold less than the user''s figures say. Spec 4.1, 4.2.';
+
+--
+-- Name: store_subscription(uuid, jsonb, boolean, bigint, bigint, timestamp with time zone, boolean, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.store_subscription(user_id uuid, object jsonb, is_final boolean, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone) RETURNS public.subscriptions
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  stored public.subscriptions;
+  item jsonb := object #> '{items,data,0}';
+  new_plan text := core.plan_of_price(item #>> '{price,id}');
+  ends timestamptz := to_timestamp((item ->> 'current_period_end')::bigint);
+  is_late boolean := object ->> 'status' = 'past_due';
+begin
+  insert into public.subscriptions as s (user_id, id, plan, status, created_at, updated_at)
+  select store_subscription.user_id, object ->> 'id', new_plan, object ->> 'status', store_subscription.now, store_subscription.now
+  where new_plan is not null -- else it is known already
+  on conflict on constraint subscriptions_pkey do nothing;
+  update public.subscriptions s set
+    plan = coalesce(new_plan, s.plan),
+    status = object ->> 'status',
+    livemode = store_subscription.livemode,
+    item_id = item ->> 'id',
+    price_id = item #>> '{price,id}',
+    current_period_start = to_timestamp((item ->> 'current_period_start')::bigint),
+    current_period_end = ends,
+    cancel_at_period_end = (object ->> 'cancel_at_period_end')::boolean and not is_final,
+    cancel_at = case when not is_final then
+      coalesce(to_timestamp((object ->> 'cancel_at')::bigint), case when (object ->> 'cancel_at_period_end')::boolean then ends end)
+    end,
+    collection_paused = jsonb_typeof(object -> 'pause_collection') = 'object' and not is_final,
+    -- Its invoices may have been heard of first.
+    (paid_until, monthly_amount) = (
+      select greatest(s.paid_until, p.period_end), coalesce(p.paid_amount, s.monthly_amount)
+      from (values (1)) one
+      left join public.subscription_periods p on p.user_id = s.user_id and p.subscription_id = s.id and p.state = 'paid'
+      order by p.period_end desc nulls last
+      limit 1
+    ),
+    trial_end = to_timestamp((object ->> 'trial_end')::bigint),
+    ended_at = to_timestamp((object ->> 'ended_at')::bigint),
+    unpaid_since = case when is_late then s.unpaid_since end,
+    hosted_invoice_url = case when is_late then s.hosted_invoice_url end,
+    stripe_created_at = to_timestamp((object ->> 'created')::bigint),
+    known_second = greatest(s.known_second, coalesce(second, 0)),
+    fetched_ticket = coalesce(store_subscription.ticket, s.fetched_ticket),
+    fetched_at = coalesce(store_subscription.fetched_at, s.fetched_at),
+    updated_at = store_subscription.now
+  where s.user_id = store_subscription.user_id and s.id = object ->> 'id'
+  returning s.* into stored;
+  return stored;
+end
+$$;
+
+ALTER FUNCTION core.store_subscription(user_id uuid, object jsonb, is_final boolean, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION store_subscription(user_id uuid, object jsonb, is_final boolean, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.store_subscription(user_id uuid, object jsonb, is_final boolean, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone) IS 'Writes a subscription down as Stripe''s object tells it, and where that is from: the second of an event, or the ticket and time of a fetch. Returns its row. The caller holds the user''s row. Spec 6.4.';
 
 --
 -- Name: supersede_doubles(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -8890,8 +16382,7 @@ begin
   loop
     update public.subscriptions s set superseded = true where s.user_id = supersede_doubles.user_id and s.id = later.id;
     perform core.want_work('cancel_subscription', later.id, supersede_doubles.user_id, '{"prorate": false}', is_write => true);
-    perform core.want_work('refund_payment', p.id, supersede_doubles.user_id,
-      jsonb_build_object('payment_intent', p.id, 'metadata', jsonb_build_object('reason', 'second subscription')), is_write => true)
+    perform core.refund_second(supersede_doubles.user_id, p.id)
     from public.payments p
     where p.user_id = supersede_doubles.user_id and p.subscription_id = later.id and p.paid_amount > 0;
   end loop;
@@ -8905,6 +16396,97 @@ ALTER FUNCTION core.supersede_doubles(user_id uuid) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.supersede_doubles(user_id uuid) IS 'Where a user has paid for two subscriptions, lets the later one be canceled and its payments be refunded. The caller holds the user''s row. Spec 6.1.';
+
+--
+-- Name: sweep_all(text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.sweep_all(due_users text, per_user text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  batch bigint;
+  reached uuid;
+  failed text;
+  touched bigint := 0;
+begin
+  loop
+    select x.touched, x.last, x.error into batch, reached, failed
+    from core.sweep_users(sweep_all.due_users, sweep_all.per_user, reached, 1000, null) x;
+    if failed is not null then
+      raise exception '%', failed using errcode = 'PR500';
+    end if;
+    touched := touched + batch;
+    exit when reached is null;
+  end loop;
+  return touched;
+end
+$$;
+
+ALTER FUNCTION core.sweep_all(due_users text, per_user text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION sweep_all(due_users text, per_user text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.sweep_all(due_users text, per_user text) IS 'A whole sweep (see core.sweep_users) in one transaction: what an operator calls by hand. Returns the rows touched. Errors: PR500 where it fails with a user. Spec 7.1.';
+
+--
+-- Name: sweep_users(text, text, uuid, integer, interval); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.sweep_users(due_users text, per_user text, after uuid, most integer, at_most interval, OUT touched bigint, OUT last uuid, OUT error text) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET lock_timeout TO '100ms'
+    AS $_$
+declare
+  now timestamptz := core.now();
+  candidate uuid;
+  stop_at timestamptz;
+  seen integer := 0;
+  rows_touched bigint;
+  failed integer := 0;
+begin
+  touched := 0;
+  for candidate in
+    execute format('select d.id from core.%I($1, $2, $3) d (id)', due_users)
+    using now, coalesce(after, '00000000-0000-0000-0000-000000000000'), most
+  loop
+    seen := seen + 1;
+    last := candidate;
+    perform from public.users u where u.id = candidate for no key update skip locked;
+    continue when not found;
+    stop_at := coalesce(stop_at, clock_timestamp() + at_most);
+    begin
+      execute format('select core.%I($1, $2)', per_user) into rows_touched using candidate, now;
+      touched := touched + coalesce(rows_touched, 0);
+    exception
+      when lock_not_available then null;
+      when others then
+        failed := failed + 1;
+        error := coalesce(error, format('user %s: %s', candidate, sqlerrm));
+    end;
+    exit when clock_timestamp() >= stop_at;
+  end loop;
+
+  if seen < most and coalesce(clock_timestamp() < stop_at, true) then
+    last := null;
+  end if;
+  if failed > 1 then
+    error := format('%s users failed; the first: %s', failed, error);
+  end if;
+end
+$_$;
+
+ALTER FUNCTION core.sweep_users(due_users text, per_user text, after uuid, most integer, at_most interval, OUT touched bigint, OUT last uuid, OUT error text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION sweep_users(due_users text, per_user text, after uuid, most integer, at_most interval, OUT touched bigint, OUT last uuid, OUT error text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.sweep_users(due_users text, per_user text, after uuid, most integer, at_most interval, OUT touched bigint, OUT last uuid, OUT error text) IS 'Does core.per_user(user_id, now) for users after an id that core.due_users(now, after, most) names, for about so long; null: without end. Passes over those whose row is in use, and goes on behind one with whom it fails. Returns the rows touched, the last user that it looked at (null: there are no more), and the first error. Spec 7.1.';
 
 --
 -- Name: take_back(uuid, uuid[], bigint, timestamp with time zone, uuid, text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -8994,6 +16576,42 @@ ALTER FUNCTION core.take_back(user_id uuid, lots uuid[], wanted bigint, now time
 COMMENT ON FUNCTION core.take_back(user_id uuid, lots uuid[], wanted bigint, now timestamp with time zone, purchase_id uuid, subscription_id text, why text) IS 'Takes credits out of these lots, in their order, never what running runs hold, then what had expired of them; wanted below 0 gives back what was taken from them. Returns the credits taken (negative: given back), at most what there is. The caller holds the user''s row and calls core.refresh_lots when done. Spec 4.5, 4.6.';
 
 --
+-- Name: take_events(jsonb, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.take_events(page jsonb, now timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  wanted bigint;
+begin
+  -- As they would have come; read in whatever version they were written, so what they tell of is fetched anew.
+  with missed as (
+    insert into public.stripe_events (id, type, created, livemode, api_version, body, status, same_version, received_at)
+    select e ->> 'id', e ->> 'type', (e ->> 'created')::bigint, (e ->> 'livemode')::boolean, e ->> 'api_version', e::text, 'received', false, take_events.now
+    from jsonb_array_elements(page) e
+    on conflict on constraint stripe_events_pkey do nothing
+    returning id, type
+  ), noted as (
+    insert into public.stripe_drift (kind, object, theirs, found_at)
+    select 'event', m.id, m.type, take_events.now from missed m
+    returning object
+  )
+  select count(core.want_work('apply_event', n.object, null)) into wanted from noted n;
+  return wanted;
+end
+$$;
+
+ALTER FUNCTION core.take_events(page jsonb, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION take_events(page jsonb, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.take_events(page jsonb, now timestamp with time zone) IS 'Takes in events that Stripe could not deliver, as if they had come. Returns how many were new. Spec 6.6.';
+
+--
 -- Name: take_invoice(uuid, jsonb, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -9003,15 +16621,12 @@ CREATE FUNCTION core.take_invoice(user_id uuid, invoice jsonb, payment_id text, 
     AS $$
 declare
   subscription text := coalesce(invoice #>> '{parent,subscription_details,subscription,id}', invoice #>> '{parent,subscription_details,subscription}');
-  line jsonb;
+  period record;
   bought text;
-  starts timestamptz;
-  ends timestamptz;
   s public.subscriptions;
   allocation bigint;
   is_trial boolean;
   is_second boolean;
-  is_linked boolean;
   paid numeric := (invoice ->> 'amount_paid')::numeric / 100;
 begin
   if subscription is null then
@@ -9020,34 +16635,25 @@ begin
   select x.* into s from public.subscriptions x where x.user_id = take_invoice.user_id and x.id = subscription;
   if not found then
     perform core.want_work('fetch_subscription', subscription, take_invoice.user_id);
+    s.id := subscription;
   end if;
   if invoice ->> 'status' <> 'paid' then
-    if invoice ->> 'status' = 'open' and (invoice ->> 'attempted')::boolean then
-      update public.subscriptions x set
-        unpaid_since = least(x.unpaid_since, to_timestamp((invoice #>> '{status_transitions,finalized_at}')::bigint)),
-        hosted_invoice_url = invoice ->> 'hosted_invoice_url'
-      where x.user_id = take_invoice.user_id and x.id = subscription;
-      perform core.refresh_entitlement(take_invoice.user_id, take_invoice.now);
-    end if;
+    perform core.note_unpaid(take_invoice.user_id, subscription, invoice, take_invoice.now);
     return null;
   end if;
   if invoice ->> 'billing_reason' not in ('subscription_create', 'subscription_cycle') then
+    update public.payments p set needs_review = format('it paid invoice %s, which opened no period (%s)', invoice ->> 'id', invoice ->> 'billing_reason')
+    where p.user_id = take_invoice.user_id and p.id = take_invoice.payment_id and p.kind = 'unknown';
     return null;
   end if;
 
-  select l into line
-  from jsonb_array_elements(invoice #> '{lines,data}') l
-  where (l #>> '{parent,subscription_item_details,proration}')::boolean is false
-  order by (l #>> '{period,end}')::bigint desc
-  limit 1;
-  bought := core.plan_of_price(line #>> '{pricing,price_details,price}');
+  select x.* into period from core.period_of_invoice(invoice) x;
+  bought := core.plan_of_price(period.price_id);
   if bought is null then
     return 'invoice ' || (invoice ->> 'id') || ' is for a price that no plan has';
   end if;
-  starts := to_timestamp((line #>> '{period,start}')::bigint);
-  ends := to_timestamp((line #>> '{period,end}')::bigint);
-  is_trial := coalesce(s.trial_end > starts, false) or (s.id is null and paid = 0 and coalesce((line ->> 'amount')::bigint, 0) = 0);
-  if s.id is null and is_trial then
+  is_trial := coalesce(s.trial_end > period.starts, false) or (s.user_id is null and paid = 0 and period.amount = 0);
+  if s.user_id is null and is_trial then
     return null; -- told by the subscription, which is fetched
   end if;
 
@@ -9056,53 +16662,29 @@ begin
     select from public.subscriptions o
     join public.subscription_states state on state.status = o.status and state.is_open
     where o.user_id = take_invoice.user_id and o.id <> subscription and not o.superseded
-      and (s.id is null or (o.stripe_created_at, o.id) < (s.stripe_created_at, s.id))
+      and (s.user_id is null or (o.stripe_created_at, o.id) < (s.stripe_created_at, s.id))
   );
-  if is_second and s.id is null then
+  if is_second and s.user_id is null then
     if payment_id is not null then
       perform core.want_work('fetch_payment_invoice', payment_id, take_invoice.user_id, delay => interval '5 seconds');
     end if;
     return null; -- once it is fetched, more is known
   end if;
-  if is_second then
-    allocation := 0;
-  elsif is_trial then
-    select x.trial_credits into allocation from public.settings x;
-  else
-    select p.monthly_credits into allocation from public.plans p where p.plan = bought;
-  end if;
-  insert into public.subscription_periods as q
-    (user_id, subscription_id, period_start, period_end, plan, state, invoice_id, credits, paid_amount, created_at, paid_at)
-  values (
-    take_invoice.user_id, subscription, starts, ends, bought, 'paid', invoice ->> 'id', allocation, paid, take_invoice.now, take_invoice.now
-  )
-  on conflict on constraint subscription_periods_pkey do update set
-    state = 'paid', plan = excluded.plan, period_end = excluded.period_end, invoice_id = excluded.invoice_id, credits = excluded.credits,
-    paid_amount = excluded.paid_amount, paid_at = excluded.paid_at
-  where q.state = 'due';
-  if found and allocation > 0 then
-    perform core.grant_period(take_invoice.user_id, subscription, bought, starts, ends, paid, take_invoice.now,
-      paid_at => to_timestamp((invoice #>> '{status_transitions,paid_at}')::bigint));
-  end if;
-
+  allocation := case
+    when is_second then 0
+    when is_trial then (select x.trial_credits from public.settings x)
+    else (select p.monthly_credits from public.plans p where p.plan = bought)
+  end;
+  perform core.book_period(take_invoice.user_id, subscription, bought, period.starts, period.ends, allocation, invoice, take_invoice.now);
   if payment_id is not null then
-    update public.subscription_periods q set payment_id = take_invoice.payment_id
-    where q.user_id = take_invoice.user_id and q.subscription_id = subscription and q.period_start = starts and q.payment_id is null;
-    update public.payments p set kind = 'subscription', subscription_id = subscription, period_start = starts, needs_review = null
-    where p.user_id = take_invoice.user_id and p.id = take_invoice.payment_id and p.kind = 'unknown';
-    is_linked := found;
-    perform core.settle_payment(take_invoice.user_id, take_invoice.payment_id, take_invoice.now);
-    if s.superseded and is_linked then
-      perform core.want_work('refund_payment', take_invoice.payment_id, take_invoice.user_id,
-        jsonb_build_object('payment_intent', take_invoice.payment_id, 'metadata', jsonb_build_object('reason', 'second subscription')), is_write => true);
-    end if;
+    perform core.link_payment(take_invoice.user_id, payment_id, s, period.starts, take_invoice.now);
   end if;
 
   update public.subscriptions x set
-    paid_until = greatest(x.paid_until, ends),
-    monthly_amount = case when ends >= coalesce(x.paid_until, ends) then paid else x.monthly_amount end,
-    unpaid_since = case when ends >= coalesce(x.current_period_end, ends) then null else x.unpaid_since end,
-    hosted_invoice_url = case when ends >= coalesce(x.current_period_end, ends) then null else x.hosted_invoice_url end,
+    paid_until = greatest(x.paid_until, period.ends),
+    monthly_amount = case when period.ends >= coalesce(x.paid_until, period.ends) then paid else x.monthly_amount end,
+    unpaid_since = case when period.ends >= coalesce(x.current_period_end, period.ends) then null else x.unpaid_since end,
+    hosted_invoice_url = case when period.ends >= coalesce(x.current_period_end, period.ends) then null else x.hosted_invoice_url end,
     updated_at = take_invoice.now
   where x.user_id = take_invoice.user_id and x.id = subscription
   returning x.* into s;
@@ -9159,59 +16741,37 @@ ALTER FUNCTION core.take_invoice_payments(user_id uuid, payment_id text, result 
 COMMENT ON FUNCTION core.take_invoice_payments(user_id uuid, payment_id text, result jsonb, now timestamp with time zone) IS 'Takes Stripe''s answer to which invoice a payment paid: a subscription''s, or else it is asked for its checkout session. Returns why a person has to look at it, or null. The caller holds the user''s row. Spec 6.5.';
 
 --
--- Name: take_list(text, jsonb, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: take_page(text, jsonb, jsonb, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.take_list(kind text, result jsonb, now timestamp with time zone) RETURNS bigint
+CREATE FUNCTION core.take_page(kind text, parameters jsonb, result jsonb, now timestamp with time zone) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 declare
-  wanted bigint;
+  page jsonb := result -> 'data';
 begin
-  if kind = 'list_events' then
-    -- What Stripe could not deliver, as it would have come; read in whatever version it was written, so it is fetched anew.
-    with missed as (
-      insert into public.stripe_events (id, type, created, livemode, api_version, body, status, same_version, received_at)
-      select e ->> 'id', e ->> 'type', (e ->> 'created')::bigint, (e ->> 'livemode')::boolean, e ->> 'api_version', e::text, 'received', false, now
-      from jsonb_array_elements(result -> 'events') e
-      on conflict on constraint stripe_events_pkey do nothing
-      returning id, type
-    ), noted as (
-      insert into public.stripe_drift (kind, object, theirs, found_at)
-      select 'event', m.id, m.type, now from missed m
-      returning object
-    )
-    select count(core.want_work('apply_event', n.object, null)) into wanted from noted n;
-    return wanted;
+  if (result ->> 'has_more')::boolean then
+    perform core.want_work(take_page.kind, page #>> '{-1,id}', null,
+      parameters || jsonb_build_object('starting_after', page #>> '{-1,id}'));
   end if;
-
-  with theirs as (
-    select c.user_id, s ->> 'id' as id, s ->> 'status' as status, (s ->> 'cancel_at')::bigint as cancel_at,
-      (s #>> '{items,data,0,current_period_end}')::bigint as period_end
-    from jsonb_array_elements(result -> 'subscriptions') s
-    join public.stripe_customers c on c.customer_id = coalesce(s #>> '{customer,id}', s ->> 'customer')
-  ), noted as (
-    insert into public.stripe_drift (user_id, kind, object, ours, theirs, found_at)
-    select t.user_id, 'subscription', t.id,
-      s.status || ', to ' || s.current_period_end, t.status || ', to ' || to_timestamp(t.period_end), now
-    from theirs t
-    left join public.subscriptions s on s.user_id = t.user_id and s.id = t.id
-    where s.id is null or s.status <> t.status or extract(epoch from s.current_period_end)::bigint is distinct from t.period_end
-    returning user_id, object
-  )
-  select count(core.want_work('fetch_subscription', n.object, n.user_id)) into wanted from noted n;
-  return wanted;
+  return case take_page.kind
+    when 'list_events' then core.take_events(page, take_page.now)
+    when 'list_subscriptions' then core.compare_subscriptions(page, take_page.now)
+    when 'list_payments' then core.compare_payments(page, take_page.now)
+    when 'list_refunds' then core.compare_reversals('refund', page, take_page.now)
+    when 'list_disputes' then core.compare_reversals('dispute', page, take_page.now)
+  end;
 end
 $$;
 
-ALTER FUNCTION core.take_list(kind text, result jsonb, now timestamp with time zone) OWNER TO prpm_owner;
+ALTER FUNCTION core.take_page(kind text, parameters jsonb, result jsonb, now timestamp with time zone) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION take_list(kind text, result jsonb, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION take_page(kind text, parameters jsonb, result jsonb, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.take_list(kind text, result jsonb, now timestamp with time zone) IS 'Compares a list of Stripe''s with ours: events that it could not deliver are taken in, subscriptions that differ are fetched; each difference is kept in stripe_drift. Returns how many. Spec 6.6.';
+COMMENT ON FUNCTION core.take_page(kind text, parameters jsonb, result jsonb, now timestamp with time zone) IS 'Compares a page of a list of Stripe''s with ours, and queues the next page. What differs is kept in stripe_drift and fetched. Returns how many differ. Spec 6.6.';
 
 --
 -- Name: take_payment(uuid, jsonb, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -9361,156 +16921,70 @@ CREATE FUNCTION core.take_subscription(user_id uuid, object jsonb, second bigint
     AS $$
 declare
   known public.subscriptions;
-  fresh public.subscriptions;
-  item jsonb := object #> '{items,data,0}';
-  new_plan text := core.plan_of_price(item #>> '{price,id}');
-  is_new boolean;
+  s public.subscriptions;
   state public.subscription_states;
-  starts timestamptz := to_timestamp((item ->> 'current_period_start')::bigint);
-  ends timestamptz := to_timestamp((item ->> 'current_period_end')::bigint);
+  was_open boolean;
+  worth text;
   complaint text;
 begin
-  select s.* into known from public.subscriptions s where s.user_id = take_subscription.user_id and s.id = object ->> 'id';
-  is_new := not found;
+  select x.* into known from public.subscriptions x where x.user_id = take_subscription.user_id and x.id = object ->> 'id';
+  select x.is_open into was_open from public.subscription_states x where x.status = known.status;
+  if (object ->> 'missing')::boolean then
+    return core.miss_subscription(known, object ->> 'id', take_subscription.user_id, take_subscription.now);
+  end if;
   select x.* into state from public.subscription_states x where x.status = object ->> 'status';
   if not found then
     return 'subscription ' || (object ->> 'id') || ' has the unknown status ' || coalesce(object ->> 'status', 'null');
   end if;
-  if jsonb_array_length(object #> '{items,data}') <> 1 or coalesce((item ->> 'quantity')::integer, 1) <> 1 or new_plan is null and is_new then
+  if jsonb_array_length(object #> '{items,data}') <> 1 or coalesce((object #>> '{items,data,0,quantity}')::integer, 1) <> 1
+    or known.id is null and core.plan_of_price(object #>> '{items,data,0,price,id}') is null
+  then
     return 'subscription ' || (object ->> 'id') || ' has not exactly one of a plan''s prices';
   end if;
 
-  -- A final state beats all. Else the newest word counts: a fetch by its ticket, an event by its second.
-  -- (A fetch after the end still says whether money went back.)
-  if not is_new and (ticket is null or not state.is_final)
-    and (select x.is_final from public.subscription_states x where x.status = known.status)
-  then
+  worth := core.weigh_subscription(known, object ->> 'id', state.is_final, second, ticket);
+  if worth = 'fetch' then
+    perform core.want_work('fetch_subscription', object ->> 'id', take_subscription.user_id);
+  end if;
+  if worth <> 'take' then
     return null;
   end if;
-  if ticket is not null then
-    if ticket <= known.fetched_ticket then
-      return null;
-    end if;
-  elsif not state.is_final then
-    -- What is being fetched right now may be older than this, and would come after it.
-    if exists (
-      select from public.stripe_work w
-      where w.key = object ->> 'id' and w.kind in ('fetch_subscription', 'update_subscription', 'cancel_subscription')
-        and w.claimed_until is not null
-    ) then
-      perform core.want_work('fetch_subscription', object ->> 'id', take_subscription.user_id);
-      return null;
-    end if;
-    if second < known.known_second then
-      return null;
-    end if;
-    if second = known.known_second or second <= extract(epoch from known.fetched_at + interval '5 minutes') then
-      perform core.want_work('fetch_subscription', object ->> 'id', take_subscription.user_id);
-      return null;
-    end if;
-  end if;
-
-  insert into public.subscriptions as s (user_id, id, plan, status, created_at, updated_at)
-  values (take_subscription.user_id, object ->> 'id', new_plan, object ->> 'status', take_subscription.now, take_subscription.now)
-  on conflict on constraint subscriptions_pkey do nothing;
-  update public.subscriptions s set
-    plan = coalesce(new_plan, s.plan),
-    status = object ->> 'status',
-    livemode = take_subscription.livemode,
-    item_id = item ->> 'id',
-    price_id = item #>> '{price,id}',
-    current_period_start = starts,
-    current_period_end = ends,
-    cancel_at_period_end = (object ->> 'cancel_at_period_end')::boolean and not state.is_final,
-    cancel_at = case when not state.is_final then coalesce(to_timestamp((object ->> 'cancel_at')::bigint), case when (object ->> 'cancel_at_period_end')::boolean then ends end) end,
-    collection_paused = jsonb_typeof(object -> 'pause_collection') = 'object' and not state.is_final,
-    -- Its invoices may have been heard of first.
-    (paid_until, monthly_amount) = (
-      select greatest(s.paid_until, p.period_end), coalesce(p.paid_amount, s.monthly_amount)
-      from (values (1)) one
-      left join public.subscription_periods p on p.user_id = s.user_id and p.subscription_id = s.id and p.state = 'paid'
-      order by p.period_end desc nulls last
-      limit 1
-    ),
-    trial_end = to_timestamp((object ->> 'trial_end')::bigint),
-    ended_at = to_timestamp((object ->> 'ended_at')::bigint),
-    unpaid_since = case when object ->> 'status' = 'past_due' then s.unpaid_since end,
-    hosted_invoice_url = case when object ->> 'status' = 'past_due' then s.hosted_invoice_url end,
-    stripe_created_at = to_timestamp((object ->> 'created')::bigint),
-    known_second = greatest(s.known_second, coalesce(second, 0)),
-    fetched_ticket = coalesce(take_subscription.ticket, s.fetched_ticket),
-    fetched_at = coalesce(take_subscription.fetched_at, s.fetched_at),
-    updated_at = take_subscription.now
-  where s.user_id = take_subscription.user_id and s.id = object ->> 'id';
-
-  if state.is_open then
-    perform core.supersede_doubles(take_subscription.user_id); -- before anything is granted for it
+  s := core.store_subscription(take_subscription.user_id, object, state.is_final, second, ticket, fetched_at, livemode, take_subscription.now);
+  if state.is_open and was_open is not true then
+    perform core.supersede_doubles(s.user_id); -- before anything is granted for it
   end if;
 
   -- What a fetch brings along: the latest invoice as it is now.
   if jsonb_typeof(object -> 'latest_invoice') = 'object' then
-    update public.subscriptions s set money_back = true
-    where s.user_id = take_subscription.user_id and s.id = object ->> 'id' and state.is_final
+    update public.subscriptions x set money_back = true
+    where x.user_id = s.user_id and x.id = s.id and state.is_final
       and exists (
         select from jsonb_array_elements(object #> '{latest_invoice,lines,data}') l
         where (l #>> '{parent,subscription_item_details,proration}')::boolean and (l ->> 'amount')::bigint < 0
       );
-    complaint := core.take_invoice(take_subscription.user_id, object -> 'latest_invoice', null, take_subscription.now);
+    complaint := core.take_invoice(s.user_id, object -> 'latest_invoice', null, take_subscription.now);
+    perform core.note_found_periods(s.user_id, s.id, take_subscription.now);
   end if;
-
-  -- Since when it is unpaid, its invoice says.
-  if state.entitles = 'grace' and ticket is null then
-    perform core.want_work('fetch_subscription', object ->> 'id', take_subscription.user_id);
+  -- An event does not say since when it is unpaid, or whether money went back.
+  if ticket is null and (state.entitles = 'grace' or state.status = 'canceled') then
+    perform core.want_work('fetch_subscription', s.id, s.user_id);
   end if;
+  perform core.await_period(s, ticket is not null, take_subscription.now);
 
-  -- A period that Stripe is in and that is not known to be paid: looked at again when the money should be there. Only the
-  -- present one is awaited; should an earlier one be paid after all, its invoice says so.
-  delete from public.subscription_periods p
-  where p.user_id = take_subscription.user_id and p.subscription_id = object ->> 'id' and p.state = 'due'
-    and (state.is_final or p.period_start <> starts);
-  if state.status in ('active', 'past_due', 'unpaid') and starts is not null then
-    insert into public.subscription_periods (user_id, subscription_id, period_start, period_end, plan, state, created_at)
-    select take_subscription.user_id, object ->> 'id', starts, ends, coalesce(new_plan, known.plan), 'due', take_subscription.now
-    on conflict on constraint subscription_periods_pkey do nothing;
-    if exists (
-      select from public.subscription_periods p
-      where p.user_id = take_subscription.user_id and p.subscription_id = object ->> 'id' and p.period_start = starts and p.state = 'due'
-    ) then
-      perform core.want_work('fetch_subscription', object ->> 'id', take_subscription.user_id, delay => case
-        when ticket is not null then greatest(interval '70 minutes', (
-          select take_subscription.now - p.created_at
-          from public.subscription_periods p
-          where p.user_id = take_subscription.user_id and p.subscription_id = object ->> 'id' and p.period_start = starts
-        ))
-        when exists (
-          select from public.subscription_periods p
-          where p.user_id = take_subscription.user_id and p.subscription_id = object ->> 'id' and p.state = 'paid'
-        ) then interval '70 minutes'
-        else interval '0'
-      end);
-    end if;
-  end if;
-
+  select x.* into s from public.subscriptions x where x.user_id = s.user_id and x.id = s.id;
   if state.is_final then
-    if ticket is null and object ->> 'status' = 'canceled' then
-      perform core.want_work('fetch_subscription', object ->> 'id', take_subscription.user_id); -- did money go back?
-    end if;
-    select s.* into known from public.subscriptions s where s.user_id = take_subscription.user_id and s.id = object ->> 'id';
     perform core.end_subscription(
-      take_subscription.user_id, known.id,
-      case when known.money_back or known.paid_until is null then coalesce(known.ended_at, take_subscription.now) else known.paid_until end,
+      s.user_id, s.id,
+      case when s.money_back or s.paid_until is null then coalesce(s.ended_at, take_subscription.now) else s.paid_until end,
       take_subscription.now
     );
   end if;
-  update public.checkouts c set status = 'complete'
-  where c.user_id = take_subscription.user_id and c.status = 'open' and state.is_open;
-  select s.* into fresh from public.subscriptions s where s.user_id = take_subscription.user_id and s.id = object ->> 'id';
-  if is_new or state.is_final
-    or (fresh.status, fresh.plan, fresh.trial_end, fresh.collection_paused, fresh.cancel_at, fresh.unpaid_since, fresh.current_period_start)
+  update public.checkouts c set status = 'complete' where c.user_id = s.user_id and c.status = 'open' and state.is_open;
+  if known.id is null or state.is_final
+    or (s.status, s.plan, s.trial_end, s.collection_paused, s.cancel_at, s.unpaid_since, s.current_period_start)
       is distinct from (known.status, known.plan, known.trial_end, known.collection_paused, known.cancel_at, known.unpaid_since, known.current_period_start)
   then
-    perform core.supersede_doubles(take_subscription.user_id);
-    perform core.refresh_entitlement(take_subscription.user_id, take_subscription.now);
+    perform core.refresh_entitlement(s.user_id, take_subscription.now);
   end if;
   return complaint;
 end
@@ -9525,23 +16999,202 @@ ALTER FUNCTION core.take_subscription(user_id uuid, object jsonb, second bigint,
 COMMENT ON FUNCTION core.take_subscription(user_id uuid, object jsonb, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone) IS 'Takes a subscription as Stripe tells it. From an event (second is its time, ticket null) the object counts where it is later than the last one; of the same second, or soon after a fetch, it is fetched. From a fetch (ticket, fetched_at) it counts where no later fetch was applied. Final states beat all. Returns why a person has to look at it, or null. The caller holds the user''s row. Spec 2.5, 4.4, 6.4.';
 
 --
--- Name: throttled_at(public.users, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: tell_operators(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.throttled_at(person public.users, now timestamp with time zone) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+CREATE FUNCTION core.tell_operators(now timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  channels text[] := array(
+    select c.channel from public.alert_channels c
+    where c.channel in ('webhook', 'operator_email') and c.seen_at > tell_operators.now - interval '1 day'
+  );
+  told bigint;
+begin
+  if channels = '{}' then
+    return 0;
+  end if;
+
+  with news as (
+    select a.*, case when a.resolved_at is null then 'raised' else 'resolved' end as what
+    from public.alerts a
+    where case when a.resolved_at is null then coalesce(a.told_level < a.level, true) else a.told_level is not null and not a.told_resolved end
+  ),
+  counted as (
+    select n.*, count(*) over (partition by n.what, n.kind) as of_kind,
+      row_number() over (partition by n.what, n.kind order by n.level desc, n.id) as place
+    from news n
+  ),
+  letters as (
+    select
+      c.what, c.kind, count(*) as alerts, min(c.id) as first_id, max(c.level) as level, max(c.severity) as severity,
+      (array_agg(c.subject order by c.place))[1] as subject, (array_agg(c.body order by c.place))[1] as body,
+      string_agg(c.subject, E'\n' order by c.place) filter (where c.place <= 20) as subjects,
+      jsonb_agg(jsonb_build_object(
+        'id', c.id, 'kind', c.kind, 'key', c.key, 'severity', c.severity, 'subject', c.subject, 'body', c.body, 'details', c.details,
+        'raised_at', c.raised_at, 'resolved_at', c.resolved_at
+      ) order by c.place) filter (where c.place <= 20) as list
+    from counted c
+    group by c.what, c.kind, case when c.of_kind <= 5 then c.id end
+  ),
+  written as (
+    select
+      l.*,
+      case when l.what = 'resolved' then 'Resolved: ' else '' end
+        || case when l.alerts = 1 then l.subject else format('%s alerts %s', l.alerts, l.kind) end as headline,
+      case when l.alerts > 1 then l.subjects || E'\n\n' else '' end || case
+        when l.what = 'resolved' then 'This has ended.'
+        when l.alerts = 1 then l.body
+        else format('All of them: SELECT * FROM ops.alerts_now WHERE kind = %L;', l.kind)
+      end as words
+    from letters l
+  )
+  insert into public.messages (dedupe, channel, kind, subject, body, payload, created_at, due_at)
+  select
+    format('%s %s %s %s', w.what, w.first_id, w.level, c.channel), c.channel, w.kind, w.headline, w.words,
+    case when c.channel = 'webhook' then jsonb_build_object(
+      'type', 'alert.' || w.what, 'timestamp', tell_operators.now,
+      'data', jsonb_build_object('kind', w.kind, 'severity', w.severity, 'subject', w.headline, 'body', w.words, 'count', w.alerts, 'alerts', w.list)
+    ) end,
+    tell_operators.now, tell_operators.now
+  from written w
+  cross join unnest(channels) c (channel)
+  on conflict on constraint messages_dedupe_key do nothing;
+  get diagnostics told = row_count;
+
+  update public.alerts a set told_level = a.level, told_resolved = a.resolved_at is not null
+  where case when a.resolved_at is null then coalesce(a.told_level < a.level, true) else a.told_level is not null and not a.told_resolved end;
+  return told;
+end
+$$;
+
+ALTER FUNCTION core.tell_operators(now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION tell_operators(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.tell_operators(now timestamp with time zone) IS 'Writes messages to operators about alerts that were raised, rose to a higher level, or ended, on each channel that a server has had in the last day; without one they wait. More than 5 of a kind at once are one message, which shows 20. Returns how many were written. Spec 9.';
+
+--
+-- Name: tell_people(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.tell_people(now timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  told bigint;
+begin
+  if not exists (
+    select from public.alert_channels c where c.channel = 'user_email' and c.seen_at > tell_people.now - interval '1 day'
+  ) then
+    return 0;
+  end if;
+
+  insert into public.messages (dedupe, channel, kind, user_id, period, level, subject, body, created_at, due_at)
+  select
+    format('%s %s %s %s', n.kind, n.user_id, n.period, n.level), 'user_email', n.kind, n.user_id, n.period, n.level, n.subject, n.body,
+    tell_people.now, tell_people.now
+  from core.person_notices(tell_people.now) n
+  left join public.email_preferences p on p.user_id = n.user_id
+  where case core.mail_group(n.kind) when 'limits' then coalesce(p.limits, true) when 'credits' then coalesce(p.credits, true)
+      when 'payments' then coalesce(p.payments, true) else true end
+    and not exists (
+      select from public.messages m
+      where m.user_id = n.user_id and m.kind = n.kind and m.period = n.period and m.level >= n.level
+    )
+  on conflict on constraint messages_dedupe_key do nothing;
+  get diagnostics told = row_count;
+  return told;
+end
+$$;
+
+ALTER FUNCTION core.tell_people(now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION tell_people(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.tell_people(now timestamp with time zone) IS 'Writes the mails to users that are due and wanted: one for each user, kind, period and level, and none below a level that was told. Only where a server has had mail for users in the last day. Returns how many were written. Spec 9.';
+
+--
+-- Name: old_texts; Type: VIEW; Schema: core; Owner: prpm_owner
+--
+
+CREATE VIEW core.old_texts AS
+ SELECT s.user_id,
+    s.id AS session_id,
+    (s.last_run_at + ((x.run_text_days)::double precision * '24:00:00'::interval)) AS goes_at
+   FROM (public.settings x
+     CROSS JOIN public.sessions s)
+  WHERE ((x.run_text_days IS NOT NULL) AND (EXISTS ( SELECT
+           FROM public.run_texts t
+          WHERE ((t.user_id = s.user_id) AND (t.session_id = s.id)))) AND (NOT (EXISTS ( SELECT
+           FROM public.shared_sessions h
+          WHERE ((h.session_id = s.id) AND (h.ended_at IS NULL))))));
+
+ALTER TABLE core.old_texts OWNER TO prpm_owner;
+
+--
+-- Name: VIEW old_texts; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON VIEW core.old_texts IS 'Sessions whose texts will go because nobody uses them and they are not shared, and when: settings.run_text_days after their newest run began. None while that setting is null. Spec 7.1.';
+
+--
+-- Name: COLUMN old_texts.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.old_texts.user_id IS 'Whose.';
+
+--
+-- Name: COLUMN old_texts.session_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.old_texts.session_id IS 'The session.';
+
+--
+-- Name: COLUMN old_texts.goes_at; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.old_texts.goes_at IS 'When the texts go, unless it is used again.';
+
+--
+-- Name: text_notices(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.text_notices(now timestamp with time zone) RETURNS SETOF core.person_notice
+    LANGUAGE sql STABLE
     SET search_path TO ''
     BEGIN ATOMIC
- SELECT ((person).is_throttled AND (((person).throttled_by IS NULL) OR (((person).throttled_until IS NULL) AND ((person).throttled_by = 'operator'::text)) OR ((person).throttled_until > now)));
+ SELECT t.user_id,
+     'texts_going'::text,
+     0,
+     to_char(t.week, 'IYYY-"W"IW'::text) AS to_char,
+     format('Texts of %s of your sessions are dropped from %s on'::text, t.sessions, core.write_day(t.goes_at)) AS format,
+     'Sessions that nobody has used for a long time lose their texts. To keep one, go on with it or share it before that day.
+What was charged stays in your history.'::text
+    FROM ( SELECT o.user_id,
+             date_trunc('week'::text, (o.goes_at AT TIME ZONE 'UTC'::text)) AS week,
+             count(*) AS sessions,
+             min(o.goes_at) AS goes_at
+            FROM core.old_texts o
+           WHERE ((o.goes_at > text_notices.now) AND (o.goes_at <= (text_notices.now + '28 days'::interval)))
+           GROUP BY o.user_id, (date_trunc('week'::text, (o.goes_at AT TIME ZONE 'UTC'::text)))) t
+   WHERE (t.goes_at <= (text_notices.now + '21 days'::interval));
 END;
 
-ALTER FUNCTION core.throttled_at(person public.users, now timestamp with time zone) OWNER TO prpm_owner;
+ALTER FUNCTION core.text_notices(now timestamp with time zone) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION throttled_at(person public.users, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION text_notices(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.throttled_at(person public.users, now timestamp with time zone) IS 'Whether a throttle holds at that time: one by plain UPDATE until it is lifted, an operator''s and a limit''s until its end. One that is past its end is cleared on the next use, and by the jobs. Spec 3.4.';
+COMMENT ON FUNCTION core.text_notices(now timestamp with time zone) IS 'Mails texts_going that are due: the sessions that lose their texts in the same week, once for each week, 21 days before the first of them and so at least 14 days before any. Spec 7.1.';
 
 --
 -- Name: tidy_lots(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -9558,25 +17211,31 @@ declare
   expired bigint := 0;
   purchase record;
   period record;
+  has_rolled boolean := true;
 begin
   select u.held_included, u.held_purchased into strict held_included, held_purchased
   from public.users u
   where u.id = tidy_lots.user_id
   for no key update;
 
-  for lot in
-    select h.* from core.held_in_lots(tidy_lots.user_id, held_included, held_purchased) h
-    where h.expires_at <= tidy_lots.now and h.remaining > h.held
-  loop
-    if lot.rolls_into is not null then
-      perform core.roll_over(tidy_lots.user_id, lot.lot_id, lot.remaining - lot.held, tidy_lots.now);
-    else
-      perform core.move_credits(
-        tidy_lots.user_id, lot.lot_id, 'expire', 'lot', 'expired', lot.remaining - lot.held, tidy_lots.now,
-        description => 'Expired ' || lot.kind || ' credits'
-      );
-      expired := expired + lot.remaining - lot.held;
-    end if;
+  -- Again where something rolled over: its new time may be over as well.
+  while has_rolled loop
+    has_rolled := false;
+    for lot in
+      select h.* from core.held_in_lots(tidy_lots.user_id, held_included, held_purchased) h
+      where h.expires_at <= tidy_lots.now and h.remaining > h.held
+    loop
+      if lot.rolls_into is not null then
+        perform core.roll_over(tidy_lots.user_id, lot.lot_id, lot.remaining - lot.held, tidy_lots.now);
+        has_rolled := true;
+      else
+        perform core.move_credits(
+          tidy_lots.user_id, lot.lot_id, 'expire', 'lot', 'expired', lot.remaining - lot.held, tidy_lots.now,
+          description => 'Expired ' || lot.kind || ' credits'
+        );
+        expired := expired + lot.remaining - lot.held;
+      end if;
+    end loop;
   end loop;
 
   for purchase in
@@ -9610,6 +17269,102 @@ ALTER FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone) OWNER 
 COMMENT ON FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone) IS 'Books a user''s expired credits, rolls over what is due and takes back what refunds still ask for. Credits that running runs hold stay until those end. Returns the credits expired. Locks the user''s row. Spec 4.3, 4.5, 4.6.';
 
 --
+-- Name: unsubscribe_token(uuid, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.unsubscribe_token(user_id uuid, mail_group text) RETURNS text
+    LANGUAGE sql STABLE STRICT
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT format('%s.%s.%s'::text, user_id, mail_group, encode(core.hash_identity(format('unsubscribe %s %s'::text, user_id, mail_group)), 'hex'::text)) AS format;
+END;
+
+ALTER FUNCTION core.unsubscribe_token(user_id uuid, mail_group text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION unsubscribe_token(user_id uuid, mail_group text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.unsubscribe_token(user_id uuid, mail_group text) IS 'What a mail carries so that who received it can decline its kind without signing in: the user, the column of email_preferences and a keyed hash of both. Null where either is. Spec 9.';
+
+--
+-- Name: usage_conditions(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.usage_conditions(now timestamp with time zone) RETURNS SETOF core.alert_condition
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+begin
+  return query
+  select
+    'loss_making', format('%s %s', l.kind, l.name), 0, 'warning',
+    format('%s %s loses money: its paid credits cost %s dollars and brought %s', initcap(l.kind), l.name,
+      core.write_dollars(l.cost_dollars), core.write_dollars(l.value_dollars)),
+    format('A paid credit costs %s dollars there and brings %s. All of them: SELECT * FROM ops.loss_makers;',
+      core.write_dollars(l.cost_per_credit_dollars), core.write_dollars(l.value_per_credit_dollars)),
+    jsonb_build_object('kind', l.kind, 'name', l.name, 'credits', l.credits, 'cost', l.cost_dollars, 'value', l.value_dollars), null::uuid
+  from ops.loss_makers l
+  where l.kind <> 'user'
+  union all
+  select
+    'provider_drift', format('%s %s', d.provider, left(d.period, 7)), 0, 'critical',
+    case
+      when sum(d.their_dollars) is not null then format('%s asks for %s dollars of %s, and our books say %s', d.provider,
+        core.write_dollars(sum(d.their_dollars)), left(d.period, 7), core.write_dollars(sum(d.our_dollars)))
+      else format('%s counts %s tokens of %s, and our books %s', d.provider, sum(d.their_tokens), left(d.period, 7), sum(d.our_tokens))
+    end,
+    'Where: SELECT * FROM ops.provider_drift WHERE is_off;',
+    jsonb_build_object('provider', d.provider, 'month', left(d.period, 7), 'their_dollars', sum(d.their_dollars), 'our_dollars', sum(d.our_dollars)), null
+  from ops.provider_drift d
+  where d.is_off and d.period >= to_char((usage_conditions.now at time zone 'UTC') - interval '2 months', 'YYYY-MM')
+  group by d.provider, left(d.period, 7);
+end
+$$;
+
+ALTER FUNCTION core.usage_conditions(now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION usage_conditions(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.usage_conditions(now timestamp with time zone) IS 'What holds now of alerts that come from rolled up usage: loss_making (packs, packages and models of ops.loss_makers; of one person see purchased_credit_cost) and provider_drift (months, of the last two, in which a provider''s invoice is off). Spec 8.4, 7.1, 9.';
+
+--
+-- Name: used_up_window(public.users, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.used_up_window(u public.users, now timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  l public.cost_limits_config;
+  useful numeric;
+begin
+  u := core.roll_windows(u, used_up_window.now);
+  l := core.find_limits(core.tier_at(u.tier_override, u.plan_tier, u.entitled_until, used_up_window.now));
+  if not l.throttle_on_exceed or u.limits_waived_until > used_up_window.now then
+    return null;
+  end if;
+  useful := coalesce(core.cheapest_useful_cost(used_up_window.now), 0);
+  return case
+    when l.monthly_cost_limit - u.current_month_limited_cost < useful then 'month'
+    when l.daily_cost_limit - u.current_day_limited_cost < useful then 'day'
+  end;
+end
+$$;
+
+ALTER FUNCTION core.used_up_window(u public.users, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION used_up_window(u public.users, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.used_up_window(u public.users, now timestamp with time zone) IS 'Which cost window of a user is used up and throttles them: month, day, or null where none is, limits are waived, or the tier''s limits only alert. Spec 3.4, 3.5.';
+
+--
 -- Name: stripe_customers; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
@@ -9618,7 +17373,8 @@ CREATE TABLE public.stripe_customers (
     livemode boolean NOT NULL,
     write_id uuid DEFAULT gen_random_uuid() NOT NULL,
     customer_id text,
-    created_at timestamp with time zone NOT NULL
+    created_at timestamp with time zone NOT NULL,
+    former_ids text[] DEFAULT '{}'::text[] NOT NULL
 );
 
 ALTER TABLE public.stripe_customers OWNER TO prpm_owner;
@@ -9660,6 +17416,12 @@ COMMENT ON COLUMN public.stripe_customers.customer_id IS 'Stripe''s id, null whi
 COMMENT ON COLUMN public.stripe_customers.created_at IS 'When it was begun.';
 
 --
+-- Name: COLUMN stripe_customers.former_ids; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_customers.former_ids IS 'Ids that it had before it was deleted at Stripe.';
+
+--
 -- Name: user_of_customer(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -9669,7 +17431,12 @@ CREATE FUNCTION core.user_of_customer(customer_id text) RETURNS uuid
     BEGIN ATOMIC
  SELECT c.user_id
     FROM public.stripe_customers c
-   WHERE (c.customer_id = user_of_customer.customer_id);
+   WHERE (c.customer_id = user_of_customer.customer_id)
+ UNION ALL
+  SELECT c.user_id
+    FROM public.stripe_customers c
+   WHERE ((c.former_ids <> '{}'::text[]) AND (c.former_ids @> ARRAY[user_of_customer.customer_id]))
+ LIMIT 1;
 END;
 
 ALTER FUNCTION core.user_of_customer(customer_id text) OWNER TO prpm_owner;
@@ -9678,7 +17445,117 @@ ALTER FUNCTION core.user_of_customer(customer_id text) OWNER TO prpm_owner;
 -- Name: FUNCTION user_of_customer(customer_id text); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.user_of_customer(customer_id text) IS 'Whose customer at Stripe that is; null for one that we never made. Spec 6.5.';
+COMMENT ON FUNCTION core.user_of_customer(customer_id text) IS 'Whose customer at Stripe that is or was, before it was deleted there; null for one that we never made. Spec 6.5.';
+
+--
+-- Name: users_with_ended_periods(timestamp with time zone, uuid, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.users_with_ended_periods(now timestamp with time zone, after uuid, most integer) RETURNS SETOF uuid
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT u.id
+    FROM public.users u
+   WHERE ((u.id > users_with_ended_periods.after) AND ((u.entitled_until <= users_with_ended_periods.now) OR (u.next_lot_expiry <= users_with_ended_periods.now)))
+   ORDER BY u.id
+  LIMIT users_with_ended_periods.most;
+END;
+
+ALTER FUNCTION core.users_with_ended_periods(now timestamp with time zone, after uuid, most integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION users_with_ended_periods(now timestamp with time zone, after uuid, most integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.users_with_ended_periods(now timestamp with time zone, after uuid, most integer) IS 'Users whose entitlement, or some of whose credits, have run out and are still stored. In the order of ids, after one, at most so many. Spec 7.1.';
+
+--
+-- Name: users_with_ended_windows(timestamp with time zone, uuid, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.users_with_ended_windows(now timestamp with time zone, after uuid, most integer) RETURNS SETOF uuid
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT u.id
+    FROM public.users u
+   WHERE ((u.id > users_with_ended_windows.after) AND ((u.month_ends_at <= users_with_ended_windows.now) OR (u.day_ends_at <= users_with_ended_windows.now) OR (u.is_throttled AND (u.throttled_by IS NOT NULL) AND (u.throttled_until <= users_with_ended_windows.now))))
+   ORDER BY u.id
+  LIMIT users_with_ended_windows.most;
+END;
+
+ALTER FUNCTION core.users_with_ended_windows(now timestamp with time zone, after uuid, most integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION users_with_ended_windows(now timestamp with time zone, after uuid, most integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.users_with_ended_windows(now timestamp with time zone, after uuid, most integer) IS 'Users with a month or day window, or a throttle, that has ended and is still stored. In the order of ids, after one, at most so many. Spec 7.1.';
+
+--
+-- Name: users_with_expired_holds(timestamp with time zone, uuid, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.users_with_expired_holds(now timestamp with time zone, after uuid, most integer) RETURNS SETOF uuid
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT u.id
+    FROM public.users u
+   WHERE ((u.id > users_with_expired_holds.after) AND (u.holds_expire_at <= users_with_expired_holds.now))
+   ORDER BY u.id
+  LIMIT users_with_expired_holds.most;
+END;
+
+ALTER FUNCTION core.users_with_expired_holds(now timestamp with time zone, after uuid, most integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION users_with_expired_holds(now timestamp with time zone, after uuid, most integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.users_with_expired_holds(now timestamp with time zone, after uuid, most integer) IS 'Users with a running run whose hold has expired. In the order of ids, after one, at most so many. Spec 7.1.';
+
+--
+-- Name: users_with_expired_lots(timestamp with time zone, uuid, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.users_with_expired_lots(now timestamp with time zone, after uuid, most integer) RETURNS SETOF uuid
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT u.id
+    FROM public.users u
+   WHERE ((u.id > users_with_expired_lots.after) AND (u.next_lot_expiry <= users_with_expired_lots.now))
+   ORDER BY u.id
+  LIMIT users_with_expired_lots.most;
+END;
+
+ALTER FUNCTION core.users_with_expired_lots(now timestamp with time zone, after uuid, most integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION users_with_expired_lots(now timestamp with time zone, after uuid, most integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.users_with_expired_lots(now timestamp with time zone, after uuid, most integer) IS 'Users with credits that have expired and are not booked yet. In the order of ids, after one, at most so many. Spec 7.1.';
+
+--
+-- Name: users_with_old_texts(timestamp with time zone, uuid, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.users_with_old_texts(now timestamp with time zone, after uuid, most integer) RETURNS SETOF uuid
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT DISTINCT o.user_id
+    FROM core.old_texts o
+   WHERE ((o.user_id > users_with_old_texts.after) AND (o.goes_at <= users_with_old_texts.now))
+   ORDER BY o.user_id
+  LIMIT users_with_old_texts.most;
+END;
+
+ALTER FUNCTION core.users_with_old_texts(now timestamp with time zone, after uuid, most integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION users_with_old_texts(now timestamp with time zone, after uuid, most integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.users_with_old_texts(now timestamp with time zone, after uuid, most integer) IS 'Users with texts whose time is over. In the order of ids, after one, at most so many. Spec 7.1.';
 
 --
 -- Name: usual_output(text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -9730,16 +17607,52 @@ ALTER FUNCTION core.uuid_or_null(value text) OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.uuid_or_null(value text) IS 'The text as a uuid, or null if it is none.';
 
 --
+-- Name: visitor_of(uuid, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.visitor_of(user_id uuid, address text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT encode(core.hash_identity(
+         CASE
+             WHEN (visitor_of.user_id IS NOT NULL) THEN ('user/'::text || visitor_of.user_id)
+             WHEN (family(x.ip) = 6) THEN ('visitor/'::text || network(set_masklen(x.ip, 64)))
+             ELSE ('visitor/'::text || host(x.ip))
+         END), 'hex'::text) AS encode
+    FROM ( SELECT (COALESCE(visitor_of.address, '0.0.0.0'::text))::inet AS "coalesce") x(ip);
+END;
+
+ALTER FUNCTION core.visitor_of(user_id uuid, address text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION visitor_of(user_id uuid, address text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.visitor_of(user_id uuid, address text) IS 'Tells visitors apart without keeping who they are: a keyed hash of the user, or, without a sign-in, of the address (of IPv6 its first 64 bits). Spec 5.9, 10.2.';
+
+--
 -- Name: wake_reversals(uuid, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
 CREATE FUNCTION core.wake_reversals(user_id uuid, payment_id text, now timestamp with time zone) RETURNS void
-    LANGUAGE sql
+    LANGUAGE plpgsql
     SET search_path TO ''
-    BEGIN ATOMIC
- UPDATE public.stripe_work w SET due_at = wake_reversals.now, user_id = wake_reversals.user_id
-   WHERE ((w.dedupe = ANY (ARRAY[('fetch_refunds '::text || wake_reversals.payment_id), ('fetch_disputes '::text || wake_reversals.payment_id)])) AND (w.user_id IS NULL));
-END;
+    AS $$
+declare
+  waiting uuid[] := array(
+    select w.id
+    from public.stripe_work w
+    where w.key = wake_reversals.payment_id and w.kind in ('fetch_refunds', 'fetch_disputes') and w.user_id is null
+  );
+begin
+  if wake_reversals.user_id is null then
+    delete from public.stripe_work w where w.id = any (waiting);
+  else
+    update public.stripe_work w set due_at = wake_reversals.now, user_id = wake_reversals.user_id where w.id = any (waiting);
+  end if;
+end
+$$;
 
 ALTER FUNCTION core.wake_reversals(user_id uuid, payment_id text, now timestamp with time zone) OWNER TO prpm_owner;
 
@@ -9747,44 +17660,7 @@ ALTER FUNCTION core.wake_reversals(user_id uuid, payment_id text, now timestamp 
 -- Name: FUNCTION wake_reversals(user_id uuid, payment_id text, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.wake_reversals(user_id uuid, payment_id text, now timestamp with time zone) IS 'Lets refunds and disputes that were heard of before their payment be fetched, now that it is known whose it is. Spec 6.4.';
-
---
--- Name: want_work(text, text, uuid, jsonb, interval, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb DEFAULT '{}'::jsonb, delay interval DEFAULT '00:00:00'::interval, is_write boolean DEFAULT false) RETURNS uuid
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-declare
-  now timestamptz := core.now();
-  new_id uuid := gen_random_uuid();
-  work_id uuid;
-begin
-  insert into public.stripe_work as w (id, dedupe, kind, key, parameters, user_id, due_at, created_at)
-  values (
-    new_id, case when is_write then new_id::text else want_work.kind || ' ' || want_work.key end,
-    want_work.kind, want_work.key, want_work.parameters, want_work.user_id, now + delay, now
-  )
-  on conflict on constraint stripe_work_dedupe_key do update set
-    user_id = coalesce(w.user_id, excluded.user_id),
-    due_at = case when w.claimed_until is null then least(w.due_at, excluded.due_at) else w.due_at end,
-    again_at = case when w.claimed_until is not null then least(w.again_at, excluded.due_at) end,
-    is_failed = false,
-    attempts = case when w.is_failed then 0 else w.attempts end
-  returning w.id into work_id;
-  return work_id;
-end
-$$;
-
-ALTER FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean) IS 'Queues a fetch from Stripe, once for each object at a time (wanted again while it is under way, it is done again), or a write, each its own. Returns its id. Spec 6.1, 6.4.';
+COMMENT ON FUNCTION core.wake_reversals(user_id uuid, payment_id text, now timestamp with time zone) IS 'Refunds and disputes that were heard of before their payment wait until it is known whose it is: the user''s are fetched now, nobody''s (null) are forgotten. Spec 6.4.';
 
 --
 -- Name: watch_throttle(); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -9796,8 +17672,6 @@ CREATE FUNCTION core.watch_throttle() RETURNS trigger
     AS $$
 declare
   now timestamptz := core.now();
-  limits public.cost_limits_config;
-  useful numeric;
 begin
   new.throttled_by := null;
   new.throttled_until := null;
@@ -9808,13 +17682,8 @@ begin
   new.throttled_at := null;
   new.throttled_reason := null;
 
-  limits := core.find_limits(core.tier_at(new.tier_override, new.plan_tier, new.entitled_until, now));
-  useful := coalesce(core.cheapest_useful_cost(now), 0);
-  if limits.throttle_on_exceed and not coalesce(new.limits_waived_until > now, false) and (
-    new.month_ends_at > now and limits.monthly_cost_limit - new.current_month_limited_cost < useful
-    or new.day_ends_at > now and limits.daily_cost_limit - new.current_day_limited_cost < useful
-  ) then
-    raise notice '% is still over a limit of tier %, and will be throttled again by it.', coalesce(new.email, new.username), limits.tier_name
+  if core.used_up_window(new, now) is not null then
+    raise notice '% is still over a limit of tier %, and will be throttled again by it.', coalesce(new.email, new.username), core.tier_now(new)
       using hint = format('To let them run all the same: select * from ops.waive_limits(%L, until => …, reason => …);', new.id);
   end if;
   return new;
@@ -9828,6 +17697,98 @@ ALTER FUNCTION core.watch_throttle() OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.watch_throttle() IS 'Trigger: keeps the columns beside is_throttled true when an operator sets or lifts it with a plain UPDATE, and tells one who lifts it while a limit would set it again. Correctness does not need it: an unset throttled_by says the same. Spec 3.4, 3.5.';
+
+--
+-- Name: weigh_subscription(public.subscriptions, text, boolean, bigint, bigint); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.weigh_subscription(known public.subscriptions, id text, is_final boolean, second bigint, ticket bigint) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  -- A final state beats all. (A fetch after the end still says whether money went back.)
+  if (ticket is null or not is_final) and (select x.is_final from public.subscription_states x where x.status = known.status) then
+    return 'pass';
+  end if;
+  if ticket is not null then
+    return case when ticket <= known.fetched_ticket then 'pass' else 'take' end;
+  end if;
+  if is_final then
+    return 'take';
+  end if;
+  -- What is being fetched right now may be older than this, and would come after it.
+  if exists (
+    select from public.stripe_work w
+    where w.key = weigh_subscription.id and w.kind in ('fetch_subscription', 'update_subscription', 'cancel_subscription')
+      and w.claimed_until is not null
+  ) then
+    return 'fetch';
+  end if;
+  return case
+    when second < known.known_second then 'pass'
+    when second = known.known_second or second <= extract(epoch from known.fetched_at + interval '5 minutes') then 'fetch'
+    else 'take'
+  end;
+end
+$$;
+
+ALTER FUNCTION core.weigh_subscription(known public.subscriptions, id text, is_final boolean, second bigint, ticket bigint) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION weigh_subscription(known public.subscriptions, id text, is_final boolean, second bigint, ticket bigint); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.weigh_subscription(known public.subscriptions, id text, is_final boolean, second bigint, ticket bigint) IS 'What a word of Stripe''s on a subscription is worth beside what is known of it (all null: nothing): take it, pass over it, or fetch it anew. The newest counts: a fetch by its ticket, an event by its second. Spec 6.4.';
+
+--
+-- Name: whose_books(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.whose_books(user_id uuid, target_user_id uuid) RETURNS uuid
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(whose_books.target_user_id = whose_books.user_id, true) then
+    return whose_books.user_id;
+  end if;
+  perform core.check_admin(whose_books.user_id);
+  return core.find_user(whose_books.target_user_id::text);
+end
+$$;
+
+ALTER FUNCTION core.whose_books(user_id uuid, target_user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION whose_books(user_id uuid, target_user_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.whose_books(user_id uuid, target_user_id uuid) IS 'Whom a request means that may name somebody: the asking user themselves where it names nobody, and somebody else for an administrator alone. Errors: PR403 another''s, and no administrator; PR404 unknown user. Spec 12.';
+
+--
+-- Name: acknowledge_alert(bigint, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.acknowledge_alert(id bigint, reason text, dry_run boolean DEFAULT false) RETURNS TABLE(alert_id bigint, kind text, what text, raised_at timestamp with time zone, acknowledged_at timestamp with time zone, acknowledged_by text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if not dry_run then
+    perform core.note_action('acknowledge_alert', acknowledge_alert.id::text, reason, null);
+  end if;
+  return query select x.* from core.acknowledge_alert(acknowledge_alert.id, session_user::text, reason, dry_run) x;
+end
+$$;
+
+ALTER FUNCTION ops.acknowledge_alert(id bigint, reason text, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION acknowledge_alert(id bigint, reason text, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.acknowledge_alert(id bigint, reason text, dry_run boolean) IS 'Says that somebody is at it: who and when stands in ops.alerts_now until the alert resolves by itself. Call: select * from ops.acknowledge_alert(17, ''looking at it''); Errors: PR404 no such open alert, PR400 without a reason. Spec 9.';
 
 --
 -- Name: add_member(text, text, text, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -9882,9 +17843,11 @@ begin
     where not s.superseded and s.cancel_at is null and s.item_id is not null
       and s.plan in ('prpm_plus_individual', 'prpm_plus_org_member')
       and offer.price_id is not null and offer.price_id <> s.price_id
-      and not exists (select from public.stripe_work w where w.kind = 'update_subscription' and w.key = s.id)
     order by s.user_id, s.id
   loop
+    perform from public.users u where u.id = candidate.user_id for no key update skip locked;
+    continue when not found
+      or exists (select from public.stripe_work w where w.kind = 'update_subscription' and w.key = candidate.id); -- asked for meanwhile
     perform core.want_work('update_subscription', candidate.id, candidate.user_id, jsonb_build_object(
       'items', jsonb_build_array(jsonb_build_object('id', candidate.item_id, 'price', candidate.price_id)),
       'proration_behavior', 'none'
@@ -9901,7 +17864,7 @@ ALTER FUNCTION ops.align_prices() OWNER TO prpm_owner;
 -- Name: FUNCTION align_prices(); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.align_prices() IS 'Queues a change of price for subscriptions whose owner has joined or left a verified organization since: charged from the next invoice on, nothing is prorated; the paid period keeps its plan. Returns how many. Call: select ops.align_prices(); Spec 2.4.';
+COMMENT ON FUNCTION ops.align_prices() IS 'Queues a change of price for subscriptions whose owner has joined or left a verified organization since: charged from the next invoice on, nothing is prorated; the paid period keeps its plan. Passes over users whose row is in use, and over subscriptions that are being changed. Returns how many. Call: select ops.align_prices(); Spec 2.4.';
 
 --
 -- Name: audit_books(text); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -9921,6 +17884,7 @@ begin
   return query select * from core.audit_runs(only_user);
   return query select * from core.audit_users(only_user);
   return query select * from core.audit_references(only_user);
+  return query select * from core.audit_usage(only_user);
 end
 $$;
 
@@ -9930,7 +17894,83 @@ ALTER FUNCTION ops.audit_books("user" text) OWNER TO prpm_owner;
 -- Name: FUNCTION audit_books("user" text); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.audit_books("user" text) IS 'Every disagreement between transfers, lots, purchases, paid periods, runs, prices, windows and holds: which user, which check, of which object, what it should be and what it is. No row: the books balance. Recomputes all from transfers, runs and the price book; "user" (id, e-mail or username) looks at one. Call: select * from ops.audit_books(); Errors: PR404 unknown user. Spec 4.8.';
+COMMENT ON FUNCTION ops.audit_books("user" text) IS 'Every disagreement between transfers, lots, purchases, paid periods, runs, prices, windows, holds and rollups of usage: which user, which check, of which object, what it should be and what it is. No row: the books balance. Recomputes all from transfers, runs and the price book; "user" (id, e-mail or username) looks at one. Call: select * from ops.audit_books(); Errors: PR404 unknown user. Spec 4.8.';
+
+--
+-- Name: check_alerts(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.check_alerts() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  now timestamptz := core.now();
+  changed bigint := 0;
+  failure text;
+begin
+  if not pg_try_advisory_xact_lock(hashtext('check_alerts')) then
+    return 0;
+  end if;
+
+  begin
+    changed := core.raise_alerts(array(
+      select c from core.alert_conditions(now) c
+      union all
+      select c from core.job_conditions() c
+    ), now) + core.tell_people(now);
+  exception when others then
+    failure := sqlerrm;
+  end;
+  if failure is not null then
+    changed := core.raise_check_failed(failure, now);
+  end if;
+  perform core.tell_operators(now);
+  return changed;
+end
+$$;
+
+ALTER FUNCTION ops.check_alerts() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION check_alerts(); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.check_alerts() IS 'Raises an alert for each condition that has begun to hold, brings open ones up to date, resolves those whose condition has ended, and writes the messages to operators and users, which servers deliver. Returns how many alerts changed and mails were written. Where another check is running it returns 0 at once. Call: select ops.check_alerts(); Spec 9.';
+
+--
+-- Name: check_books(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.check_books() RETURNS bigint
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  rows_found bigint;
+  first_rows text;
+begin
+  with found as materialized (select b.* from ops.audit_books() b)
+  select
+    (select count(*) from found),
+    (select string_agg(format('%s of %s, user %s: should be %s, is %s', f.check_name, f.object, f.user_id, f.expected, f.actual), '; ')
+      from (select * from found limit 3) f)
+  into rows_found, first_rows;
+  if rows_found > 0 then
+    raise exception '% disagreements in the books: %', rows_found, first_rows
+      using errcode = 'PR500', hint = 'select * from ops.audit_books();';
+  end if;
+  return 0;
+end
+$$;
+
+ALTER FUNCTION ops.check_books() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION check_books(); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.check_books() IS 'Fails where ops.audit_books() finds anything, with the number of its rows and the first three. Call: select ops.check_books(); Errors: PR500 where the books disagree. Spec 4.8, 7.1.';
 
 --
 -- Name: checks(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -10066,6 +18106,57 @@ ALTER FUNCTION ops.close_user("user" text, reason text, dry_run boolean) OWNER T
 COMMENT ON FUNCTION ops.close_user("user" text, reason text, dry_run boolean) IS 'Closes the account of a person (id, e-mail or username): nothing can be begun any more, tokens are revoked, running runs are asked to stop and are settled as stopped ones are; the books stay. A second call changes nothing. Returns how many tokens and runs it met. Call: select * from ops.close_user(''user@example.com'', ''asked to leave''); Errors: as core.find_user; PR400 without a reason. Spec 2.3.';
 
 --
+-- Name: continue_job(text); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.continue_job(job text, OUT slot timestamp with time zone, OUT ran boolean, OUT more boolean, OUT rows_touched bigint, OUT error text) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET max_parallel_workers_per_gather TO '0'
+    AS $$
+declare
+  j public.jobs;
+  r public.job_runs;
+  reached uuid;
+begin
+  ran := false;
+  more := false;
+  select x.* into j from public.jobs x where x.job = continue_job.job for no key update skip locked;
+  if not found then
+    if not exists (select from public.jobs x where x.job = continue_job.job) then
+      raise exception 'there is no job %', continue_job.job using errcode = 'PR404', detail = 'job', hint = 'select job, description from jobs;';
+    end if;
+    return; -- somebody is at it
+  end if;
+  slot := core.due_slot(j, core.now());
+  if slot is null then
+    return;
+  end if;
+
+  r := core.begin_slot(j, slot);
+  select x.rows_touched, x.last, x.error into rows_touched, reached, error from core.do_batch(j, r.cursor) x;
+  update public.job_runs x set
+    cursor = reached,
+    batches = x.batches + 1,
+    rows_touched = coalesce(x.rows_touched + continue_job.rows_touched, continue_job.rows_touched, x.rows_touched),
+    error = coalesce(x.error, continue_job.error),
+    ran_by = session_user,
+    finished_at = case when reached is null then core.now() end
+  where x.job = j.job and x.slot = continue_job.slot;
+  ran := true;
+  more := reached is not null or core.due_slot(j, core.now()) is not null;
+end
+$$;
+
+ALTER FUNCTION ops.continue_job(job text, OUT slot timestamp with time zone, OUT ran boolean, OUT more boolean, OUT rows_touched bigint, OUT error text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION continue_job(job text, OUT slot timestamp with time zone, OUT ran boolean, OUT more boolean, OUT rows_touched bigint, OUT error text); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.continue_job(job text, OUT slot timestamp with time zone, OUT ran boolean, OUT more boolean, OUT rows_touched bigint, OUT error text) IS 'Does the next batch of a job''s due slot, or all of it where the job has no batches; its result stands in job_runs with the same transaction, so a batch is done once, whoever calls, and what a killed caller left is gone on with. ran is false where nothing is due or somebody is at it; more: call again. ops.run_job calls it until nothing is left. Call: select * from ops.continue_job(''expire-holds''); Errors: PR404 unknown job. Spec 7.1, 7.2.';
+
+--
 -- Name: create_organization(text, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
 --
 
@@ -10188,20 +18279,8 @@ CREATE FUNCTION ops.expire_holds() RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-declare
-  now timestamptz := core.now();
-  candidate uuid;
-  expired integer := 0;
 begin
-  for candidate in
-    select u.id from public.users u where u.holds_expire_at <= now order by u.id
-  loop
-    perform from public.users u where u.id = candidate for no key update skip locked;
-    if found then
-      expired := expired + core.expire_user_holds(candidate, now);
-    end if;
-  end loop;
-  return expired;
+  return core.sweep_all('users_with_expired_holds', 'expire_user_holds');
 end
 $$;
 
@@ -10221,20 +18300,8 @@ CREATE FUNCTION ops.expire_lots() RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-declare
-  now timestamptz := core.now();
-  candidate uuid;
-  expired bigint := 0;
 begin
-  for candidate in
-    select u.id from public.users u where u.next_lot_expiry <= now order by u.id
-  loop
-    perform from public.users u where u.id = candidate for no key update skip locked;
-    if found then
-      expired := expired + core.tidy_lots(candidate, now);
-    end if;
-  end loop;
-  return expired;
+  return core.sweep_all('users_with_expired_lots', 'tidy_lots');
 end
 $$;
 
@@ -10310,57 +18377,13 @@ CREATE FUNCTION ops.explain_charge(run uuid) RETURNS TABLE(step bigint, what tex
     SET search_path TO ''
     AS $$
 declare
-  r public.runs;
-  p public.model_prices;
-  tokens bigint;
-  units numeric;
+  whose uuid;
 begin
-  select x.* into r from public.users u join public.runs x on x.user_id = u.id and x.id = explain_charge.run;
+  select u.id into whose from public.users u join public.runs x on x.user_id = u.id and x.id = explain_charge.run;
   if not found then
     raise exception 'there is no run %', explain_charge.run using errcode = 'PR404', detail = 'run';
   end if;
-  select x.* into p from public.model_prices x where x.id = r.price_id;
-  tokens := coalesce(r.input_tokens, 0) + coalesce(r.output_tokens, 0);
-  units := greatest(1, ceil(tokens / r.tokens_per_credit::numeric));
-
-  return query
-  select row_number() over (order by s.place, s.lot), s.what, s.quantity, s.rate, s.amount, s.unit, s.explanation
-  from (
-    select 1, 0::bigint, 'input', c.tokens::numeric, c.price, c.tokens * c.price * 0.000001, 'dollars', 'Tokens neither from nor to a cache, at dollars per million.'
-    from (select coalesce(r.input_tokens - coalesce(r.cached_tokens, 0) - coalesce(r.cache_write_tokens, 0), 0), p.input) c (tokens, price)
-    union all
-    select 2, 0, 'cached read', r.cached_tokens, coalesce(p.cached_read, p.input), r.cached_tokens * coalesce(p.cached_read, p.input) * 0.000001, 'dollars', 'Tokens read from the provider''s cache.'
-    where r.cached_tokens > 0
-    union all
-    select 3, 0, 'cache write', r.cache_write_tokens, coalesce(p.cache_write, p.input), r.cache_write_tokens * coalesce(p.cache_write, p.input) * 0.000001, 'dollars', 'Tokens written to the provider''s cache.'
-    where r.cache_write_tokens > 0
-    union all
-    select 4, 0, 'output', coalesce(r.output_tokens, 0), p.output, coalesce(r.output_tokens, 0) * p.output * 0.000001, 'dollars', 'Tokens written.'
-    union all
-    select 5, 0, 'cost', null, null, r.cost, 'dollars', format('As the books have it, by price row %s of %s.%s', r.price_id, r.model, case when r.estimated then ' Tokens were counted by us: the provider''s report was lost.' end)
-    union all
-    select 6, 0, 'tokens', tokens, r.tokens_per_credit, units, 'credits', 'Each begun tokens_per_credit is one credit, at least 1.'
-    union all
-    select 7, 0, 'model', units, r.credit_multiplier, ceil(units * r.credit_multiplier), 'credits', 'Times the model''s multiplier, rounded up.'
-    union all
-    select 8, 0, 'custom prompt', ceil(units * r.credit_multiplier), r.prompt_multiplier, ceil(ceil(units * r.credit_multiplier) * r.prompt_multiplier), 'credits', 'Times the custom prompt''s factor, rounded up.'
-    where r.prompt_multiplier <> 1
-    union all
-    select 9, 0, 'waived', null, null, -ceil(ceil(units * r.credit_multiplier) * r.prompt_multiplier), 'credits', 'Nothing was delivered: nothing is charged.'
-    where r.status <> 'running' and r.credits = 0 and r.shortfall = 0
-    union all
-    select 9, 0, 'shortfall', null, null, -r.shortfall, 'credits', 'Above its hold, and nothing free could pay it.'
-    where r.shortfall > 0
-    union all
-    select 10, t.id, t.type, null, null, case when t.credit = 'lot' then -t.amount else t.amount end, 'credits',
-      format('Transfer %s, %s lot %s.', t.id, l.kind, t.lot_id)
-    from public.credit_transactions t
-    left join public.credit_lots l on l.user_id = t.user_id and l.id = t.lot_id
-    where t.user_id = r.user_id and t.run_id = r.id
-    union all
-    select 11, 0, 'charged', null, null, r.credits, 'credits', format('As the books have it; the run is %s.', r.status)
-  ) s (place, lot, what, quantity, rate, amount, unit, explanation)
-  order by 1;
+  return query select * from core.charge_steps(whose, explain_charge.run);
 end
 $$;
 
@@ -10373,52 +18396,108 @@ ALTER FUNCTION ops.explain_charge(run uuid) OWNER TO prpm_owner;
 COMMENT ON FUNCTION ops.explain_charge(run uuid) IS 'How a run''s cost and charge came to be: tokens by kind at the prices that it began under, then credits by spec 1.1 and 1.7, then the transfers that paid; the rows cost (US dollars) and, last, charged (credits) are the books'' own. Errors: PR404 unknown run. Spec 1.3, 12.';
 
 --
--- Name: explain_price(text, timestamp with time zone); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+-- Name: explain_provider_drift(text, text, text); Type: FUNCTION; Schema: ops; Owner: prpm_owner
 --
 
-CREATE FUNCTION ops.explain_price(model text, at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(step integer, what text, value numeric, unit text, explanation text)
+CREATE FUNCTION ops.explain_provider_drift(provider text, period text, model text) RETURNS TABLE(what text, ours numeric, theirs numeric, difference numeric, percent numeric)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
-  instant timestamptz := coalesce(explain_price.at, core.now());
-  m public.models;
-  p public.model_prices;
-  per_credit integer;
+  c core.provider_comparison;
 begin
-  select x.* into m from public.models x where x.alias = explain_price.model;
+  perform core.read_period(explain_provider_drift.period);
+  select x.* into c
+  from core.provider_comparison x
+  where x.provider = explain_provider_drift.provider and x.period = explain_provider_drift.period
+    and (x.model = core.model_of_provider(x.provider, explain_provider_drift.model)
+      or x.model in (
+        select min(m.alias)
+        from public.models m
+        where m.provider = x.provider
+          and core.model_key(m.provider_model) = (
+            select core.model_key(n.provider_model) from public.models n where n.alias = core.model_of_provider(x.provider, explain_provider_drift.model)
+          )
+      )
+      or x.model = explain_provider_drift.model);
   if not found then
-    raise exception 'there is no model %', explain_price.model
-      using errcode = 'PR404', detail = 'model', hint = 'select alias from models;';
+    raise exception 'nothing is known of % of % in %', coalesce(explain_provider_drift.model, 'null'), coalesce(explain_provider_drift.provider, 'null'), explain_provider_drift.period
+      using errcode = 'PR404', detail = 'model', hint = 'select period, provider, model from ops.provider_drift;';
   end if;
-  select s.tokens_per_credit into per_credit from public.settings s;
-  select x.* into p from public.model_prices x where x.model = m.alias and x.valid @> instant;
-
-  return query values
-    (1, 'model', null::numeric, null, format('%s is %s of %s%s', m.alias, m.provider_model, m.provider, case when not m.enabled then ', switched off' end)),
-    (2, 'credit multiplier', m.credit_multiplier, 'times', 'Applies now; a run keeps the one that it began under.'),
-    (3, 'least charge', ceil(m.credit_multiplier), 'credits', format('For a run of up to %s tokens.', per_credit));
-  if p.id is null then
-    return query values
-      (4, 'price', null::numeric, null, format('No price is valid at %s: a run is refused with model_not_priced.', instant));
-    return;
-  end if;
-  return query values
-    (4, 'input', p.input, 'dollars per million tokens', 'Input that is neither read from a cache nor written to one.'),
-    (5, 'cached read', coalesce(p.cached_read, p.input), 'dollars per million tokens', case when p.cached_read is null then 'None of its own: as input.' else 'Input read from the provider''s cache.' end),
-    (6, 'cache write', coalesce(p.cache_write, p.input), 'dollars per million tokens', case when p.cache_write is null then 'None of its own: as input.' else 'Input written to the provider''s cache.' end),
-    (7, 'output', p.output, 'dollars per million tokens', 'What the model writes.'),
-    (8, 'price', null, null, format('Row %s of model_prices, valid %s, from %s.', p.id, p.valid, p.source));
+  return query
+    select k.what, k.ours, k.theirs, k.theirs - k.ours, round(100 * (k.theirs - k.ours) / nullif(k.theirs, 0), 2)
+    from (values
+      ('tokens read, not cached', c.our_input_tokens - c.our_cached_tokens - c.our_cache_write_tokens,
+        c.their_input_tokens - c.their_cached_tokens - c.their_cache_write_tokens),
+      ('tokens read from the cache', c.our_cached_tokens, c.their_cached_tokens),
+      ('tokens written to the cache', c.our_cache_write_tokens, c.their_cache_write_tokens),
+      ('tokens written', c.our_output_tokens, c.their_output_tokens),
+      ('US dollars', c.our_dollars, c.their_dollars)
+    ) k (what, ours, theirs);
 end
 $$;
 
-ALTER FUNCTION ops.explain_price(model text, at timestamp with time zone) OWNER TO prpm_owner;
+ALTER FUNCTION ops.explain_provider_drift(provider text, period text, model text) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION explain_price(model text, at timestamp with time zone); Type: COMMENT; Schema: ops; Owner: prpm_owner
+-- Name: FUNCTION explain_provider_drift(provider text, period text, model text); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.explain_price(model text, at timestamp with time zone) IS 'What a model costs and charges at a time (null: now), one row for each part; the last row names the row of the price book, or says that there is none. US dollars per million tokens. Errors: PR404 unknown model. Spec 1.3, 12.';
+COMMENT ON FUNCTION ops.explain_provider_drift(provider text, period text, model text) IS 'One row of ops.provider_drift, by kind of token, the last row in US dollars: ours, theirs, theirs less ours, and that in percent of theirs. Call: select * from ops.explain_provider_drift(''openai'', ''2026-01'', ''gpt-4o-mini''); Errors: PR404 nothing is known of it; PR400 the period. Spec 7.1, 12.';
+
+--
+-- Name: explain_refusal(text); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.explain_refusal("user" text) RETURNS TABLE(step bigint, at timestamp with time zone, reason text, refusals bigint, used numeric, "limit" numeric, unit text, explanation text, what_to_do text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  clock timestamptz := core.now();
+  u public.users;
+  tier text;
+  rows bigint;
+  refusal json;
+begin
+  select x.* into u from public.users x where x.id = core.find_user("user");
+  u := core.roll_windows(u, clock);
+  tier := core.tier_now(u);
+
+  return query
+  select
+    row_number() over (order by r.last_at desc, r.reason), r.last_at, r.reason, r.refusals, r.used_value, r.limit_value, r.unit,
+    format('The last of %s in the hour from %s.', r.refusals, r.hour_start), core.remedy_of(r.reason, u.id, tier)
+  from (select x.* from ops.refusals x where x.user_id = u.id order by x.last_at desc, x.reason limit 20) r
+  order by 1;
+  get diagnostics rows = row_count;
+
+  refusal := core.refuse_by_standing(u, core.find_limits(tier), (select s.runs_enabled from public.settings s), clock);
+  return query select
+    rows + 1, clock, coalesce(refusal ->> 'code', 'none'), null::bigint, (refusal ->> 'used')::numeric, (refusal ->> 'limit')::numeric,
+    refusal ->> 'unit',
+    case
+      when refusal is not null then 'Now, whatever they ask for: ' || (refusal ->> 'message')
+      else format(
+        'Now nothing stands in the way but what a run costs: %s credits are free; tier %s.',
+        greatest(0, u.included_credits + u.purchased_credits - u.held_included - u.held_purchased), tier
+      )
+    end,
+    case
+      when refusal is not null then core.remedy_of(refusal ->> 'code', u.id, tier)
+      else format('What is left of each window: select * from ops.explain_throttle(%L);', u.id)
+    end;
+end
+$$;
+
+ALTER FUNCTION ops.explain_refusal("user" text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION explain_refusal("user" text); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.explain_refusal("user" text) IS 'Why a user was refused: their newest refusals (at most 20 rows, one for each reason and hour) with what was used of which limit and what to do about it, and at last what would refuse any run of theirs now, or how many credits are free. "user" is an id, e-mail or username. Call: select * from ops.explain_refusal(''user@example.com''); Errors: PR404 unknown user. Spec 3.7, 12.';
 
 --
 -- Name: explain_throttle(text); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -10456,9 +18535,11 @@ begin
     (6, 'used up', null, null, null, null, case
       when not l.throttle_on_exceed then 'Cost limits of this tier only alert (throttle_on_exceed is false).'
       when u.limits_waived_until > clock then 'Cost limits are waived until ' || u.limits_waived_until || '.'
-      when l.monthly_cost_limit - u.current_month_limited_cost < useful then 'The month has less left than a useful answer of the cheapest model costs.'
-      when l.daily_cost_limit - u.current_day_limited_cost < useful then 'The day has less left than a useful answer of the cheapest model costs.'
-      else 'No cost window is used up.'
+      else case core.used_up_window(u, clock)
+        when 'month' then 'The month has less left than a useful answer of the cheapest model costs.'
+        when 'day' then 'The day has less left than a useful answer of the cheapest model costs.'
+        else 'No cost window is used up.'
+      end
     end || format(' A useful answer costs %s dollars.', useful)),
     (7, 'throttle', null, null, null, null, case
       when core.throttled_at(u, clock) then format(
@@ -10477,7 +18558,49 @@ ALTER FUNCTION ops.explain_throttle("user" text) OWNER TO prpm_owner;
 -- Name: FUNCTION explain_throttle("user" text); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.explain_throttle("user" text) IS 'Why a user is throttled, or not: tier and where it comes from, each window''s use, hold and limit as of now, whether a window is used up, and at last what the user''s row says. "user" is an id, e-mail or username. Errors: PR404 unknown user. Spec 2.5, 3, 12.';
+COMMENT ON FUNCTION ops.explain_throttle("user" text) IS 'Why a user is throttled, or not: tier and where it comes from, each window''s use, hold and limit as of now, whether a window is used up, and at last what the user''s row says. "user" is an id, e-mail or username. Call: select * from ops.explain_throttle(''user@example.com''); Errors: PR404 unknown user. Spec 2.5, 3, 12.';
+
+--
+-- Name: forget_history(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.forget_history() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  now timestamptz := core.now();
+  s public.settings;
+  touched bigint;
+  total bigint;
+begin
+  select x.* into strict s from public.settings x;
+  update public.stripe_events e set body = null
+  where e.body is not null and e.status in ('applied', 'ignored') and e.received_at < now - s.inbox_body_days * interval '24 hours';
+  get diagnostics total = row_count;
+
+  -- Such an event can be neither replayed nor delivered again.
+  delete from public.stripe_effects x
+  using public.stripe_events e
+  where e.id = x.event_id and e.body is null and e.status in ('applied', 'ignored');
+  get diagnostics touched = row_count;
+  total := total + touched;
+
+  delete from public.job_runs r
+  where r.finished_at < now - s.job_run_days * interval '24 hours'
+    and r.slot < (select max(x.slot) from public.job_runs x where x.job = r.job);
+  get diagnostics touched = row_count;
+  return total + touched;
+end
+$$;
+
+ALTER FUNCTION ops.forget_history() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION forget_history(); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.forget_history() IS 'Drops the bodies of webhook events that are done and older than settings.inbox_body_days, what kept them from being applied twice, and the history of jobs older than settings.job_run_days; null keeps. Returns how many rows. Call: select ops.forget_history(); Spec 7.1.';
 
 --
 -- Name: forget_keys(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -10598,6 +18721,154 @@ ALTER FUNCTION ops.help(word text) OWNER TO prpm_owner;
 COMMENT ON FUNCTION ops.help(word text) IS 'Finds the function, view, setting or table for a purpose, by every word of the question in its name or description; without a word, all. What has the word in its name comes first, then what can be called. Call: select * from ops.help(''throttle''); Spec 12.';
 
 --
+-- Name: import_provider_usage(text, text, jsonb, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.import_provider_usage(provider text, source text, entries jsonb, reason text, dry_run boolean DEFAULT false) RETURNS TABLE(period text, provider_model text, model text, change text, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, dollars numeric)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  replaced jsonb := '[]'::jsonb;
+  entered bigint := 0;
+  put record;
+begin
+  perform core.check_provider(import_provider_usage.provider, import_provider_usage.source);
+  for put in
+    select x.* from core.put_provider_usage(import_provider_usage.provider, import_provider_usage.source, import_provider_usage.entries, dry_run) x
+  loop
+    entered := entered + (put.change <> 'same')::integer;
+    if put.change in ('changed', 'taken back') then
+      replaced := replaced || put.old;
+    end if;
+    period := put.period;
+    provider_model := put.provider_model;
+    model := put.model;
+    change := put.change;
+    input_tokens := put.input_tokens;
+    cached_tokens := put.cached_tokens;
+    cache_write_tokens := put.cache_write_tokens;
+    output_tokens := put.output_tokens;
+    dollars := put.dollars;
+    return next;
+  end loop;
+  if not dry_run and entered > 0 then
+    perform core.note_action('import_provider_usage', import_provider_usage.provider, reason,
+      json_build_object('source', import_provider_usage.source, 'entered', entered, 'replaced', replaced));
+  end if;
+end
+$$;
+
+ALTER FUNCTION ops.import_provider_usage(provider text, source text, entries jsonb, reason text, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION import_provider_usage(provider text, source text, entries jsonb, reason text, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.import_provider_usage(provider text, source text, entries jsonb, reason text, dry_run boolean) IS 'Enters what a provider''s export says, all or nothing: what npm run costs:import calls with a file''s sums by day and model. A model that is none of ours is kept too, with model null. Returns each entry with what changed; the same file again changes nothing. dry_run keeps nothing. Call: select * from ops.import_provider_usage(''openai'', ''openai cost export'', ''[{"period": "2026-01-15", "provider_model": "gpt-4o-mini", "dollars": 0.36}]'', ''export of January''); Errors: PR400 naming provider, source, period, a figure, or reason. Spec 7.1, 12.';
+
+--
+-- Name: index_sessions(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.index_sessions() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  candidate uuid;
+  looked_at bigint := 0;
+begin
+  for candidate in
+    select u.id
+    from public.users u
+    left join public.session_marks m on m.user_id = u.id
+    where u.last_run_id is not null and u.last_run_id is distinct from m.through_run_id
+    order by u.id
+    limit (select s.job_batch from public.settings s)
+  loop
+    looked_at := looked_at + core.index_sessions(candidate, 1000);
+  end loop;
+  return looked_at;
+end
+$$;
+
+ALTER FUNCTION ops.index_sessions() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION index_sessions(); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.index_sessions() IS 'Brings the index that sessions are listed and searched by up to date, for some people at a time; for the others it heals when they look. Returns how many runs it looked at. Call: select ops.index_sessions(); Spec 10.1.';
+
+--
+-- Name: project_margin(integer[], numeric[], numeric[], text[]); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.project_margin(subscribers integer[] DEFAULT NULL::integer[], average_costs numeric[] DEFAULT NULL::numeric[], prices numeric[] DEFAULT NULL::numeric[], plans text[] DEFAULT NULL::text[]) RETURNS TABLE(plan text, users bigint, monthly_price numeric, revenue numeric, average_cost numeric, cost numeric, profit numeric, margin_percent numeric)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  at timestamptz := core.now();
+  names text[] := project_margin.plans;
+begin
+  if names is null and num_nonnulls(project_margin.subscribers, project_margin.average_costs, project_margin.prices) > 0 then
+    names := array['prpm_plus_individual', 'prpm_plus_org_member', 'free'];
+  end if;
+  perform core.check_projection(names, project_margin.subscribers, project_margin.average_costs, project_margin.prices);
+
+  return query
+  with rows as (
+    select
+      n.place,
+      n.plan,
+      coalesce(project_margin.subscribers[n.place], p.subscribers, 0) as users,
+      coalesce(project_margin.prices[n.place], case when project_margin.subscribers is null then round(p.revenue / p.subscribers, 2) end, l.monthly_price, 0) as price,
+      coalesce(project_margin.average_costs[n.place], round(p.cost / p.subscribers, 6), 0) as average,
+      case when project_margin.subscribers[n.place] is null and project_margin.prices[n.place] is null then p.revenue end as present_revenue,
+      case when project_margin.subscribers[n.place] is null and project_margin.average_costs[n.place] is null then p.cost end as present_cost
+    from (
+      select x.place::integer as place, x.plan from unnest(names) with ordinality x(plan, place)
+      union all
+      select row_number() over (order by g.revenue desc, g.plan)::integer, g.plan from core.present_by_plan(at) g where names is null
+    ) n
+    left join core.present_by_plan(at) p on p.plan = n.plan
+    left join public.plans l on l.plan = n.plan
+  ),
+  figures as (
+    select
+      r.place, r.plan, r.users, r.price, r.average,
+      coalesce(r.present_revenue, r.users * r.price) as revenue,
+      coalesce(r.present_cost, r.users * r.average) as cost
+    from rows r
+  )
+  select
+    case when f.place is null then 'total' else min(f.plan) end,
+    coalesce(sum(f.users), 0)::bigint,
+    case when f.place is not null then min(f.price) end,
+    coalesce(sum(f.revenue), 0),
+    case when f.place is not null then min(f.average) else round(sum(f.cost) / nullif(sum(f.users), 0), 6) end,
+    coalesce(sum(f.cost), 0),
+    coalesce(sum(f.revenue - f.cost), 0),
+    round(100 * sum(f.revenue - f.cost) / nullif(sum(f.revenue), 0), 2)
+  from figures f
+  group by grouping sets ((f.place), ())
+  order by f.place nulls last;
+end
+$$;
+
+ALTER FUNCTION ops.project_margin(subscribers integer[], average_costs numeric[], prices numeric[], plans text[]) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION project_margin(subscribers integer[], average_costs numeric[], prices numeric[], plans text[]); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.project_margin(subscribers integer[], average_costs numeric[], prices numeric[], plans text[]) IS 'What a month brings and costs, by plan and in total, US dollars: revenue is users times monthly_price, cost users times average_cost, margin_percent profit in percent of revenue (2 decimals, null without revenue). Each list has one value a plan, in the order of plans (null: prpm_plus_individual, prpm_plus_org_member, free); prices left out are the plans'' own, average costs left out those of the last 30 days. Without any argument: the present, that is what subscriptions pay now and what their owners, and people without one, cost in the last 30 days. Packs are not in it. Call: select * from ops.project_margin(''{60,30,10}'', ''{0.92,0.60,0.15}''); Errors: PR400 naming subscribers, average_costs, prices or plans. Spec 8.5.';
+
+--
 -- Name: publish_prices(text, timestamp with time zone, numeric, numeric, numeric, numeric, text, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
 --
 
@@ -10666,39 +18937,243 @@ ALTER FUNCTION ops.publish_prices(model text, valid_from timestamp with time zon
 COMMENT ON FUNCTION ops.publish_prices(model text, valid_from timestamp with time zone, input numeric, cached_read numeric, cache_write numeric, output numeric, source text, reason text, dry_run boolean) IS 'Gives a model a price from an instant on (null: now), in US dollars per million tokens; cached_read and cache_write null are the input price. Ends the row that is valid then and adds one that holds until the next that is planned. Returns both, the ended one first; no row: the price is that already, or is an operator''s own and source is not operator. dry_run shows the rows and keeps nothing. Call: select * from ops.publish_prices(''sonnet'', null, 3, 0.3, 3.75, 15, ''operator'', ''new price list''); Errors: PR404 unknown model; PR400 naming a price, valid_from (in the past) or reason; PR409 that very instant is taken. Spec 1.3, 1.4, 12.';
 
 --
--- Name: reconcile_stripe(boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+-- Name: reconcile_costs(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
 --
 
-CREATE FUNCTION ops.reconcile_stripe(whole boolean DEFAULT true) RETURNS TABLE(kind text, due_at timestamp with time zone)
+CREATE FUNCTION ops.reconcile_costs() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  off bigint;
+begin
+  -- A model may have become one of ours since its usage was entered.
+  update public.provider_usage u
+  set model = core.model_of_provider(u.provider, u.provider_model)
+  where u.model is null and core.model_of_provider(u.provider, u.provider_model) is not null;
+
+  select count(*) into off
+  from ops.provider_drift d
+  where d.is_off and left(d.period, 7) >= to_char((core.now() at time zone 'UTC') - interval '1 month', 'YYYY-MM');
+  return off;
+end
+$$;
+
+ALTER FUNCTION ops.reconcile_costs() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION reconcile_costs(); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.reconcile_costs() IS 'Looks again whose the models are that were none of ours, and returns how many rows of ops.provider_drift are off in this month and the last. A job does it daily; alerts read the view. Call: select ops.reconcile_costs(); Spec 7.1.';
+
+--
+-- Name: reconcile_stripe(boolean, integer); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.reconcile_stripe(whole boolean DEFAULT true, days integer DEFAULT 40) RETURNS TABLE(kind text, wanted bigint)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 #variable_conflict use_column
 declare
   now timestamptz := core.now();
+  since jsonb := jsonb_build_object('created_after', extract(epoch from core.now() - reconcile_stripe.days * interval '24 hours')::bigint);
+  periods bigint;
 begin
-  perform core.want_work('list_events', 'undelivered', null,
+  if reconcile_stripe.days is null or reconcile_stripe.days not between 1 and 3650 then
+    raise exception 'days is %, and must be between 1 and 3650', coalesce(reconcile_stripe.days::text, 'null')
+      using errcode = 'PR400', detail = 'days', hint = 'Payments and refunds that are older are not looked at.';
+  end if;
+  -- Stripe keeps events for 30 days.
+  perform core.want_work('list_events', 'all', null,
     jsonb_build_object('created_after', extract(epoch from now - interval '30 days')::bigint));
   if whole then
     perform core.want_work('list_subscriptions', 'all', null, '{}');
+    perform core.want_work('list_payments', 'all', null, since);
+    perform core.want_work('list_refunds', 'all', null, since);
+    perform core.want_work('list_disputes', 'all', null, '{}');
   end if;
-  return query select w.kind, w.due_at from public.stripe_work w where w.kind in ('list_events', 'list_subscriptions');
+  periods := core.ask_for_due_periods(whole, now);
+  return query
+    select w.kind, count(*) from public.stripe_work w where starts_with(w.kind, 'list_') group by w.kind
+    union all
+    select 'due periods', periods where periods > 0
+    order by 1;
 end
 $$;
 
-ALTER FUNCTION ops.reconcile_stripe(whole boolean) OWNER TO prpm_owner;
+ALTER FUNCTION ops.reconcile_stripe(whole boolean, days integer) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION reconcile_stripe(whole boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
+-- Name: FUNCTION reconcile_stripe(whole boolean, days integer); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.reconcile_stripe(whole boolean) IS 'Lets a server compare Stripe with us: events that Stripe could not deliver in 30 days and, whole, all subscriptions. What differs is repaired and kept in ops.stripe_drift. Call: select * from ops.reconcile_stripe(); Spec 6.6.';
+COMMENT ON FUNCTION ops.reconcile_stripe(whole boolean, days integer) IS 'Lets a server compare Stripe with us: events that Stripe could not deliver in 30 days, periods that are due but not known to be paid, and, whole, all subscriptions and disputes, and payments and refunds of so many days. What differs is repaired as events do it, and kept in ops.stripe_drift. Returns what a server now has to do. Call: select * from ops.reconcile_stripe(); Errors: PR400 days. Spec 6.6.';
 
 --
--- Name: release_throttle(text, text); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+-- Name: record_provider_invoice(text, text, text, bigint, bigint, bigint, bigint, numeric, text, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
 --
 
-CREATE FUNCTION ops.release_throttle("user" text, reason text) RETURNS TABLE(user_id uuid, email text, is_throttled boolean, note text)
+CREATE FUNCTION ops.record_provider_invoice(provider text, period text, model text, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, dollars numeric, reason text, source text DEFAULT 'invoice'::text, dry_run boolean DEFAULT false) RETURNS TABLE(change text, entered_for text, alias text, provider_model text, tokens_read bigint, tokens_written bigint, asked_dollars numeric, replaced jsonb)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  found_alias text;
+  named text;
+  origin text := lower(btrim(record_provider_invoice.source));
+  put record;
+begin
+  perform core.check_provider(record_provider_invoice.provider, origin);
+  found_alias := core.model_of_provider(record_provider_invoice.provider, record_provider_invoice.model);
+  if found_alias is null then
+    raise exception '% has no model %', record_provider_invoice.provider, coalesce(record_provider_invoice.model, 'null')
+      using errcode = 'PR404', detail = 'model', hint = 'Give the alias or the provider''s id: select alias, provider, provider_model from models;';
+  end if;
+  select case when record_provider_invoice.model = found_alias then m.provider_model else record_provider_invoice.model end into named
+  from public.models m where m.alias = found_alias;
+
+  for put in
+    select x.*
+    from core.put_provider_usage(
+      record_provider_invoice.provider, origin, jsonb_build_array(jsonb_build_object(
+        'period', record_provider_invoice.period, 'provider_model', named, 'input_tokens', record_provider_invoice.input_tokens,
+        'cached_tokens', record_provider_invoice.cached_tokens, 'cache_write_tokens', record_provider_invoice.cache_write_tokens,
+        'output_tokens', record_provider_invoice.output_tokens, 'dollars', record_provider_invoice.dollars
+      )), dry_run
+    ) x
+  loop
+    if not dry_run then
+      perform core.note_action('record_provider_invoice', format('%s %s %s', record_provider_invoice.provider, put.period, put.provider_model),
+        reason, json_build_object('source', origin, 'change', put.change, 'old', put.old, 'dollars', put.dollars));
+    end if;
+    return query
+      select put.change, put.period, put.model, put.provider_model, put.input_tokens, put.output_tokens, put.dollars, put.old;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION ops.record_provider_invoice(provider text, period text, model text, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, dollars numeric, reason text, source text, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION record_provider_invoice(provider text, period text, model text, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, dollars numeric, reason text, source text, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.record_provider_invoice(provider text, period text, model text, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, dollars numeric, reason text, source text, dry_run boolean) IS 'Enters what a provider''s invoice says about one model (alias, or the provider''s id) in a month (2026-01) or on a day (2026-01-15), UTC: tokens, input being everything read with its cached and cache-write parts, and US dollars; null is not said. The same again changes nothing, other figures replace (audit_log keeps the old), none at all take the entry back. ops.provider_drift compares. dry_run shows and keeps nothing. Call: select * from ops.record_provider_invoice(''openai'', ''2026-01'', ''gpt-4o-mini'', 1200000, 0, 0, 300000, 0.36, ''invoice of January''); Errors: PR404 no such model; PR400 naming provider, period, source, a figure, or reason. Spec 7.1, 12.';
+
+--
+-- Name: recount_usage(text, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.recount_usage("user" text, reason text, dry_run boolean DEFAULT false) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  target uuid := core.find_user("user");
+begin
+  if not pg_try_advisory_xact_lock(hashtext('refresh_user_cost_analytics')) then
+    raise exception 'a refresh of the analytics is running' using errcode = 'PR409', detail = 'user', hint = 'Try again when it has ended.';
+  end if;
+  return query select * from core.audit_usage(target);
+  if dry_run then
+    return;
+  end if;
+
+  perform core.note_action('recount_usage', target::text, reason, null);
+  delete from public.usage_rollups r where r.user_id = target;
+  delete from core.usage_marks m where m.user_id = target;
+  delete from core.package_usage;
+  insert into core.package_usage (package_id, model, answers, answer_tokens)
+  select r.package_id, r.model, sum(r.answers)::bigint, sum(r.answer_tokens)::bigint
+  from public.usage_rollups r
+  group by r.package_id, r.model
+  having sum(r.answers) <> 0 or sum(r.answer_tokens) <> 0;
+end
+$$;
+
+ALTER FUNCTION ops.recount_usage("user" text, reason text, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION recount_usage("user" text, reason text, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.recount_usage("user" text, reason text, dry_run boolean) IS 'Throws a user''s rollups away, where ops.audit_books() finds fault with them: their figures are those of their runs at once, and the next refresh rolls them up anew. Sums by package and model are added up anew too. Returns what was wrong; dry_run changes nothing. Call: select * from ops.recount_usage(''user@example.com'', ''audit named usage_cost''); Errors: PR404, PR409 while a refresh runs, PR400 without a reason. Spec 4.8, 8.2.';
+
+--
+-- Name: refund_run(uuid, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.refund_run(run uuid, reason text, dry_run boolean DEFAULT false) RETURNS TABLE(run_id uuid, user_id uuid, email text, lot_id uuid, kind text, credits bigint, lot_expires_at timestamp with time zone, balance bigint, note text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  now timestamptz := core.now();
+  person uuid;
+  r public.runs;
+begin
+  select x.user_id into person from public.users u join public.runs x on x.user_id = u.id and x.id = refund_run.run;
+  if not found then
+    raise exception 'there is no run %', refund_run.run
+      using errcode = 'PR404', detail = 'run', hint = 'select user_id, id, model, credits from runs order by started_at desc limit 20;';
+  end if;
+  perform from public.users u where u.id = person for no key update;
+  select x.* into strict r from public.runs x where x.user_id = person and x.id = refund_run.run;
+  if r.status = 'running' then
+    raise exception 'run % is running: it has not been charged yet', r.id
+      using errcode = 'PR409', detail = 'run', hint = 'Refund it when it has ended, or ask its user to stop it.';
+  end if;
+  if r.refunded_at is null and r.credits = 0 then
+    raise exception 'run % was charged nothing', r.id using errcode = 'PR409', detail = 'run', hint = format('select * from ops.explain_charge(%L);', r.id);
+  end if;
+
+  if dry_run and r.refunded_at is null then
+    return query
+      select r.id, r.user_id, u.email, p.lot_id, p.kind, sum(p.amount)::bigint, l.expires_at, u.included_credits + u.purchased_credits + r.credits,
+        case when l.expires_at <= now then 'Expired: they would go again at once, or roll over where their period did.' end
+      from core.payments_of(r.user_id, r.id) p
+      join public.credit_lots l on l.user_id = r.user_id and l.id = p.lot_id
+      join public.users u on u.id = r.user_id
+      group by u.id, p.lot_id, p.kind, l.expires_at
+      order by max(p.id) desc;
+    return;
+  end if;
+  if r.refunded_at is null then
+    perform core.note_action('refund_run', r.id::text, reason, json_build_object('user_id', r.user_id, 'credits', r.credits));
+    perform core.refund_charge(r, now, 'Refunded: ' || reason, session_user);
+  end if;
+
+  return query
+    select r.id, r.user_id, u.email, t.lot_id, l.kind, sum(t.amount)::bigint, l.expires_at, u.included_credits + u.purchased_credits,
+      case when l.expires_at <= now then 'Expired: gone again at once, or rolled over where their period did. ops.grant_credits gives new ones.' end
+    from public.credit_transactions t
+    join public.credit_lots l on l.user_id = t.user_id and l.id = t.lot_id
+    join public.users u on u.id = t.user_id
+    where t.user_id = r.user_id and t.run_id = r.id and t.credit = 'lot'
+      and t.id > (select max(s.id) from public.credit_transactions s where s.user_id = r.user_id and s.run_id = r.id and s.type = 'spend')
+    group by u.id, t.lot_id, l.kind, l.expires_at
+    order by min(t.id);
+end
+$$;
+
+ALTER FUNCTION ops.refund_run(run uuid, reason text, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION refund_run(run uuid, reason text, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.refund_run(run uuid, reason text, dry_run boolean) IS 'Gives a run''s credits back to the lots that they came from, whatever else its user runs, and forgives a shortfall; its cost was spent and stays, also against limits. What has expired since expires again. Returns what went back, a row for each lot, with the balance after it; called again it changes nothing and returns the same lots. dry_run only says what would go back. Call: select * from ops.refund_run(''00000000-…'', ''the answer was cut off''); Errors: PR404 unknown run; PR409 a run that is running, or was charged nothing; PR400 without a reason. Spec 12.';
+
+--
+-- Name: release_throttle(text, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.release_throttle("user" text, reason text, dry_run boolean DEFAULT false) RETURNS TABLE(user_id uuid, email text, is_throttled boolean, note text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -10707,26 +19182,26 @@ declare
   target uuid := core.find_user("user");
   still boolean;
 begin
-  perform core.note_action('release_throttle', target::text, reason, null);
-  update public.users u
-  set is_throttled = false, throttled_reason = null, throttled_by = null, throttled_at = null, throttled_until = null
-  where u.id = target;
-  still := core.judge_throttle(target, core.now());
+  if dry_run then
+    select core.used_up_window(u, core.now()) is not null into still from public.users u where u.id = target;
+  else
+    still := core.lift_throttle(target, reason, null);
+  end if;
   return query
-    select u.id, u.email, u.is_throttled,
+    select u.id, u.email, still,
       case when still then 'Still over a limit that throttles: see ops.waive_limits(user, until, reason).' else 'Can run again.' end
     from public.users u
     where u.id = target;
 end
 $$;
 
-ALTER FUNCTION ops.release_throttle("user" text, reason text) OWNER TO prpm_owner;
+ALTER FUNCTION ops.release_throttle("user" text, reason text, dry_run boolean) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION release_throttle("user" text, reason text); Type: COMMENT; Schema: ops; Owner: prpm_owner
+-- Name: FUNCTION release_throttle("user" text, reason text, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.release_throttle("user" text, reason text) IS 'Lifts a user''s throttle. If a used-up cost limit throttles them still, it says so. Call: select * from ops.release_throttle(''user@example.com'', ''false positive''); Errors: PR404, PR400 without a reason. Spec 3.4, 3.5.';
+COMMENT ON FUNCTION ops.release_throttle("user" text, reason text, dry_run boolean) IS 'Lifts the throttle of a user (id, e-mail or username). If a used-up cost limit throttles them still, it says so. dry_run only says whether one would. Call: select * from ops.release_throttle(''user@example.com'', ''false positive''); Errors: PR404, PR400 without a reason. Spec 3.4, 3.5.';
 
 --
 -- Name: remove_member(text, text, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -10760,6 +19235,38 @@ ALTER FUNCTION ops.remove_member(organization text, "user" text, reason text, dr
 --
 
 COMMENT ON FUNCTION ops.remove_member(organization text, "user" text, reason text, dry_run boolean) IS 'Ends a person''s membership of an organization. Returns the membership that was. Call: select * from ops.remove_member(''Example'', ''user@example.com''); Errors: as core.find_user and core.find_organization; PR404 no member. Spec 2.3.';
+
+--
+-- Name: repeat_job(text, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.repeat_job(job text, reason text, dry_run boolean DEFAULT false) RETURNS SETOF public.job_runs
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from public.jobs j where j.job = repeat_job.job) then
+    raise exception 'there is no job %', repeat_job.job using errcode = 'PR404', detail = 'job', hint = 'select job, description from jobs;';
+  end if;
+  if not dry_run then
+    perform core.note_action('repeat_job', repeat_job.job, reason, null);
+    update public.job_runs r set finished_at = null, error = null, started_at = core.now()
+    where r.job = repeat_job.job and r.finished_at is not null
+      and r.slot = (select max(x.slot) from public.job_runs x where x.job = repeat_job.job);
+  end if;
+  return query
+    select r.* from public.job_runs r
+    where r.job = repeat_job.job and r.slot = (select max(x.slot) from public.job_runs x where x.job = repeat_job.job);
+end
+$$;
+
+ALTER FUNCTION ops.repeat_job(job text, reason text, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION repeat_job(job text, reason text, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.repeat_job(job text, reason text, dry_run boolean) IS 'Makes a job''s newest slot due once more, as after an error that has been put right; whoever does jobs does it within a minute. Returns its row. A job does only what is due, so again does no harm. Call: select * from ops.repeat_job(''audit-books'', ''the price is there now''); Errors: PR404 unknown job, PR400 without a reason. Spec 7.2.';
 
 --
 -- Name: replay_stripe_event(text, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -10807,25 +19314,8 @@ CREATE FUNCTION ops.reset_credits() RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-declare
-  now timestamptz := core.now();
-  candidate uuid;
-  touched bigint := 0;
 begin
-  for candidate in
-    select u.id
-    from public.users u
-    where u.entitled_until <= now or u.next_lot_expiry <= now
-    order by u.id
-  loop
-    perform from public.users u where u.id = candidate for no key update skip locked;
-    if found then
-      perform core.tidy_lots(candidate, now);
-      perform core.refresh_entitlement(candidate, now);
-      touched := touched + 1;
-    end if;
-  end loop;
-  return touched;
+  return core.sweep_all('users_with_ended_periods', 'end_periods');
 end
 $$;
 
@@ -10836,6 +19326,58 @@ ALTER FUNCTION ops.reset_credits() OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION ops.reset_credits() IS 'Books what time has done to credits and entitlements: paid periods that are over, rollover and expiry that are due. Passes over users whose row is in use, those heal on use. Returns how many users it touched. Call: select ops.reset_credits(); Spec 4.3, 7.1.';
+
+--
+-- Name: retry_message(uuid, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.retry_message(message_id uuid, reason text, dry_run boolean DEFAULT false) RETURNS TABLE(channel text, kind text, what text, attempts integer, error text, due_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+begin
+  if not exists (select from public.messages m where m.id = retry_message.message_id and m.delivered_at is null) then
+    raise exception 'message % is unknown or delivered', retry_message.message_id
+      using errcode = 'PR404', detail = 'message_id', hint = 'select message_id, what, error from ops.undelivered_messages;';
+  end if;
+  if not dry_run then
+    perform core.note_action('retry_message', retry_message.message_id::text, reason, null);
+    update public.messages m set given_up_at = null, attempts = 0, created_at = core.now(), due_at = core.now() where m.id = retry_message.message_id;
+  end if;
+  return query
+    select m.channel, m.kind, m.subject, m.attempts, m.error, m.due_at from public.messages m where m.id = retry_message.message_id;
+end
+$$;
+
+ALTER FUNCTION ops.retry_message(message_id uuid, reason text, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION retry_message(message_id uuid, reason text, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.retry_message(message_id uuid, reason text, dry_run boolean) IS 'Lets a message that was given up, or waits for its next attempt, be delivered by the next server that looks. Call: select * from ops.retry_message(''00000000-…'', ''the receiver is back''); Errors: PR404 unknown or delivered, PR400 without a reason. Spec 9.';
+
+--
+-- Name: retry_stripe_events(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.retry_stripe_events() RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT count(core.want_work('apply_event'::text, e.id, NULL::uuid)) AS count
+    FROM public.stripe_events e
+   WHERE ((e.status = 'received'::text) AND (e.attempts = 0) AND (e.received_at <= (core.now() - '00:01:00'::interval)));
+END;
+
+ALTER FUNCTION ops.retry_stripe_events() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION retry_stripe_events(); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.retry_stripe_events() IS 'Queues stored events that nobody has applied, because their server died before it could. Those that failed queue themselves, with growing delay. Returns how many. Call: select ops.retry_stripe_events(); Spec 6.5, 7.1.';
 
 --
 -- Name: retry_stripe_work(uuid, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -10928,61 +19470,65 @@ ALTER FUNCTION ops.revoke_credits("user" text, amount bigint, reason text, dry_r
 COMMENT ON FUNCTION ops.revoke_credits("user" text, amount bigint, reason text, dry_run boolean) IS 'Takes free credits of a user back, in the order of spending; what running runs hold is left. dry_run shows from which lots. Call: select * from ops.revoke_credits(''user@example.com'', 10, ''granted twice''); Errors: PR404, PR400, PR409 if fewer are free. Spec 4.5, 4.7.';
 
 --
--- Name: run_job(text); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+-- Name: run_job(text, text, boolean, bigint, bigint); Type: PROCEDURE; Schema: ops; Owner: prpm_owner
 --
 
-CREATE FUNCTION ops.run_job(job text, OUT slot timestamp with time zone, OUT ran boolean, OUT rows_touched bigint, OUT error text) RETURNS record
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO ''
+CREATE PROCEDURE ops.run_job(IN job text DEFAULT NULL::text, IN reason text DEFAULT NULL::text, IN dry_run boolean DEFAULT false, INOUT slots bigint DEFAULT NULL::bigint, INOUT rows_touched bigint DEFAULT NULL::bigint)
+    LANGUAGE plpgsql
     AS $$
 declare
-  now timestamptz := core.now();
-  j public.jobs;
+  due record;
+  batch record;
+  last_slot timestamptz;
+  began timestamptz;
+  failed text;
 begin
-  select x.* into j from public.jobs x where x.job = run_job.job;
-  if not found then
-    raise exception 'there is no job %', run_job.job using errcode = 'PR404', detail = 'job', hint = 'select job, description from jobs;';
-  end if;
-  slot := core.slot_of(j.every, j.after, now);
-
-  insert into public.job_runs as r (job, slot, started_at) values (j.job, run_job.slot, now)
-  on conflict on constraint job_runs_job_slot_key do nothing;
-  ran := found;
-  if not ran then
+  slots := 0;
+  rows_touched := 0;
+  if dry_run then
+    select pg_catalog.count(*) into slots from ops.due_jobs() d where d.job = run_job.job or run_job.job is null;
     return;
   end if;
+  if reason is not null then
+    perform from ops.repeat_job(run_job.job, run_job.reason);
+    commit;
+  end if;
 
-  begin
-    rows_touched := case j.job
-      when 'expire-holds' then ops.expire_holds()
-      when 'watch-budgets' then sign(ops.watch_budgets())
-      when 'choose-cached-prompts' then ops.choose_cached_prompts()
-      when 'reset-monthly-costs' then public.reset_monthly_api_costs()
-      when 'expire-rollover' then ops.expire_lots()
-      when 'align-prices' then ops.align_prices()
-      when 'reset-credits' then ops.reset_credits()
-      when 'reconcile-stripe' then (select count(*) from ops.reconcile_stripe(extract(hour from now at time zone 'UTC') = 3))
-      when 'forget-keys' then ops.forget_keys()
-    end;
-    if j.job = 'refresh-analytics' then
-      perform public.refresh_user_cost_analytics();
-    end if;
-  exception when others then
-    error := sqlerrm;
-  end;
-  update public.job_runs r
-  set finished_at = core.now(), rows_touched = run_job.rows_touched, error = run_job.error
-  where r.job = j.job and r.slot = run_job.slot;
+  for due in
+    select run_job.job as job where run_job.job is not null
+    union all
+    select d.job from ops.due_jobs() d where run_job.job is null
+  loop
+    last_slot := null;
+    loop
+      began := pg_catalog.clock_timestamp();
+      select x.* into batch from ops.continue_job(due.job) x;
+      commit;
+      exit when not batch.ran;
+      if batch.slot is distinct from last_slot then
+        slots := slots + 1;
+      end if;
+      last_slot := batch.slot;
+      rows_touched := rows_touched + coalesce(batch.rows_touched, 0);
+      failed := coalesce(failed, due.job || ': ' || batch.error);
+      exit when not batch.more;
+      -- A sweep takes a third of one processor at the most.
+      perform pg_catalog.pg_sleep(least(0.2, 2 * extract(epoch from pg_catalog.clock_timestamp() - began)));
+    end loop;
+  end loop;
+  if failed is not null then
+    raise exception '%', failed using errcode = 'PR500', hint = 'select * from ops.jobs where has_failed;';
+  end if;
 end
 $$;
 
-ALTER FUNCTION ops.run_job(job text, OUT slot timestamp with time zone, OUT ran boolean, OUT rows_touched bigint, OUT error text) OWNER TO prpm_owner;
+ALTER PROCEDURE ops.run_job(IN job text, IN reason text, IN dry_run boolean, INOUT slots bigint, INOUT rows_touched bigint) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION run_job(job text, OUT slot timestamp with time zone, OUT ran boolean, OUT rows_touched bigint, OUT error text); Type: COMMENT; Schema: ops; Owner: prpm_owner
+-- Name: PROCEDURE run_job(IN job text, IN reason text, IN dry_run boolean, INOUT slots bigint, INOUT rows_touched bigint); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.run_job(job text, OUT slot timestamp with time zone, OUT ran boolean, OUT rows_touched bigint, OUT error text) IS 'Does a job''s due slot, once, whoever calls and however often; the result stands in job_runs. ran is false where the slot was done already. Call: select * from ops.run_job(''expire-holds''); Errors: PR404 unknown job. Spec 7.1, 7.2.';
+COMMENT ON PROCEDURE ops.run_job(IN job text, IN reason text, IN dry_run boolean, INOUT slots bigint, INOUT rows_touched bigint) IS 'Does a job''s due slots, or without a name those of all jobs, each once, whoever calls and however often; the results stand in job_runs. Commits after each batch, so it is called outside a transaction, with the caller''s own rights and search path, and names all by schema. With a reason it does the newest slot once more. Returns how many slots and rows it did; dry_run: how many jobs are due. Call: call ops.run_job(''expire-holds''); Errors: PR404 unknown job, PR500 where a job failed. Spec 7.1, 7.2.';
 
 --
 -- Name: set_user(text, boolean, boolean, text, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -11035,10 +19581,57 @@ ALTER FUNCTION ops.set_user("user" text, is_admin boolean, verified_author boole
 COMMENT ON FUNCTION ops.set_user("user" text, is_admin boolean, verified_author boolean, tier_override text, reason text, dry_run boolean) IS 'Makes a person (id, e-mail or username) an administrator, a verified author, or one of a tier whatever they pay; what is left out stays, tier_override '''' takes the override away. A higher tier ends a limit''s throttle at once. Returns how they stand then: given_tier is the override, tier_name the tier that holds. Call: select * from ops.set_user(''user@example.com'', tier_override => ''unlimited'', reason => ''partner''); Errors: as core.find_user; PR400 a tier that cannot be given, or no reason. Spec 2.3, 2.5, 3.4.';
 
 --
--- Name: throttle_user(text, timestamp with time zone, text); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+-- Name: test_alert(text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
 --
 
-CREATE FUNCTION ops.throttle_user("user" text, until timestamp with time zone, reason text) RETURNS TABLE(user_id uuid, email text, is_throttled boolean, throttled_by text, throttled_reason text, throttled_until timestamp with time zone)
+CREATE FUNCTION ops.test_alert(reason text DEFAULT 'a test'::text, dry_run boolean DEFAULT false) RETURNS TABLE(channel text, message_id uuid, what text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  now timestamptz := core.now();
+  said text := 'A test of the alerts of PRPM Playground: ' || reason;
+begin
+  if not dry_run then
+    perform core.note_action('test_alert', null, reason, null);
+    insert into public.messages (id, dedupe, channel, kind, subject, body, payload, created_at, due_at)
+    select
+      x.id, 'test ' || x.id, c.channel, 'test', said, 'Nothing is wrong. Somebody called ops.test_alert().',
+      jsonb_build_object('type', 'alert.test', 'timestamp', now, 'data', jsonb_build_object('kind', 'test', 'severity', 'warning', 'subject', said, 'count', 0, 'alerts', '[]'::jsonb)),
+      now, now
+    from public.alert_channels c
+    cross join lateral (select gen_random_uuid() as id where c.channel is not null) x
+    where c.channel in ('webhook', 'operator_email') and c.seen_at > now - interval '1 day';
+  end if;
+  return query
+    select c.channel, m.id, case
+      when m.id is not null then 'queued: select delivered_at, error from messages where id = ' || quote_literal(m.id) || ';'
+      when s.seen_at > now - interval '1 day' then 'would be queued'
+      else 'no server has it: set ' || c.variables
+    end
+    from (values
+      ('webhook', 'ALERT_WEBHOOK_URL and ALERT_WEBHOOK_SECRET'), ('operator_email', 'SMTP_URL, EMAIL_FROM and ALERT_EMAIL_TO')
+    ) c (channel, variables)
+    left join public.alert_channels s on s.channel = c.channel
+    left join public.messages m on m.channel = c.channel and m.kind = 'test' and m.created_at = now and not dry_run
+    order by c.channel;
+end
+$$;
+
+ALTER FUNCTION ops.test_alert(reason text, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION test_alert(reason text, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.test_alert(reason text, dry_run boolean) IS 'Sends a test to operators on every channel that a server has had in the last day, and says which channels there are not. Call: select * from ops.test_alert(); Errors: PR400 without a reason. Spec 9.';
+
+--
+-- Name: throttle_user(text, timestamp with time zone, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.throttle_user("user" text, until timestamp with time zone, reason text, dry_run boolean DEFAULT false) RETURNS TABLE(user_id uuid, email text, is_throttled boolean, throttled_by text, throttled_reason text, throttled_until timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -11046,6 +19639,14 @@ CREATE FUNCTION ops.throttle_user("user" text, until timestamp with time zone, r
 declare
   target uuid := core.find_user("user");
 begin
+  if throttle_user.until <= core.now() then
+    raise exception 'until % is not in the future', throttle_user.until
+      using errcode = 'PR400', detail = 'until', hint = 'Give an instant to come, or null: until it is lifted.';
+  end if;
+  if dry_run then
+    return query select u.id, u.email, true, 'operator', reason, until from public.users u where u.id = target;
+    return;
+  end if;
   perform core.note_action('throttle_user', target::text, reason, json_build_object('until', until));
   return query
     update public.users u
@@ -11055,13 +19656,13 @@ begin
 end
 $$;
 
-ALTER FUNCTION ops.throttle_user("user" text, until timestamp with time zone, reason text) OWNER TO prpm_owner;
+ALTER FUNCTION ops.throttle_user("user" text, until timestamp with time zone, reason text, dry_run boolean) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION throttle_user("user" text, until timestamp with time zone, reason text); Type: COMMENT; Schema: ops; Owner: prpm_owner
+-- Name: FUNCTION throttle_user("user" text, until timestamp with time zone, reason text, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.throttle_user("user" text, until timestamp with time zone, reason text) IS 'Holds a user (id, e-mail or username) until an instant, or for good where until is null, also one whom a limit throttles already. Call: select * from ops.throttle_user(''user@example.com'', ''2026-01-01'', ''chargeback''); Errors: PR404, PR400 without a reason. Spec 3.4.';
+COMMENT ON FUNCTION ops.throttle_user("user" text, until timestamp with time zone, reason text, dry_run boolean) IS 'Holds a user (id, e-mail or username) until an instant, or for good where until is null, also one whom a limit throttles already. dry_run shows how they would stand. Call: select * from ops.throttle_user(''user@example.com'', now() + interval ''1 day'', ''chargeback''); Errors: PR404; PR400 naming until, or without a reason. Spec 3.4.';
 
 --
 -- Name: verify_organization(text, boolean, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -11097,31 +19698,44 @@ ALTER FUNCTION ops.verify_organization(organization text, verified boolean, reas
 COMMENT ON FUNCTION ops.verify_organization(organization text, verified boolean, reason text, dry_run boolean) IS 'Says that an organization (id or name) is verified, or no longer; its members may have the organization price while it is, from their next renewal on. Returns its row. Call: select * from ops.verify_organization(''Example'', true, ''papers seen''); Errors: as core.find_organization; PR400 without verified or a reason. Spec 2.3, 2.4.';
 
 --
--- Name: waive_limits(text, timestamp with time zone, text); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+-- Name: waive_limits(text, timestamp with time zone, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
 --
 
-CREATE FUNCTION ops.waive_limits("user" text, until timestamp with time zone, reason text) RETURNS TABLE(user_id uuid, email text, is_throttled boolean, limits_waived_until timestamp with time zone)
+CREATE FUNCTION ops.waive_limits("user" text, until timestamp with time zone, reason text, dry_run boolean DEFAULT false) RETURNS TABLE(user_id uuid, email text, is_throttled boolean, limits_waived_until timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 #variable_conflict use_column
 declare
   target uuid := core.find_user("user");
+  now timestamptz := core.now();
+  person public.users;
 begin
+  if waive_limits.until <= now then
+    raise exception 'until % is not in the future', waive_limits.until
+      using errcode = 'PR400', detail = 'until', hint = 'Give an instant to come, or null to end a waiver.';
+  end if;
+  if dry_run then
+    select u.* into strict person from public.users u where u.id = target;
+    person.limits_waived_until := until;
+    return query select person.id, person.email,
+      core.throttled_at(person, now) and person.throttled_by is distinct from 'limit' or core.used_up_window(person, now) is not null, until;
+    return;
+  end if;
   perform core.note_action('waive_limits', target::text, reason, json_build_object('until', until));
   update public.users u set limits_waived_until = until where u.id = target;
-  perform core.judge_throttle(target, core.now());
+  perform core.judge_throttle(target, now);
   return query select u.id, u.email, u.is_throttled, u.limits_waived_until from public.users u where u.id = target;
 end
 $$;
 
-ALTER FUNCTION ops.waive_limits("user" text, until timestamp with time zone, reason text) OWNER TO prpm_owner;
+ALTER FUNCTION ops.waive_limits("user" text, until timestamp with time zone, reason text, dry_run boolean) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION waive_limits("user" text, until timestamp with time zone, reason text); Type: COMMENT; Schema: ops; Owner: prpm_owner
+-- Name: FUNCTION waive_limits("user" text, until timestamp with time zone, reason text, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.waive_limits("user" text, until timestamp with time zone, reason text) IS 'Lets a user run past their cost limits until an instant (null ends it), and lifts the throttle that a limit set. Cost is recorded all the same. Call: select * from ops.waive_limits(''user@example.com'', now() + interval ''1 day'', ''demo for a customer''); Errors: PR404, PR400 without a reason. Spec 3.5.';
+COMMENT ON FUNCTION ops.waive_limits("user" text, until timestamp with time zone, reason text, dry_run boolean) IS 'Lets a user (id, e-mail or username) run past their cost limits until an instant (null ends it), and lifts the throttle that a limit set. Cost is recorded all the same. dry_run shows how they would stand. Call: select * from ops.waive_limits(''user@example.com'', now() + interval ''1 day'', ''demo for a customer''); Errors: PR404; PR400 naming until, or without a reason. Spec 3.5.';
 
 --
 -- Name: watch_budgets(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -11171,8 +19785,8 @@ begin
     return 'a refresh is running: nothing to do';
   end if;
 
-  perform core.refresh_view('core.user_cost_figures');
-  perform core.refresh_view('core.package_model_usage');
+  perform core.refresh_usage();
+  perform core.refresh_cost_figures();
   update core.analytics_refresh a set refreshed_at = clock_timestamp();
 
   select count(*) into people from core.user_cost_figures;
@@ -11186,7 +19800,7 @@ ALTER FUNCTION public.refresh_user_cost_analytics() OWNER TO prpm_owner;
 -- Name: FUNCTION refresh_user_cost_analytics(); Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION public.refresh_user_cost_analytics() IS 'Brings user_cost_analytics, and what estimates draw on, up to date without holding up readers. Returns how many users there are, or that a refresh is running, at once. Spec 7.4, 8.1.';
+COMMENT ON FUNCTION public.refresh_user_cost_analytics() IS 'Brings user_cost_analytics, the rollups of usage, and what estimates draw on, up to date without holding up readers or runs; costs by users and by runs since the last time. Returns how many users there are, or that a refresh is running, at once. Spec 7.4, 8.1, 8.2.';
 
 --
 -- Name: reset_monthly_api_costs(); Type: FUNCTION; Schema: public; Owner: prpm_owner
@@ -11196,29 +19810,8 @@ CREATE FUNCTION public.reset_monthly_api_costs() RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-declare
-  now timestamptz := core.now();
-  next_day timestamptz := (date_trunc('day', now at time zone 'UTC') + interval '1 day') at time zone 'UTC';
-  next_month timestamptz := (date_trunc('month', now at time zone 'UTC') + interval '1 month') at time zone 'UTC';
-  closed integer;
-  throttled uuid;
 begin
-  update public.users u
-  set
-    current_month_api_cost = 0, current_month_limited_cost = 0, month_held_cost = 0, current_month_requests = 0, month_ends_at = next_month
-  where u.month_ends_at <= now;
-  get diagnostics closed = row_count;
-
-  update public.users u
-  set current_day_api_cost = 0, current_day_limited_cost = 0, day_held_cost = 0, day_ends_at = next_day
-  where u.day_ends_at <= now;
-
-  for throttled in
-    select u.id from public.users u where u.is_throttled and u.throttled_by is not null and u.throttled_until <= now order by u.id
-  loop
-    perform core.judge_throttle(throttled, now);
-  end loop;
-  return closed;
+  return core.sweep_all('users_with_ended_windows', 'close_windows');
 end
 $$;
 
@@ -11228,7 +19821,7 @@ ALTER FUNCTION public.reset_monthly_api_costs() OWNER TO prpm_owner;
 -- Name: FUNCTION reset_monthly_api_costs(); Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION public.reset_monthly_api_costs() IS 'Closes the month and day windows that have ended and lifts the throttles that ended with them. Returns how many month windows it closed. Does only what is due, so it may run at any time and twice. Runs never wait for it: they heal on use. Spec 7.1, 7.4.';
+COMMENT ON FUNCTION public.reset_monthly_api_costs() IS 'Closes the month and day windows that have ended and lifts the throttles that ended with them. Returns how many month windows it closed. Does only what is due, so it may run at any time and twice. Waits for nobody: users whose row is in use heal on use. In one transaction, which a run of a user already reset waits for; the job reset-monthly-costs commits in batches. Spec 7.1, 7.4.';
 
 --
 -- Name: analytics_refresh; Type: TABLE; Schema: core; Owner: prpm_owner
@@ -11261,26 +19854,91 @@ COMMENT ON COLUMN core.analytics_refresh.only_row IS 'There is one row.';
 COMMENT ON COLUMN core.analytics_refresh.refreshed_at IS 'By the machine''s own clock, so that now() less it is the age of the figures.';
 
 --
--- Name: package_model_usage; Type: MATERIALIZED VIEW; Schema: core; Owner: prpm_owner
+-- Name: cash_received; Type: VIEW; Schema: core; Owner: prpm_owner
 --
 
-CREATE MATERIALIZED VIEW core.package_model_usage AS
- SELECT r.package_id,
-    r.model,
-    count(*) AS runs,
-    (round(avg(r.output_tokens)))::integer AS average_output_tokens
-   FROM public.runs r
-  WHERE ((r.status = 'completed'::text) AND (NOT r.baseline) AND (r.output_tokens IS NOT NULL))
-  GROUP BY r.package_id, r.model
-  WITH NO DATA;
+CREATE VIEW core.cash_received AS
+ SELECT p.user_id,
+    ((p.paid_at AT TIME ZONE 'UTC'::text))::date AS day,
+    'plan'::text AS kind,
+    p.plan AS name,
+    p.paid_amount AS paid,
+    GREATEST((0)::numeric, ((p.paid_amount - p.refunded_amount) - p.disputed_amount)) AS cash
+   FROM public.subscription_periods p
+  WHERE ((p.state = 'paid'::text) AND (p.paid_at IS NOT NULL))
+UNION ALL
+ SELECT p.user_id,
+    ((p.paid_at AT TIME ZONE 'UTC'::text))::date AS day,
+    'pack'::text AS kind,
+    p.pack AS name,
+    p.paid_amount AS paid,
+    GREATEST((0)::numeric, ((p.paid_amount - p.refunded_amount) - p.disputed_amount)) AS cash
+   FROM public.purchases p
+  WHERE (p.paid_at IS NOT NULL);
+
+ALTER TABLE core.cash_received OWNER TO prpm_owner;
+
+--
+-- Name: VIEW cash_received; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON VIEW core.cash_received IS 'Money received: each paid period of a subscription and each pack. Read by the margin views. Spec 8.3, 8.4.';
+
+--
+-- Name: COLUMN cash_received.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.cash_received.user_id IS 'Who paid.';
+
+--
+-- Name: COLUMN cash_received.day; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.cash_received.day IS 'UTC day on which it was known to be paid.';
+
+--
+-- Name: COLUMN cash_received.kind; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.cash_received.kind IS 'plan or pack.';
+
+--
+-- Name: COLUMN cash_received.name; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.cash_received.name IS 'Which one.';
+
+--
+-- Name: COLUMN cash_received.paid; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.cash_received.paid IS 'US dollars received.';
+
+--
+-- Name: COLUMN cash_received.cash; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.cash_received.cash IS 'US dollars of it that remain: less what was refunded or is disputed.';
+
+--
+-- Name: package_model_usage; Type: VIEW; Schema: core; Owner: prpm_owner
+--
+
+CREATE VIEW core.package_model_usage AS
+ SELECT p.package_id,
+    p.model,
+    p.answers AS runs,
+    (round(((p.answer_tokens)::numeric / (p.answers)::numeric)))::integer AS average_output_tokens
+   FROM core.package_usage p
+  WHERE (p.answers > 0);
 
 ALTER TABLE core.package_model_usage OWNER TO prpm_owner;
 
 --
--- Name: MATERIALIZED VIEW package_model_usage; Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: VIEW package_model_usage; Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON MATERIALIZED VIEW core.package_model_usage IS 'How long answers are, by package and model, over all completed runs with the package''s prompt; from it comes the likely figure of an estimate. As fresh as the last public.refresh_user_cost_analytics(). Spec 5.7.';
+COMMENT ON VIEW core.package_model_usage IS 'How long answers are, by package and model, over all completed runs with the package''s prompt; from it comes the likely figure of an estimate. As fresh as the last public.refresh_user_cost_analytics(). Spec 5.7.';
 
 --
 -- Name: COLUMN package_model_usage.package_id; Type: COMMENT; Schema: core; Owner: prpm_owner
@@ -11307,6 +19965,628 @@ COMMENT ON COLUMN core.package_model_usage.runs IS 'Completed runs, baselines le
 COMMENT ON COLUMN core.package_model_usage.average_output_tokens IS 'Tokens that an answer had on average.';
 
 --
+-- Name: provider_usage; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.provider_usage (
+    provider text NOT NULL,
+    first_day date NOT NULL,
+    last_day date NOT NULL,
+    provider_model text NOT NULL,
+    source text NOT NULL,
+    model text,
+    input_tokens bigint,
+    cached_tokens bigint,
+    cache_write_tokens bigint,
+    output_tokens bigint,
+    dollars numeric,
+    entered_by text NOT NULL,
+    entered_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE public.provider_usage OWNER TO prpm_owner;
+
+--
+-- Name: TABLE provider_usage; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.provider_usage IS 'ops. What providers say that was used, and ask to be paid for it: by day or month and model, each source apart; a later entry of the same source replaces an earlier one. ops.provider_drift holds it against our books. Spec 7.1.';
+
+--
+-- Name: COLUMN provider_usage.provider; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.provider_usage.provider IS 'As in models.provider.';
+
+--
+-- Name: COLUMN provider_usage.first_day; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.provider_usage.first_day IS 'UTC day, or the first of a month.';
+
+--
+-- Name: COLUMN provider_usage.last_day; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.provider_usage.last_day IS 'The same day, or the last of that month.';
+
+--
+-- Name: COLUMN provider_usage.provider_model; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.provider_usage.provider_model IS 'The model as the provider names it there.';
+
+--
+-- Name: COLUMN provider_usage.source; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.provider_usage.source IS 'Where it was read: invoice, or which export.';
+
+--
+-- Name: COLUMN provider_usage.model; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.provider_usage.model IS 'models.alias that this is; null where it is no model of ours.';
+
+--
+-- Name: COLUMN provider_usage.input_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.provider_usage.input_tokens IS 'Tokens read, cached and cache-write parts included; null where the source does not say.';
+
+--
+-- Name: COLUMN provider_usage.cached_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.provider_usage.cached_tokens IS 'Of them, tokens read from the cache.';
+
+--
+-- Name: COLUMN provider_usage.cache_write_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.provider_usage.cache_write_tokens IS 'Of them, tokens written to the cache.';
+
+--
+-- Name: COLUMN provider_usage.output_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.provider_usage.output_tokens IS 'Tokens written; null where the source does not say.';
+
+--
+-- Name: COLUMN provider_usage.dollars; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.provider_usage.dollars IS 'US dollars asked for; null where the source does not say.';
+
+--
+-- Name: COLUMN provider_usage.entered_by; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.provider_usage.entered_by IS 'Role that entered it last.';
+
+--
+-- Name: COLUMN provider_usage.entered_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.provider_usage.entered_at IS 'When, by the product''s clock.';
+
+--
+-- Name: provider_booked; Type: VIEW; Schema: core; Owner: prpm_owner
+--
+
+CREATE VIEW core.provider_booked AS
+ WITH aliases AS (
+         SELECT m.alias,
+            m.provider,
+            min(m.alias) OVER (PARTITION BY m.provider, (core.model_key(m.provider_model))) AS model
+           FROM public.models m
+        )
+ SELECT a.provider,
+    u.day,
+    a.model,
+    sum(u.input_tokens) AS input_tokens,
+    sum(u.cached_tokens) AS cached_tokens,
+    sum(u.cache_write_tokens) AS cache_write_tokens,
+    sum(u.output_tokens) AS output_tokens,
+    sum(u.dollars) AS dollars
+   FROM ((( SELECT min(p.first_day) AS first_day
+           FROM public.provider_usage p
+         HAVING (count(*) > 0)) since
+     CROSS JOIN LATERAL ( SELECT p.day,
+            p.model,
+            sum(p.input_tokens) AS input_tokens,
+            sum(p.cached_tokens) AS cached_tokens,
+            sum(p.cache_write_tokens) AS cache_write_tokens,
+            sum(p.output_tokens) AS output_tokens,
+            sum(p.cost) AS dollars
+           FROM core.usage_parts p
+          WHERE (p.day >= since.first_day)
+          GROUP BY p.day, p.model
+         HAVING (sum(p.runs) <> (0)::numeric)) u)
+     JOIN aliases a ON ((a.alias = u.model)))
+  GROUP BY a.provider, u.day, a.model;
+
+ALTER TABLE core.provider_booked OWNER TO prpm_owner;
+
+--
+-- Name: VIEW provider_booked; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON VIEW core.provider_booked IS 'What our books say by day and model since the first day that a provider''s invoice or export tells of, models that are one at the provider as one. Exact. Spec 7.1, 8.2.';
+
+--
+-- Name: COLUMN provider_booked.provider; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_booked.provider IS 'As in models.provider.';
+
+--
+-- Name: COLUMN provider_booked.day; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_booked.day IS 'UTC day in which the runs began.';
+
+--
+-- Name: COLUMN provider_booked.model; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_booked.model IS 'models.alias, the first of those that are one at the provider.';
+
+--
+-- Name: COLUMN provider_booked.input_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_booked.input_tokens IS 'Tokens read, cached and cache-write parts included.';
+
+--
+-- Name: COLUMN provider_booked.cached_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_booked.cached_tokens IS 'Of them, tokens read from the cache.';
+
+--
+-- Name: COLUMN provider_booked.cache_write_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_booked.cache_write_tokens IS 'Of them, tokens written to the cache.';
+
+--
+-- Name: COLUMN provider_booked.output_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_booked.output_tokens IS 'Tokens written.';
+
+--
+-- Name: COLUMN provider_booked.dollars; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_booked.dollars IS 'US dollars: exact cost.';
+
+--
+-- Name: provider_said; Type: VIEW; Schema: core; Owner: prpm_owner
+--
+
+CREATE VIEW core.provider_said AS
+ WITH aliases AS (
+         SELECT m.alias,
+            min(m.alias) OVER (PARTITION BY m.provider, (core.model_key(m.provider_model))) AS model
+           FROM public.models m
+        ), sources AS (
+         SELECT p.provider,
+            p.first_day,
+            p.last_day,
+            COALESCE(a.model, ('none of ours: '::text || core.model_key(p.provider_model))) AS model,
+            (p.source ~~ '%export'::text) AS is_export,
+                CASE
+                    WHEN (p.source !~~ '%export'::text) THEN 0
+                    WHEN (p.source ~~ '%cost export'::text) THEN 2
+                    ELSE 1
+                END AS token_rank,
+                CASE
+                    WHEN (p.source !~~ '%export'::text) THEN 0
+                    WHEN (p.source ~~ '%cost export'::text) THEN 1
+                    ELSE 2
+                END AS dollar_rank,
+            sum(p.input_tokens) AS input_tokens,
+            sum(p.cached_tokens) AS cached_tokens,
+            sum(p.cache_write_tokens) AS cache_write_tokens,
+            sum(p.output_tokens) AS output_tokens,
+            sum(p.dollars) AS dollars,
+            p.source
+           FROM (public.provider_usage p
+             LEFT JOIN aliases a ON ((a.alias = p.model)))
+          GROUP BY p.provider, p.first_day, p.last_day, COALESCE(a.model, ('none of ours: '::text || core.model_key(p.provider_model))), p.source
+        ), ranked AS (
+         SELECT s.provider,
+            s.first_day,
+            s.last_day,
+            s.model,
+            s.is_export,
+            s.token_rank,
+            s.dollar_rank,
+            s.input_tokens,
+            s.cached_tokens,
+            s.cache_write_tokens,
+            s.output_tokens,
+            s.dollars,
+            s.source,
+            row_number() OVER (PARTITION BY s.provider, s.first_day, s.last_day, s.model ORDER BY (COALESCE(s.input_tokens, s.output_tokens) IS NULL), s.token_rank, s.source) AS token_place,
+            row_number() OVER (PARTITION BY s.provider, s.first_day, s.last_day, s.model ORDER BY (s.dollars IS NULL), s.dollar_rank, s.source) AS dollar_place
+           FROM sources s
+        )
+ SELECT r.provider,
+    r.first_day,
+    r.last_day,
+    r.model,
+    bool_or(r.is_export) AS is_export,
+    sum(r.input_tokens) FILTER (WHERE (r.token_place = 1)) AS input_tokens,
+    sum(r.cached_tokens) FILTER (WHERE (r.token_place = 1)) AS cached_tokens,
+    sum(r.cache_write_tokens) FILTER (WHERE (r.token_place = 1)) AS cache_write_tokens,
+    sum(r.output_tokens) FILTER (WHERE (r.token_place = 1)) AS output_tokens,
+    sum(r.dollars) FILTER (WHERE (r.dollar_place = 1)) AS dollars
+   FROM ranked r
+  GROUP BY r.provider, r.first_day, r.last_day, r.model;
+
+ALTER TABLE core.provider_said OWNER TO prpm_owner;
+
+--
+-- Name: VIEW provider_said; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON VIEW core.provider_said IS 'What providers said, one row a period and model, from the best source that says it: an invoice before an export; tokens rather from an export of usage, dollars rather from one of costs. Models of ours that are one at the provider are one here. Spec 7.1.';
+
+--
+-- Name: COLUMN provider_said.provider; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_said.provider IS 'As in models.provider.';
+
+--
+-- Name: COLUMN provider_said.first_day; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_said.first_day IS 'UTC day, or the first of a month.';
+
+--
+-- Name: COLUMN provider_said.last_day; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_said.last_day IS 'The same day, or the last of that month.';
+
+--
+-- Name: COLUMN provider_said.model; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_said.model IS 'models.alias, the first of those that are one at the provider; or "none of ours: " and its name there.';
+
+--
+-- Name: COLUMN provider_said.is_export; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_said.is_export IS 'An export said something of it.';
+
+--
+-- Name: COLUMN provider_said.input_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_said.input_tokens IS 'Tokens read, cached and cache-write parts included; null where nothing says it.';
+
+--
+-- Name: COLUMN provider_said.cached_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_said.cached_tokens IS 'Of them, tokens read from the cache.';
+
+--
+-- Name: COLUMN provider_said.cache_write_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_said.cache_write_tokens IS 'Of them, tokens written to the cache.';
+
+--
+-- Name: COLUMN provider_said.output_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_said.output_tokens IS 'Tokens written; null where nothing says it.';
+
+--
+-- Name: COLUMN provider_said.dollars; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_said.dollars IS 'US dollars asked for; null where nothing says it.';
+
+--
+-- Name: provider_comparison; Type: VIEW; Schema: core; Owner: prpm_owner
+--
+
+CREATE VIEW core.provider_comparison AS
+ WITH said AS (
+         SELECT provider_said.provider,
+            provider_said.first_day,
+            provider_said.last_day,
+            provider_said.model,
+            provider_said.is_export,
+            provider_said.input_tokens,
+            provider_said.cached_tokens,
+            provider_said.cache_write_tokens,
+            provider_said.output_tokens,
+            provider_said.dollars
+           FROM core.provider_said
+        ), booked AS MATERIALIZED (
+         SELECT provider_booked.provider,
+            provider_booked.day,
+            provider_booked.model,
+            provider_booked.input_tokens,
+            provider_booked.cached_tokens,
+            provider_booked.cache_write_tokens,
+            provider_booked.output_tokens,
+            provider_booked.dollars
+           FROM core.provider_booked
+        ), covered AS (
+         SELECT s.provider,
+            s.first_day AS day,
+            bool_or((COALESCE(s.input_tokens, s.output_tokens) IS NOT NULL)) AS has_tokens,
+            bool_or((s.dollars IS NOT NULL)) AS has_dollars
+           FROM said s
+          WHERE (s.is_export AND (s.first_day = s.last_day))
+          GROUP BY s.provider, s.first_day
+        ), days AS (
+         SELECT k.provider,
+            k.day,
+            k.model,
+            COALESCE(b.input_tokens, (0)::numeric) AS our_input_tokens,
+            COALESCE(b.cached_tokens, (0)::numeric) AS our_cached_tokens,
+            COALESCE(b.cache_write_tokens, (0)::numeric) AS our_cache_write_tokens,
+            COALESCE(b.output_tokens, (0)::numeric) AS our_output_tokens,
+            COALESCE(b.dollars, (0)::numeric) AS our_dollars,
+                CASE
+                    WHEN x.has_tokens THEN COALESCE(s.input_tokens, (0)::numeric)
+                    ELSE NULL::numeric
+                END AS their_input_tokens,
+                CASE
+                    WHEN x.has_tokens THEN COALESCE(s.cached_tokens, (0)::numeric)
+                    ELSE NULL::numeric
+                END AS their_cached_tokens,
+                CASE
+                    WHEN x.has_tokens THEN COALESCE(s.cache_write_tokens, (0)::numeric)
+                    ELSE NULL::numeric
+                END AS their_cache_write_tokens,
+                CASE
+                    WHEN x.has_tokens THEN COALESCE(s.output_tokens, (0)::numeric)
+                    ELSE NULL::numeric
+                END AS their_output_tokens,
+                CASE
+                    WHEN ((s.dollars IS NOT NULL) OR c.has_dollars) THEN COALESCE(s.dollars, (0)::numeric)
+                    ELSE NULL::numeric
+                END AS their_dollars
+           FROM ((((( SELECT s_1.provider,
+                    s_1.first_day AS day,
+                    s_1.model
+                   FROM said s_1
+                  WHERE (s_1.first_day = s_1.last_day)
+                UNION
+                 SELECT b_1.provider,
+                    b_1.day,
+                    b_1.model
+                   FROM (booked b_1
+                     JOIN covered c_1 ON (((c_1.provider = b_1.provider) AND (c_1.day = b_1.day))))) k
+             LEFT JOIN said s ON (((s.provider = k.provider) AND (s.first_day = k.day) AND (s.last_day = k.day) AND (s.model = k.model))))
+             LEFT JOIN booked b ON (((b.provider = k.provider) AND (b.day = k.day) AND (b.model = k.model))))
+             LEFT JOIN covered c ON (((c.provider = k.provider) AND (c.day = k.day))))
+             CROSS JOIN LATERAL ( SELECT ((COALESCE(s.input_tokens, s.output_tokens) IS NOT NULL) OR COALESCE(c.has_tokens, false)) AS has_tokens) x)
+        ), sums AS (
+         SELECT d.provider,
+            (date_trunc('month'::text, (d.day)::timestamp with time zone))::date AS first_day,
+            d.model,
+            count(*) AS days,
+            sum(d.our_input_tokens) FILTER (WHERE (d.their_input_tokens IS NOT NULL)) AS our_input_tokens,
+            sum(d.our_cached_tokens) FILTER (WHERE (d.their_input_tokens IS NOT NULL)) AS our_cached_tokens,
+            sum(d.our_cache_write_tokens) FILTER (WHERE (d.their_input_tokens IS NOT NULL)) AS our_cache_write_tokens,
+            sum(d.our_output_tokens) FILTER (WHERE (d.their_input_tokens IS NOT NULL)) AS our_output_tokens,
+            sum(d.our_dollars) FILTER (WHERE (d.their_dollars IS NOT NULL)) AS our_dollars,
+            sum(d.their_input_tokens) AS their_input_tokens,
+            sum(d.their_cached_tokens) AS their_cached_tokens,
+            sum(d.their_cache_write_tokens) AS their_cache_write_tokens,
+            sum(d.their_output_tokens) AS their_output_tokens,
+            sum(d.their_dollars) AS their_dollars
+           FROM days d
+          WHERE (d.day < ((core.now() AT TIME ZONE 'UTC'::text))::date)
+          GROUP BY d.provider, ((date_trunc('month'::text, (d.day)::timestamp with time zone))::date), d.model
+        ), months AS (
+         SELECT s.provider,
+            s.first_day,
+            s.model,
+            ((s.last_day - s.first_day) + 1) AS days,
+            (COALESCE(s.input_tokens, s.output_tokens) IS NOT NULL) AS has_tokens,
+            (s.dollars IS NOT NULL) AS has_dollars,
+            s.input_tokens,
+            s.cached_tokens,
+            s.cache_write_tokens,
+            s.output_tokens,
+            s.dollars,
+            COALESCE(sum(b.input_tokens), (0)::numeric) AS our_input_tokens,
+            COALESCE(sum(b.cached_tokens), (0)::numeric) AS our_cached_tokens,
+            COALESCE(sum(b.cache_write_tokens), (0)::numeric) AS our_cache_write_tokens,
+            COALESCE(sum(b.output_tokens), (0)::numeric) AS our_output_tokens,
+            COALESCE(sum(b.dollars), (0)::numeric) AS our_dollars
+           FROM (said s
+             LEFT JOIN booked b ON (((b.provider = s.provider) AND (b.model = s.model) AND ((b.day >= s.first_day) AND (b.day <= s.last_day)))))
+          WHERE (s.first_day < s.last_day)
+          GROUP BY s.provider, s.first_day, s.last_day, s.model, s.input_tokens, s.cached_tokens, s.cache_write_tokens, s.output_tokens, s.dollars
+        )
+ SELECT to_char((d.day)::timestamp with time zone, 'YYYY-MM-DD'::text) AS period,
+    d.day AS last_day,
+    d.provider,
+    d.model,
+    1 AS days,
+    d.our_input_tokens,
+    d.our_cached_tokens,
+    d.our_cache_write_tokens,
+    d.our_output_tokens,
+    d.our_dollars,
+    d.their_input_tokens,
+    d.their_cached_tokens,
+    d.their_cache_write_tokens,
+    d.their_output_tokens,
+    d.their_dollars
+   FROM days d
+UNION ALL
+ SELECT to_char((k.first_day)::timestamp with time zone, 'YYYY-MM'::text) AS period,
+    ((k.first_day + '1 mon -1 days'::interval))::date AS last_day,
+    k.provider,
+    k.model,
+    (GREATEST((m.days)::bigint, d.days))::integer AS days,
+        CASE
+            WHEN m.has_tokens THEN m.our_input_tokens
+            ELSE d.our_input_tokens
+        END AS our_input_tokens,
+        CASE
+            WHEN m.has_tokens THEN m.our_cached_tokens
+            ELSE d.our_cached_tokens
+        END AS our_cached_tokens,
+        CASE
+            WHEN m.has_tokens THEN m.our_cache_write_tokens
+            ELSE d.our_cache_write_tokens
+        END AS our_cache_write_tokens,
+        CASE
+            WHEN m.has_tokens THEN m.our_output_tokens
+            ELSE d.our_output_tokens
+        END AS our_output_tokens,
+        CASE
+            WHEN m.has_dollars THEN m.our_dollars
+            ELSE d.our_dollars
+        END AS our_dollars,
+        CASE
+            WHEN m.has_tokens THEN COALESCE(m.input_tokens, (0)::numeric)
+            ELSE d.their_input_tokens
+        END AS their_input_tokens,
+        CASE
+            WHEN m.has_tokens THEN COALESCE(m.cached_tokens, (0)::numeric)
+            ELSE d.their_cached_tokens
+        END AS their_cached_tokens,
+        CASE
+            WHEN m.has_tokens THEN COALESCE(m.cache_write_tokens, (0)::numeric)
+            ELSE d.their_cache_write_tokens
+        END AS their_cache_write_tokens,
+        CASE
+            WHEN m.has_tokens THEN COALESCE(m.output_tokens, (0)::numeric)
+            ELSE d.their_output_tokens
+        END AS their_output_tokens,
+        CASE
+            WHEN m.has_dollars THEN m.dollars
+            ELSE d.their_dollars
+        END AS their_dollars
+   FROM ((( SELECT m_1.provider,
+            m_1.first_day,
+            m_1.model
+           FROM months m_1
+        UNION
+         SELECT s.provider,
+            s.first_day,
+            s.model
+           FROM sums s) k
+     LEFT JOIN months m ON (((m.provider = k.provider) AND (m.first_day = k.first_day) AND (m.model = k.model))))
+     LEFT JOIN sums d ON (((d.provider = k.provider) AND (d.first_day = k.first_day) AND (d.model = k.model))));
+
+ALTER TABLE core.provider_comparison OWNER TO prpm_owner;
+
+--
+-- Name: VIEW provider_comparison; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON VIEW core.provider_comparison IS 'Our books and what providers say, side by side: a row for each day and model that is told of, and one for each month: what was entered for it, else the sum of its days that are over. No day is counted beside its month. Spec 7.1.';
+
+--
+-- Name: COLUMN provider_comparison.period; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_comparison.period IS 'Month (2026-01) or day (2026-01-15), UTC.';
+
+--
+-- Name: COLUMN provider_comparison.last_day; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_comparison.last_day IS 'Its last day.';
+
+--
+-- Name: COLUMN provider_comparison.provider; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_comparison.provider IS 'As in models.provider.';
+
+--
+-- Name: COLUMN provider_comparison.model; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_comparison.model IS 'models.alias, the first of those that are one at the provider; or "none of ours: " and its name there.';
+
+--
+-- Name: COLUMN provider_comparison.days; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_comparison.days IS 'Days that are compared.';
+
+--
+-- Name: COLUMN provider_comparison.our_input_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_comparison.our_input_tokens IS 'Tokens read, cached and cache-write parts included, by our books.';
+
+--
+-- Name: COLUMN provider_comparison.our_cached_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_comparison.our_cached_tokens IS 'Of them, tokens read from the cache.';
+
+--
+-- Name: COLUMN provider_comparison.our_cache_write_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_comparison.our_cache_write_tokens IS 'Of them, tokens written to the cache.';
+
+--
+-- Name: COLUMN provider_comparison.our_output_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_comparison.our_output_tokens IS 'Tokens written, by our books.';
+
+--
+-- Name: COLUMN provider_comparison.our_dollars; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_comparison.our_dollars IS 'US dollars: cost by our books.';
+
+--
+-- Name: COLUMN provider_comparison.their_input_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_comparison.their_input_tokens IS 'Tokens read, says the provider; null where it does not say.';
+
+--
+-- Name: COLUMN provider_comparison.their_cached_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_comparison.their_cached_tokens IS 'Of them, tokens read from the cache.';
+
+--
+-- Name: COLUMN provider_comparison.their_cache_write_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_comparison.their_cache_write_tokens IS 'Of them, tokens written to the cache.';
+
+--
+-- Name: COLUMN provider_comparison.their_output_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_comparison.their_output_tokens IS 'Tokens written, says the provider; null where it does not say.';
+
+--
+-- Name: COLUMN provider_comparison.their_dollars; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.provider_comparison.their_dollars IS 'US dollars that the provider asks for; null where it does not say.';
+
+--
 -- Name: stripe_tickets; Type: SEQUENCE; Schema: core; Owner: prpm_owner
 --
 
@@ -11320,70 +20600,137 @@ CREATE SEQUENCE core.stripe_tickets
 ALTER TABLE core.stripe_tickets OWNER TO prpm_owner;
 
 --
--- Name: user_cost_figures; Type: MATERIALIZED VIEW; Schema: core; Owner: prpm_owner
+-- Name: texts_about_to_go; Type: VIEW; Schema: core; Owner: prpm_owner
 --
 
-CREATE MATERIALIZED VIEW core.user_cost_figures AS
- SELECT f.user_id,
-    f.email,
-    f.prpm_plus_status,
-    f.month_cost AS current_month_api_cost,
-    f.month_requests AS current_month_requests,
-    round((f.month_cost / (NULLIF(f.month_requests, 0))::numeric), 8) AS avg_cost_per_request,
-    f.lifetime_api_cost,
-    f.total_requests,
-    f.monthly_revenue,
-    round((((100)::numeric * (f.monthly_revenue - f.month_cost)) / NULLIF(f.monthly_revenue, (0)::numeric)), 2) AS current_margin_percent,
-    f.is_throttled,
-        CASE
-            WHEN (f.month_cost > (5)::numeric) THEN 'high_risk'::text
-            WHEN (f.month_cost > 2.5) THEN 'medium_risk'::text
-            WHEN (f.month_cost > (1)::numeric) THEN 'low_risk'::text
-            ELSE 'safe'::text
-        END AS risk_level,
-    f.last_request_at,
-    f.user_created_at,
-    round((((100)::numeric * f.month_limited_cost) / c.monthly_cost_limit), 2) AS percent_of_limit
-   FROM (( SELECT u.id AS user_id,
-            u.email,
-            u.prpm_plus_status,
-                CASE
-                    WHEN (u.month_ends_at > clock.now) THEN u.current_month_api_cost
-                    ELSE (0)::numeric
-                END AS month_cost,
-                CASE
-                    WHEN (u.month_ends_at > clock.now) THEN u.current_month_limited_cost
-                    ELSE (0)::numeric
-                END AS month_limited_cost,
-                CASE
-                    WHEN (u.month_ends_at > clock.now) THEN u.current_month_requests
-                    ELSE 0
-                END AS month_requests,
-            u.lifetime_api_cost,
-            u.total_requests,
-            COALESCE(paying.monthly_amount, (0)::numeric) AS monthly_revenue,
-            core.throttled_at(u.*, clock.now) AS is_throttled,
-            u.last_request_at,
-            u.created_at AS user_created_at,
-            core.tier_now(u.*) AS tier_name
-           FROM ((( SELECT core.now() AS now
-                 OFFSET 0) clock
-             CROSS JOIN public.users u)
-             LEFT JOIN ( SELECT s.user_id,
-                    sum(s.monthly_amount) AS monthly_amount
-                   FROM public.subscriptions s
-                  WHERE ((s.status = ANY (ARRAY['active'::text, 'past_due'::text])) AND (s.ended_at IS NULL))
-                  GROUP BY s.user_id) paying ON (((paying.user_id = u.id) AND (u.entitled_until > clock.now))))) f
-     LEFT JOIN public.cost_limits_config c ON ((c.tier_name = f.tier_name)))
-  WITH NO DATA;
+CREATE VIEW core.texts_about_to_go AS
+ SELECT o.user_id,
+    count(*) AS sessions,
+    min(o.goes_at) AS goes_at
+   FROM core.old_texts o
+  WHERE (o.goes_at <= (( SELECT core.now() AS now) + '14 days'::interval))
+  GROUP BY o.user_id;
 
-ALTER TABLE core.user_cost_figures OWNER TO prpm_owner;
+ALTER TABLE core.texts_about_to_go OWNER TO prpm_owner;
 
 --
--- Name: MATERIALIZED VIEW user_cost_figures; Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: VIEW texts_about_to_go; Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON MATERIALIZED VIEW core.user_cost_figures IS 'Each user''s cost and revenue as of the last refresh; read it as public.user_cost_analytics, where its columns are explained. Spec 8.1.';
+COMMENT ON VIEW core.texts_about_to_go IS 'Users some of whose sessions lose their texts within 14 days: whom to tell. Spec 7.1.';
+
+--
+-- Name: COLUMN texts_about_to_go.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.texts_about_to_go.user_id IS 'Whose.';
+
+--
+-- Name: COLUMN texts_about_to_go.sessions; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.texts_about_to_go.sessions IS 'How many sessions.';
+
+--
+-- Name: COLUMN texts_about_to_go.goes_at; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.texts_about_to_go.goes_at IS 'When the first of them goes.';
+
+--
+-- Name: alerts_now; Type: VIEW; Schema: ops; Owner: prpm_owner
+--
+
+CREATE VIEW ops.alerts_now AS
+ SELECT a.id,
+    a.severity,
+    a.kind,
+    a.subject AS what,
+    u.email,
+    a.key AS about,
+    a.raised_at,
+    a.acknowledged_at,
+    a.acknowledged_by,
+    a.body AS what_to_do,
+    format('select * from ops.acknowledge_alert(%s, reason => %L);'::text, a.id, '…') AS acknowledge
+   FROM (public.alerts a
+     LEFT JOIN public.users u ON ((u.id = a.user_id)))
+  WHERE (a.resolved_at IS NULL)
+  ORDER BY a.raised_at DESC, a.id DESC;
+
+ALTER TABLE ops.alerts_now OWNER TO prpm_owner;
+
+--
+-- Name: VIEW alerts_now; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON VIEW ops.alerts_now IS 'Is anything wrong right now? The alerts that are open, newest first; they resolve by themselves. Spec 9, 12.';
+
+--
+-- Name: COLUMN alerts_now.id; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.alerts_now.id IS 'Names the alert.';
+
+--
+-- Name: COLUMN alerts_now.severity; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.alerts_now.severity IS 'warning or critical.';
+
+--
+-- Name: COLUMN alerts_now.kind; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.alerts_now.kind IS 'Kind of alert: margin, throttled_users, user_over_limit, job_late …';
+
+--
+-- Name: COLUMN alerts_now.what; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.alerts_now.what IS 'What is wrong, with both sides of the comparison, as of the last check.';
+
+--
+-- Name: COLUMN alerts_now.email; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.alerts_now.email IS 'Whom it is about, where it is about one person with an e-mail.';
+
+--
+-- Name: COLUMN alerts_now.about; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.alerts_now.about IS 'What it is about: a user''s id, a job, a provider …; blank: the whole.';
+
+--
+-- Name: COLUMN alerts_now.raised_at; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.alerts_now.raised_at IS 'Since when it holds.';
+
+--
+-- Name: COLUMN alerts_now.acknowledged_at; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.alerts_now.acknowledged_at IS 'When somebody said that they are at it.';
+
+--
+-- Name: COLUMN alerts_now.acknowledged_by; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.alerts_now.acknowledged_by IS 'Who: a role of the database, or the id of an administrator.';
+
+--
+-- Name: COLUMN alerts_now.what_to_do; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.alerts_now.what_to_do IS 'Advice, with statements to paste.';
+
+--
+-- Name: COLUMN alerts_now.acknowledge; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.alerts_now.acknowledge IS 'A call to paste.';
 
 --
 -- Name: estimate_errors; Type: VIEW; Schema: ops; Owner: prpm_owner
@@ -11465,6 +20812,923 @@ COMMENT ON COLUMN ops.estimate_errors.worst_under_percent IS 'Largest shortfall 
 --
 
 COMMENT ON COLUMN ops.estimate_errors.worst_over_percent IS 'Largest excess in percent of the actual input.';
+
+--
+-- Name: free_use; Type: VIEW; Schema: ops; Owner: prpm_owner
+--
+
+CREATE VIEW ops.free_use AS
+ SELECT d.tier_name,
+    count(DISTINCT d.user_id) AS people,
+    (sum(d.runs))::bigint AS runs,
+    (sum((d.credits - d.paid_credits)))::bigint AS free_credits,
+    sum((d.cost - d.paid_cost)) AS cost_dollars,
+    round((sum((d.cost - d.paid_cost)) / (NULLIF(count(DISTINCT d.user_id), 0))::numeric), 6) AS cost_per_person_dollars
+   FROM core.usage_by_day d
+  WHERE ((d.day > (( SELECT ((core.now() AT TIME ZONE 'UTC'::text))::date AS timezone) - 30)) AND (d.cost > d.paid_cost))
+  GROUP BY d.tier_name
+  ORDER BY (sum((d.cost - d.paid_cost))) DESC;
+
+ALTER TABLE ops.free_use OWNER TO prpm_owner;
+
+--
+-- Name: VIEW free_use; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON VIEW ops.free_use IS 'What does free use cost? The last 30 days (UTC, today included), by tier, most expensive first: runs on credits that nobody paid for, and runs that charged nothing. Spec 8.4.';
+
+--
+-- Name: COLUMN free_use.tier_name; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.free_use.tier_name IS 'Tier at the time.';
+
+--
+-- Name: COLUMN free_use.people; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.free_use.people IS 'Who used something free.';
+
+--
+-- Name: COLUMN free_use.runs; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.free_use.runs IS 'Runs on days, models and packages with free use.';
+
+--
+-- Name: COLUMN free_use.free_credits; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.free_use.free_credits IS 'Credits spent that no cash had been paid for.';
+
+--
+-- Name: COLUMN free_use.cost_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.free_use.cost_dollars IS 'US dollars of provider cost that no cash paid for.';
+
+--
+-- Name: COLUMN free_use.cost_per_person_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.free_use.cost_per_person_dollars IS 'US dollars of it for each of these people.';
+
+--
+-- Name: jobs; Type: VIEW; Schema: ops; Owner: prpm_owner
+--
+
+CREATE VIEW ops.jobs AS
+ SELECT j.job,
+    j.description,
+    j.every,
+    last.slot AS last_slot,
+    last.started_at AS last_started_at,
+    last.finished_at AS last_finished_at,
+    last.rows_touched AS last_rows,
+    done.error AS last_error,
+    next.due_at AS next_due_at,
+    late.seconds AS late_seconds,
+    (late.seconds > (300)::numeric) AS is_late,
+    COALESCE((done.error IS NOT NULL), false) AS has_failed
+   FROM ((((public.jobs j
+     LEFT JOIN LATERAL ( SELECT r.slot,
+            r.started_at,
+            r.finished_at,
+            r.rows_touched
+           FROM public.job_runs r
+          WHERE (r.job = j.job)
+          ORDER BY r.slot DESC
+         LIMIT 1) last ON (true))
+     LEFT JOIN LATERAL ( SELECT r.error
+           FROM public.job_runs r
+          WHERE ((r.job = j.job) AND (r.finished_at IS NOT NULL))
+          ORDER BY r.slot DESC
+         LIMIT 1) done ON (true))
+     CROSS JOIN LATERAL ( SELECT
+                CASE
+                    WHEN (last.slot IS NULL) THEN core.slot_of(j.every, j.after, ( SELECT core.now() AS now))
+                    WHEN (last.finished_at IS NULL) THEN last.slot
+                    ELSE core.slot_of(j.every, j.after, (last.slot + j.every))
+                END AS due_at) next)
+     CROSS JOIN LATERAL ( SELECT GREATEST((0)::numeric, round(EXTRACT(epoch FROM (( SELECT core.now() AS now) - GREATEST(next.due_at, j.added_at))), 1)) AS seconds) late)
+  ORDER BY late.seconds DESC, j.every, j.job;
+
+ALTER TABLE ops.jobs OWNER TO prpm_owner;
+
+--
+-- Name: VIEW jobs; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON VIEW ops.jobs IS 'What does each job do by the clock, when did it last, what came of it, when is it due next, and is it late? Latest first. Spec 7.2.';
+
+--
+-- Name: COLUMN jobs.job; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.jobs.job IS 'Names the job.';
+
+--
+-- Name: COLUMN jobs.description; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.jobs.description IS 'What it does, and the function that does it.';
+
+--
+-- Name: COLUMN jobs.every; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.jobs.every IS 'A slot is due this often.';
+
+--
+-- Name: COLUMN jobs.last_slot; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.jobs.last_slot IS 'The newest slot that was begun: the time at which it was due. Null: none yet.';
+
+--
+-- Name: COLUMN jobs.last_started_at; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.jobs.last_started_at IS 'When that slot was begun.';
+
+--
+-- Name: COLUMN jobs.last_finished_at; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.jobs.last_finished_at IS 'When it ended; null while it runs, or waits to be gone on with.';
+
+--
+-- Name: COLUMN jobs.last_rows; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.jobs.last_rows IS 'Rows that it touched.';
+
+--
+-- Name: COLUMN jobs.last_error; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.jobs.last_error IS 'What went wrong in the newest slot that ended; null: nothing.';
+
+--
+-- Name: COLUMN jobs.next_due_at; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.jobs.next_due_at IS 'The oldest slot that is not done; in the past while it is late.';
+
+--
+-- Name: COLUMN jobs.late_seconds; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.jobs.late_seconds IS 'Seconds since then, 0 before; of a job that never ran, at most since it was added.';
+
+--
+-- Name: COLUMN jobs.is_late; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.jobs.is_late IS 'True when it is late by more than 5 minutes.';
+
+--
+-- Name: COLUMN jobs.has_failed; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.jobs.has_failed IS 'True when the newest slot that ended has an error.';
+
+--
+-- Name: margin_by_pack; Type: VIEW; Schema: ops; Owner: prpm_owner
+--
+
+CREATE VIEW ops.margin_by_pack AS
+ SELECT p.pack,
+    count(*) AS sold,
+    (sum(p.credits))::bigint AS credits_sold,
+    (sum(spent.credits))::bigint AS credits_spent,
+    sum(GREATEST((0)::numeric, ((p.paid_amount - p.refunded_amount) - p.disputed_amount))) AS cash_dollars,
+    sum(((spent.credits)::numeric * l.paid_per_credit)) AS value_dollars,
+    sum(l.cost) AS cost_dollars,
+    sum((((spent.credits)::numeric * l.paid_per_credit) - l.cost)) AS margin_dollars,
+    round((((100)::numeric * sum((((spent.credits)::numeric * l.paid_per_credit) - l.cost))) / NULLIF(sum(((spent.credits)::numeric * l.paid_per_credit)), (0)::numeric)), 1) AS margin_percent,
+    round((sum(p.price) / sum(p.credits)), 6) AS price_per_credit_dollars,
+    round((sum(l.cost) / NULLIF(sum(spent.credits), (0)::numeric)), 6) AS cost_per_credit_dollars,
+    (sum(p.shortfall))::bigint AS shortfall_credits
+   FROM ((public.purchases p
+     JOIN ( SELECT x.user_id,
+            x.source_id,
+            x.paid_per_credit,
+            x.cost,
+            (x.granted - x.remaining) AS gone
+           FROM public.credit_lots x
+          WHERE (x.source = 'purchase'::text)) l ON (((l.user_id = p.user_id) AND (l.source_id = (p.id)::text))))
+     CROSS JOIN LATERAL ( SELECT (l.gone - p.credits_taken_back) AS credits) spent)
+  WHERE (p.paid_at IS NOT NULL)
+  GROUP BY p.pack
+  ORDER BY (sum((((spent.credits)::numeric * l.paid_per_credit) - l.cost)));
+
+ALTER TABLE ops.margin_by_pack OWNER TO prpm_owner;
+
+--
+-- Name: VIEW margin_by_pack; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON VIEW ops.margin_by_pack IS 'Which pack loses money? All that were ever paid, worst first: what their credits were sold for against what they paid for. Spec 8.4.';
+
+--
+-- Name: COLUMN margin_by_pack.pack; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_pack.pack IS 'packs.pack at the time.';
+
+--
+-- Name: COLUMN margin_by_pack.sold; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_pack.sold IS 'Packs paid for.';
+
+--
+-- Name: COLUMN margin_by_pack.credits_sold; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_pack.credits_sold IS 'Credits promised.';
+
+--
+-- Name: COLUMN margin_by_pack.credits_spent; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_pack.credits_spent IS 'Credits of them that runs have spent (or an operator revoked).';
+
+--
+-- Name: COLUMN margin_by_pack.cash_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_pack.cash_dollars IS 'US dollars received, less what was refunded or is disputed of it.';
+
+--
+-- Name: COLUMN margin_by_pack.value_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_pack.value_dollars IS 'US dollars of cash that had been paid for the credits spent.';
+
+--
+-- Name: COLUMN margin_by_pack.cost_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_pack.cost_dollars IS 'US dollars of provider cost that these credits bore.';
+
+--
+-- Name: COLUMN margin_by_pack.margin_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_pack.margin_dollars IS 'US dollars: value less that cost; what is below 0 loses money.';
+
+--
+-- Name: COLUMN margin_by_pack.margin_percent; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_pack.margin_percent IS 'margin_dollars in percent of the value, 1 decimal; null without value.';
+
+--
+-- Name: COLUMN margin_by_pack.price_per_credit_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_pack.price_per_credit_dollars IS 'US dollars that a credit was sold for on average.';
+
+--
+-- Name: COLUMN margin_by_pack.cost_per_credit_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_pack.cost_per_credit_dollars IS 'US dollars of provider cost for each credit spent; null without one.';
+
+--
+-- Name: COLUMN margin_by_pack.shortfall_credits; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_pack.shortfall_credits IS 'Credits that refunds and disputes should have taken back, but which were spent.';
+
+--
+-- Name: loss_makers; Type: VIEW; Schema: ops; Owner: prpm_owner
+--
+
+CREATE VIEW ops.loss_makers AS
+ WITH recent AS MATERIALIZED (
+         SELECT d.model,
+            d.package_id,
+            d.user_id,
+            (sum(d.paid_credits))::bigint AS credits,
+            sum(d.paid_cost) AS cost,
+            sum((d.included_value + d.purchased_value)) AS value
+           FROM core.usage_parts d
+          WHERE (d.day > (( SELECT ((core.now() AT TIME ZONE 'UTC'::text))::date AS timezone) - 30))
+          GROUP BY d.model, d.package_id, d.user_id
+        ), paid AS (
+         SELECT 'model'::text AS kind,
+            r.model AS name,
+            (sum(r.credits))::bigint AS credits,
+            sum(r.cost) AS cost,
+            sum(r.value) AS value
+           FROM recent r
+          GROUP BY r.model
+        UNION ALL
+         SELECT 'package'::text,
+            COALESCE(p.name, (r.package_id)::text) AS "coalesce",
+            (sum(r.credits))::bigint AS sum,
+            sum(r.cost) AS sum,
+            sum(r.value) AS sum
+           FROM (recent r
+             LEFT JOIN public.packages p ON ((p.id = r.package_id)))
+          GROUP BY r.package_id, p.name
+        UNION ALL
+         SELECT 'user'::text,
+            COALESCE(u.email, u.username, (r.user_id)::text) AS "coalesce",
+            (sum(r.credits))::bigint AS sum,
+            sum(r.cost) AS sum,
+            sum(r.value) AS sum
+           FROM (recent r
+             LEFT JOIN public.users u ON ((u.id = r.user_id)))
+          GROUP BY r.user_id, u.email, u.username
+        UNION ALL
+         SELECT 'pack'::text,
+            b.pack,
+            b.credits_spent,
+            b.cost_dollars,
+            b.value_dollars
+           FROM ops.margin_by_pack b
+        )
+ SELECT f.kind,
+    f.name,
+    f.credits,
+    f.cost AS cost_dollars,
+    f.value AS value_dollars,
+    (f.cost - f.value) AS loss_dollars,
+    round((f.cost / (NULLIF(f.credits, 0))::numeric), 6) AS cost_per_credit_dollars,
+    round((f.value / (NULLIF(f.credits, 0))::numeric), 6) AS value_per_credit_dollars
+   FROM paid f
+  WHERE (f.cost > f.value)
+  ORDER BY (array_position(ARRAY['pack'::text, 'package'::text, 'model'::text, 'user'::text], f.kind)), (f.cost - f.value) DESC;
+
+ALTER TABLE ops.loss_makers OWNER TO prpm_owner;
+
+--
+-- Name: VIEW loss_makers; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON VIEW ops.loss_makers IS 'What loses money? Packs (all that were ever sold), packages, models and users (the last 30 days) whose paid credits cost more than the cash that had been paid for them; the worst of each kind first. What is used free is no loss-maker: see ops.free_use. Spec 8.4.';
+
+--
+-- Name: COLUMN loss_makers.kind; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.loss_makers.kind IS 'pack, package, model or user.';
+
+--
+-- Name: COLUMN loss_makers.name; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.loss_makers.name IS 'Which one: a users e-mail, else username.';
+
+--
+-- Name: COLUMN loss_makers.credits; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.loss_makers.credits IS 'Paid credits spent.';
+
+--
+-- Name: COLUMN loss_makers.cost_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.loss_makers.cost_dollars IS 'US dollars of provider cost that these bore.';
+
+--
+-- Name: COLUMN loss_makers.value_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.loss_makers.value_dollars IS 'US dollars of cash that had been paid for them.';
+
+--
+-- Name: COLUMN loss_makers.loss_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.loss_makers.loss_dollars IS 'US dollars: cost less value.';
+
+--
+-- Name: COLUMN loss_makers.cost_per_credit_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.loss_makers.cost_per_credit_dollars IS 'US dollars of provider cost for each paid credit; null without one.';
+
+--
+-- Name: COLUMN loss_makers.value_per_credit_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.loss_makers.value_per_credit_dollars IS 'US dollars of cash that had been paid for each paid credit; null without one.';
+
+--
+-- Name: margin_by_day; Type: VIEW; Schema: ops; Owner: prpm_owner
+--
+
+CREATE VIEW ops.margin_by_day AS
+ SELECT d.day,
+    (sum(d.runs))::bigint AS runs,
+    (sum(d.failed_runs))::bigint AS failed_runs,
+    (sum(d.credits))::bigint AS credits,
+    sum(d.included_value) AS included_value_dollars,
+    sum(d.purchased_value) AS purchased_value_dollars,
+    sum(d.cost) AS cost_dollars,
+    sum((d.cost - d.paid_cost)) AS free_cost_dollars,
+    sum(((d.included_value + d.purchased_value) - d.cost)) AS margin_dollars,
+    round((((100)::numeric * sum(((d.included_value + d.purchased_value) - d.cost))) / NULLIF(sum((d.included_value + d.purchased_value)), (0)::numeric)), 1) AS margin_percent,
+    sum(d.cache_saving) AS cache_saving_dollars
+   FROM core.usage_parts d
+  GROUP BY d.day
+  ORDER BY d.day DESC;
+
+ALTER TABLE ops.margin_by_day OWNER TO prpm_owner;
+
+--
+-- Name: VIEW margin_by_day; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON VIEW ops.margin_by_day IS 'What did each day''s runs earn and cost? Newest day (UTC) first; exact at every moment. Earned is the cash that had been paid for the credits spent: a subscription''s credits that nobody spends are not in it. Spec 8.2, 8.4.';
+
+--
+-- Name: COLUMN margin_by_day.day; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_day.day IS 'UTC day in which the runs began.';
+
+--
+-- Name: COLUMN margin_by_day.runs; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_day.runs IS 'Runs that have ended.';
+
+--
+-- Name: COLUMN margin_by_day.failed_runs; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_day.failed_runs IS 'Of them, runs that failed, expired, or have an error.';
+
+--
+-- Name: COLUMN margin_by_day.credits; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_day.credits IS 'Credits charged.';
+
+--
+-- Name: COLUMN margin_by_day.included_value_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_day.included_value_dollars IS 'US dollars of cash that had been paid for the credits spent that were not purchased.';
+
+--
+-- Name: COLUMN margin_by_day.purchased_value_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_day.purchased_value_dollars IS 'US dollars of cash that had been paid for the purchased credits spent.';
+
+--
+-- Name: COLUMN margin_by_day.cost_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_day.cost_dollars IS 'US dollars: exact provider cost.';
+
+--
+-- Name: COLUMN margin_by_day.free_cost_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_day.free_cost_dollars IS 'US dollars of it that no cash paid for: of free credits, and of runs that charged nothing.';
+
+--
+-- Name: COLUMN margin_by_day.margin_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_day.margin_dollars IS 'US dollars: both values less all cost.';
+
+--
+-- Name: COLUMN margin_by_day.margin_percent; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_day.margin_percent IS 'margin_dollars in percent of both values, 1 decimal; null without value.';
+
+--
+-- Name: COLUMN margin_by_day.cache_saving_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_day.cache_saving_dollars IS 'US dollars that prompt caching saved, its writes counted against it.';
+
+--
+-- Name: margin_by_model; Type: VIEW; Schema: ops; Owner: prpm_owner
+--
+
+CREATE VIEW ops.margin_by_model AS
+ SELECT d.model,
+    (sum(d.runs))::bigint AS runs,
+    (sum(d.failed_runs))::bigint AS failed_runs,
+    (sum(d.credits))::bigint AS credits,
+    sum((d.included_value + d.purchased_value)) AS value_dollars,
+    sum(d.cost) AS cost_dollars,
+    sum((d.cost - d.paid_cost)) AS free_cost_dollars,
+    sum(((d.included_value + d.purchased_value) - d.paid_cost)) AS paid_margin_dollars,
+    round((((100)::numeric * sum(((d.included_value + d.purchased_value) - d.paid_cost))) / NULLIF(sum((d.included_value + d.purchased_value)), (0)::numeric)), 1) AS paid_margin_percent,
+    round((sum(d.paid_cost) / NULLIF(sum(d.paid_credits), (0)::numeric)), 6) AS cost_per_credit_dollars,
+    round((sum((d.included_value + d.purchased_value)) / NULLIF(sum(d.paid_credits), (0)::numeric)), 6) AS value_per_credit_dollars,
+    sum(d.cache_saving) AS cache_saving_dollars
+   FROM core.usage_parts d
+  WHERE (d.day > (( SELECT ((core.now() AT TIME ZONE 'UTC'::text))::date AS timezone) - 30))
+  GROUP BY d.model
+  ORDER BY (sum(((d.included_value + d.purchased_value) - d.paid_cost)));
+
+ALTER TABLE ops.margin_by_model OWNER TO prpm_owner;
+
+--
+-- Name: VIEW margin_by_model; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON VIEW ops.margin_by_model IS 'Which model loses money? The last 30 days, worst first. Margin is that of paid use; what free use costs stands apart. Spec 8.4.';
+
+--
+-- Name: COLUMN margin_by_model.model; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_model.model IS 'models.alias.';
+
+--
+-- Name: COLUMN margin_by_model.runs; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_model.runs IS 'Runs of the last 30 days (UTC, today included) that have ended.';
+
+--
+-- Name: COLUMN margin_by_model.failed_runs; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_model.failed_runs IS 'Of them, runs that failed, expired, or have an error.';
+
+--
+-- Name: COLUMN margin_by_model.credits; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_model.credits IS 'Credits charged.';
+
+--
+-- Name: COLUMN margin_by_model.value_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_model.value_dollars IS 'US dollars of cash that had been paid for the credits spent.';
+
+--
+-- Name: COLUMN margin_by_model.cost_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_model.cost_dollars IS 'US dollars: exact provider cost of all its runs.';
+
+--
+-- Name: COLUMN margin_by_model.free_cost_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_model.free_cost_dollars IS 'US dollars of it that no cash paid for: of free credits, and of runs that charged nothing.';
+
+--
+-- Name: COLUMN margin_by_model.paid_margin_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_model.paid_margin_dollars IS 'US dollars: value less the cost that paid credits bore; what is below 0 loses money.';
+
+--
+-- Name: COLUMN margin_by_model.paid_margin_percent; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_model.paid_margin_percent IS 'paid_margin_dollars in percent of the value, 1 decimal; null without value.';
+
+--
+-- Name: COLUMN margin_by_model.cost_per_credit_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_model.cost_per_credit_dollars IS 'US dollars of provider cost for each paid credit; null without one.';
+
+--
+-- Name: COLUMN margin_by_model.value_per_credit_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_model.value_per_credit_dollars IS 'US dollars of cash that had been paid for each paid credit; null without one.';
+
+--
+-- Name: COLUMN margin_by_model.cache_saving_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_model.cache_saving_dollars IS 'US dollars that prompt caching saved, its writes counted against it.';
+
+--
+-- Name: margin_by_package; Type: VIEW; Schema: ops; Owner: prpm_owner
+--
+
+CREATE VIEW ops.margin_by_package AS
+ SELECT COALESCE(p.name, (d.package_id)::text) AS package,
+    (sum(d.runs))::bigint AS runs,
+    (sum(d.failed_runs))::bigint AS failed_runs,
+    (sum(d.credits))::bigint AS credits,
+    sum((d.included_value + d.purchased_value)) AS value_dollars,
+    sum(d.cost) AS cost_dollars,
+    sum((d.cost - d.paid_cost)) AS free_cost_dollars,
+    sum(((d.included_value + d.purchased_value) - d.paid_cost)) AS paid_margin_dollars,
+    round((((100)::numeric * sum(((d.included_value + d.purchased_value) - d.paid_cost))) / NULLIF(sum((d.included_value + d.purchased_value)), (0)::numeric)), 1) AS paid_margin_percent,
+    round((sum(d.paid_cost) / NULLIF(sum(d.paid_credits), (0)::numeric)), 6) AS cost_per_credit_dollars,
+    round((sum((d.included_value + d.purchased_value)) / NULLIF(sum(d.paid_credits), (0)::numeric)), 6) AS value_per_credit_dollars,
+    sum(d.cache_saving) AS cache_saving_dollars
+   FROM (core.usage_parts d
+     LEFT JOIN public.packages p ON ((p.id = d.package_id)))
+  WHERE (d.day > (( SELECT ((core.now() AT TIME ZONE 'UTC'::text))::date AS timezone) - 30))
+  GROUP BY d.package_id, p.name
+  ORDER BY (sum(((d.included_value + d.purchased_value) - d.paid_cost)));
+
+ALTER TABLE ops.margin_by_package OWNER TO prpm_owner;
+
+--
+-- Name: VIEW margin_by_package; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON VIEW ops.margin_by_package IS 'Which package loses money? The last 30 days, worst first. Margin is that of paid use; what free use costs stands apart. Spec 8.4.';
+
+--
+-- Name: COLUMN margin_by_package.package; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_package.package IS 'Its name.';
+
+--
+-- Name: COLUMN margin_by_package.runs; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_package.runs IS 'Runs of the last 30 days (UTC, today included) that have ended.';
+
+--
+-- Name: COLUMN margin_by_package.failed_runs; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_package.failed_runs IS 'Of them, runs that failed, expired, or have an error.';
+
+--
+-- Name: COLUMN margin_by_package.credits; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_package.credits IS 'Credits charged.';
+
+--
+-- Name: COLUMN margin_by_package.value_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_package.value_dollars IS 'US dollars of cash that had been paid for the credits spent.';
+
+--
+-- Name: COLUMN margin_by_package.cost_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_package.cost_dollars IS 'US dollars: exact provider cost of all its runs.';
+
+--
+-- Name: COLUMN margin_by_package.free_cost_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_package.free_cost_dollars IS 'US dollars of it that no cash paid for: of free credits, and of runs that charged nothing.';
+
+--
+-- Name: COLUMN margin_by_package.paid_margin_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_package.paid_margin_dollars IS 'US dollars: value less the cost that paid credits bore; what is below 0 loses money.';
+
+--
+-- Name: COLUMN margin_by_package.paid_margin_percent; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_package.paid_margin_percent IS 'paid_margin_dollars in percent of the value, 1 decimal; null without value.';
+
+--
+-- Name: COLUMN margin_by_package.cost_per_credit_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_package.cost_per_credit_dollars IS 'US dollars of provider cost for each paid credit; null without one.';
+
+--
+-- Name: COLUMN margin_by_package.value_per_credit_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_package.value_per_credit_dollars IS 'US dollars of cash that had been paid for each paid credit; null without one.';
+
+--
+-- Name: COLUMN margin_by_package.cache_saving_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_package.cache_saving_dollars IS 'US dollars that prompt caching saved, its writes counted against it.';
+
+--
+-- Name: margin_by_plan; Type: VIEW; Schema: ops; Owner: prpm_owner
+--
+
+CREATE VIEW ops.margin_by_plan AS
+ SELECT COALESCE(u.month, r.month) AS month,
+    COALESCE(t.plans, 'none'::text) AS plan,
+    COALESCE(u.tier_name, r.tier_name) AS tier_name,
+    COALESCE(r.periods, (0)::bigint) AS paid_periods,
+    COALESCE(r.cash, (0)::numeric) AS revenue_dollars,
+    COALESCE(u.people, (0)::bigint) AS people,
+    COALESCE(u.runs, (0)::bigint) AS runs,
+    COALESCE(u.cost, (0)::numeric) AS cost_dollars,
+    (COALESCE(r.cash, (0)::numeric) - COALESCE(u.cost, (0)::numeric)) AS margin_dollars,
+    round((((100)::numeric * (COALESCE(r.cash, (0)::numeric) - COALESCE(u.cost, (0)::numeric))) / NULLIF(r.cash, (0)::numeric)), 1) AS margin_percent
+   FROM ((( SELECT (date_trunc('month'::text, (d.day)::timestamp without time zone))::date AS month,
+            d.tier_name,
+            count(DISTINCT d.user_id) AS people,
+            (sum(d.runs))::bigint AS runs,
+            sum(d.limited_cost) AS cost
+           FROM core.usage_parts d
+          GROUP BY ((date_trunc('month'::text, (d.day)::timestamp without time zone))::date), d.tier_name) u
+     FULL JOIN ( SELECT (date_trunc('month'::text, (c.day)::timestamp without time zone))::date AS month,
+            p.tier_name,
+            count(*) AS periods,
+            sum(c.cash) AS cash
+           FROM (core.cash_received c
+             JOIN public.plans p ON ((p.plan = c.name)))
+          WHERE (c.kind = 'plan'::text)
+          GROUP BY ((date_trunc('month'::text, (c.day)::timestamp without time zone))::date), p.tier_name) r ON (((r.month = u.month) AND (r.tier_name = u.tier_name))))
+     LEFT JOIN ( SELECT p.tier_name,
+            string_agg(p.plan, ', '::text ORDER BY p.plan) AS plans
+           FROM public.plans p
+          GROUP BY p.tier_name) t ON ((t.tier_name = COALESCE(u.tier_name, r.tier_name))))
+  ORDER BY COALESCE(u.month, r.month) DESC, (COALESCE(r.cash, (0)::numeric) - COALESCE(u.cost, (0)::numeric));
+
+ALTER TABLE ops.margin_by_plan OWNER TO prpm_owner;
+
+--
+-- Name: VIEW margin_by_plan; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON VIEW ops.margin_by_plan IS 'Which plan loses money? By month (UTC), newest first, then worst first: what its periods paid in the month against what runs of its tier cost, but for the cost that purchased credits paid for, which ops.margin_by_pack has. Plans that share a tier stand in one row. Spec 8.4.';
+
+--
+-- Name: COLUMN margin_by_plan.month; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_plan.month IS 'Its first day.';
+
+--
+-- Name: COLUMN margin_by_plan.plan; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_plan.plan IS 'Plans of that tier; none: a tier that no plan gives.';
+
+--
+-- Name: COLUMN margin_by_plan.tier_name; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_plan.tier_name IS 'Tier under which the runs ran.';
+
+--
+-- Name: COLUMN margin_by_plan.paid_periods; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_plan.paid_periods IS 'Billing periods paid in the month.';
+
+--
+-- Name: COLUMN margin_by_plan.revenue_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_plan.revenue_dollars IS 'US dollars that these brought, less what was refunded or is disputed of it.';
+
+--
+-- Name: COLUMN margin_by_plan.people; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_plan.people IS 'Who ran something in that tier.';
+
+--
+-- Name: COLUMN margin_by_plan.runs; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_plan.runs IS 'Runs that have ended.';
+
+--
+-- Name: COLUMN margin_by_plan.cost_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_plan.cost_dollars IS 'US dollars of provider cost that purchased credits did not pay for.';
+
+--
+-- Name: COLUMN margin_by_plan.margin_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_plan.margin_dollars IS 'US dollars: revenue less that cost.';
+
+--
+-- Name: COLUMN margin_by_plan.margin_percent; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_plan.margin_percent IS 'margin_dollars in percent of the revenue, 1 decimal; null without revenue.';
+
+--
+-- Name: margin_by_user; Type: VIEW; Schema: ops; Owner: prpm_owner
+--
+
+CREATE VIEW ops.margin_by_user AS
+ SELECT d.user_id,
+    COALESCE(u.email, u.username, 'anonymous'::text) AS person,
+    d.runs,
+    d.credits,
+    d.value_dollars,
+    d.cost_dollars,
+    d.free_cost_dollars,
+    ((d.value_dollars - d.cost_dollars) + d.free_cost_dollars) AS paid_margin_dollars,
+    round((((100)::numeric * ((d.value_dollars - d.cost_dollars) + d.free_cost_dollars)) / NULLIF(d.value_dollars, (0)::numeric)), 1) AS paid_margin_percent,
+    COALESCE(c.cash, (0)::numeric) AS cash_dollars,
+    (COALESCE(c.cash, (0)::numeric) - d.cost_dollars) AS cash_margin_dollars
+   FROM ((( SELECT x.user_id,
+            (sum(x.runs))::bigint AS runs,
+            (sum(x.credits))::bigint AS credits,
+            sum((x.included_value + x.purchased_value)) AS value_dollars,
+            sum(x.cost) AS cost_dollars,
+            sum((x.cost - x.paid_cost)) AS free_cost_dollars
+           FROM core.usage_parts x
+          WHERE (x.day > (( SELECT ((core.now() AT TIME ZONE 'UTC'::text))::date AS timezone) - 30))
+          GROUP BY x.user_id) d
+     LEFT JOIN public.users u ON ((u.id = d.user_id)))
+     LEFT JOIN ( SELECT r.user_id,
+            sum(r.cash) AS cash
+           FROM core.cash_received r
+          WHERE (r.day > (( SELECT ((core.now() AT TIME ZONE 'UTC'::text))::date AS timezone) - 30))
+          GROUP BY r.user_id) c ON ((c.user_id = d.user_id)))
+  ORDER BY ((d.value_dollars - d.cost_dollars) + d.free_cost_dollars);
+
+ALTER TABLE ops.margin_by_user OWNER TO prpm_owner;
+
+--
+-- Name: VIEW margin_by_user; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON VIEW ops.margin_by_user IS 'Which user loses us money? The last 30 days (UTC, today included), worst first. paid_margin is that of the credits spent; cash_margin counts what they paid us in those days, spent or not, and what free use cost. Spec 8.4.';
+
+--
+-- Name: COLUMN margin_by_user.user_id; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_user.user_id IS 'Who.';
+
+--
+-- Name: COLUMN margin_by_user.person; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_user.person IS 'E-mail, else username; anonymous without an account.';
+
+--
+-- Name: COLUMN margin_by_user.runs; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_user.runs IS 'Runs that have ended.';
+
+--
+-- Name: COLUMN margin_by_user.credits; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_user.credits IS 'Credits charged.';
+
+--
+-- Name: COLUMN margin_by_user.value_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_user.value_dollars IS 'US dollars of cash that had been paid for the credits spent.';
+
+--
+-- Name: COLUMN margin_by_user.cost_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_user.cost_dollars IS 'US dollars: exact provider cost of all their runs.';
+
+--
+-- Name: COLUMN margin_by_user.free_cost_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_user.free_cost_dollars IS 'US dollars of it that no cash paid for: of free credits, and of runs that charged nothing.';
+
+--
+-- Name: COLUMN margin_by_user.paid_margin_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_user.paid_margin_dollars IS 'US dollars: value less the cost that paid credits bore; what is below 0 loses money.';
+
+--
+-- Name: COLUMN margin_by_user.paid_margin_percent; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_user.paid_margin_percent IS 'paid_margin_dollars in percent of the value, 1 decimal; null without value.';
+
+--
+-- Name: COLUMN margin_by_user.cash_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_user.cash_dollars IS 'US dollars that they paid in those days for periods and packs, less what was refunded or is disputed of it.';
+
+--
+-- Name: COLUMN margin_by_user.cash_margin_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.margin_by_user.cash_margin_dollars IS 'US dollars: that cash less all cost.';
 
 --
 -- Name: open_holds; Type: VIEW; Schema: ops; Owner: prpm_owner
@@ -11555,156 +21819,115 @@ COMMENT ON COLUMN ops.open_holds.hold_expires_at IS 'When the run is taken for d
 COMMENT ON COLUMN ops.open_holds.expires_in_seconds IS 'Seconds until then; below 0 when it is past.';
 
 --
--- Name: refusals; Type: TABLE; Schema: public; Owner: prpm_owner
+-- Name: provider_drift; Type: VIEW; Schema: ops; Owner: prpm_owner
 --
 
-CREATE TABLE public.refusals (
-    user_id uuid NOT NULL,
-    reason text NOT NULL,
-    hour timestamp with time zone NOT NULL,
-    count bigint NOT NULL,
-    limit_value numeric,
-    used_value numeric,
-    last_at timestamp with time zone NOT NULL,
-    CONSTRAINT refusals_count_check CHECK ((count > 0))
-);
-
-ALTER TABLE public.refusals OWNER TO prpm_owner;
-
---
--- Name: TABLE refusals; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.refusals IS 'per-user. How often each reason refused a run, by hour: a flood of refusals costs no flood of rows (spec 3.7).';
-
---
--- Name: COLUMN refusals.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.refusals.user_id IS 'Who was refused.';
-
---
--- Name: COLUMN refusals.reason; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.refusals.reason IS 'Code of the refusal (docs/errors.md).';
-
---
--- Name: COLUMN refusals.hour; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.refusals.hour IS 'Start of the hour (UTC).';
-
---
--- Name: COLUMN refusals.count; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.refusals.count IS 'How often.';
-
---
--- Name: COLUMN refusals.limit_value; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.refusals.limit_value IS 'The limit at the last one, in its own unit (dollars, credits, runs, tokens).';
-
---
--- Name: COLUMN refusals.used_value; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.refusals.used_value IS 'What was used at the last one, same unit.';
-
---
--- Name: COLUMN refusals.last_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.refusals.last_at IS 'When the last one was.';
-
---
--- Name: refusals; Type: VIEW; Schema: ops; Owner: prpm_owner
---
-
-CREATE VIEW ops.refusals AS
- SELECT r.last_at,
-    r.user_id,
-    u.email,
-    r.reason,
-    r.hour AS hour_start,
-    r.count AS refusals,
-    r.limit_value,
-    r.used_value,
+CREATE VIEW ops.provider_drift AS
+ SELECT c.period,
+    c.provider,
+    COALESCE(n.aliases, c.model) AS model,
+    c.days,
+    (c.our_input_tokens + c.our_output_tokens) AS our_tokens,
+    (c.their_input_tokens + c.their_output_tokens) AS their_tokens,
+    d.tokens_percent,
+    c.our_dollars,
+    c.their_dollars,
+    (c.their_dollars - c.our_dollars) AS difference_dollars,
+    d.dollars_percent AS difference_percent,
+    ((c.last_day < ((core.now() AT TIME ZONE 'UTC'::text))::date) AND
         CASE
-            WHEN (r.reason = ANY (ARRAY['daily_cost_limit'::text, 'monthly_cost_limit'::text])) THEN 'dollars'::text
-            WHEN (r.reason = 'rate_limited'::text) THEN 'attempts'::text
-            WHEN (r.reason = 'hourly_request_limit'::text) THEN 'runs'::text
-            WHEN (r.reason = 'request_too_large'::text) THEN 'tokens'::text
-            WHEN (r.reason = 'held_by_other_runs'::text) THEN 'credits'::text
-            ELSE NULL::text
-        END AS unit
-   FROM (public.refusals r
-     LEFT JOIN public.users u ON ((u.id = r.user_id)))
-  ORDER BY r.last_at DESC;
+            WHEN (c.their_dollars IS NOT NULL) THEN ((abs((c.their_dollars - c.our_dollars)) >= s.provider_drift_dollars) AND COALESCE((abs(d.dollars_percent) > s.provider_drift_percent), true))
+            ELSE ((abs((((c.their_input_tokens + c.their_output_tokens) - c.our_input_tokens) - c.our_output_tokens)) >= (10000)::numeric) AND COALESCE((abs(d.tokens_percent) > s.provider_drift_percent), true))
+        END) AS is_off
+   FROM (((core.provider_comparison c
+     CROSS JOIN public.settings s)
+     CROSS JOIN LATERAL ( SELECT round((((100)::numeric * (c.their_dollars - c.our_dollars)) / NULLIF(c.their_dollars, (0)::numeric)), 2) AS dollars_percent,
+            round((((100)::numeric * (((c.their_input_tokens + c.their_output_tokens) - c.our_input_tokens) - c.our_output_tokens)) / NULLIF((c.their_input_tokens + c.their_output_tokens), (0)::numeric)), 2) AS tokens_percent) d)
+     LEFT JOIN LATERAL ( SELECT string_agg(m.alias, ', '::text ORDER BY m.alias) AS aliases
+           FROM (public.models first
+             JOIN public.models m ON (((m.provider = first.provider) AND (core.model_key(m.provider_model) = core.model_key(first.provider_model)))))
+          WHERE (first.alias = c.model)) n ON (true))
+  ORDER BY c.last_day DESC, (length(c.period)), (abs((c.their_dollars - c.our_dollars))) DESC NULLS LAST, c.provider, c.model;
 
-ALTER TABLE ops.refusals OWNER TO prpm_owner;
-
---
--- Name: VIEW refusals; Type: COMMENT; Schema: ops; Owner: prpm_owner
---
-
-COMMENT ON VIEW ops.refusals IS 'Who was refused a run, for what reason, how often and at what figures? Newest first, one row for each user, reason and hour. Spec 3.7.';
+ALTER TABLE ops.provider_drift OWNER TO prpm_owner;
 
 --
--- Name: COLUMN refusals.last_at; Type: COMMENT; Schema: ops; Owner: prpm_owner
+-- Name: VIEW provider_drift; Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN ops.refusals.last_at IS 'When the last one of that hour was.';
+COMMENT ON VIEW ops.provider_drift IS 'Does what providers ask for agree with our books? By model, day and month, newest first, only where an invoice or export was entered (ops.record_provider_invoice, npm run costs:import). A month is what was entered for it, else the sum of its days. What providers tell of models that are none of ours stands here too. Spec 7.1, 12.';
 
 --
--- Name: COLUMN refusals.user_id; Type: COMMENT; Schema: ops; Owner: prpm_owner
+-- Name: COLUMN provider_drift.period; Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN ops.refusals.user_id IS 'Who was refused.';
+COMMENT ON COLUMN ops.provider_drift.period IS 'Month (2026-01) or day (2026-01-15), UTC.';
 
 --
--- Name: COLUMN refusals.email; Type: COMMENT; Schema: ops; Owner: prpm_owner
+-- Name: COLUMN provider_drift.provider; Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN ops.refusals.email IS 'Verified e-mail, or null.';
+COMMENT ON COLUMN ops.provider_drift.provider IS 'As in models.provider.';
 
 --
--- Name: COLUMN refusals.reason; Type: COMMENT; Schema: ops; Owner: prpm_owner
+-- Name: COLUMN provider_drift.model; Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN ops.refusals.reason IS 'Code of the refusal (docs/errors.md).';
+COMMENT ON COLUMN ops.provider_drift.model IS 'Our aliases of it; or "none of ours: " and its name there.';
 
 --
--- Name: COLUMN refusals.hour_start; Type: COMMENT; Schema: ops; Owner: prpm_owner
+-- Name: COLUMN provider_drift.days; Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN ops.refusals.hour_start IS 'Start of the hour (UTC).';
+COMMENT ON COLUMN ops.provider_drift.days IS 'Days that are compared.';
 
 --
--- Name: COLUMN refusals.refusals; Type: COMMENT; Schema: ops; Owner: prpm_owner
+-- Name: COLUMN provider_drift.our_tokens; Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN ops.refusals.refusals IS 'How many in that hour.';
+COMMENT ON COLUMN ops.provider_drift.our_tokens IS 'Tokens read and written by our books.';
 
 --
--- Name: COLUMN refusals.limit_value; Type: COMMENT; Schema: ops; Owner: prpm_owner
+-- Name: COLUMN provider_drift.their_tokens; Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN ops.refusals.limit_value IS 'The limit at the last one, in unit.';
+COMMENT ON COLUMN ops.provider_drift.their_tokens IS 'Tokens read and written, says the provider; null where it does not say.';
 
 --
--- Name: COLUMN refusals.used_value; Type: COMMENT; Schema: ops; Owner: prpm_owner
+-- Name: COLUMN provider_drift.tokens_percent; Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN ops.refusals.used_value IS 'What was used at the last one, in unit.';
+COMMENT ON COLUMN ops.provider_drift.tokens_percent IS 'Their tokens less ours, in percent of theirs.';
 
 --
--- Name: COLUMN refusals.unit; Type: COMMENT; Schema: ops; Owner: prpm_owner
+-- Name: COLUMN provider_drift.our_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN ops.refusals.unit IS 'dollars, attempts, runs, tokens or credits; null where the reason has no figures.';
+COMMENT ON COLUMN ops.provider_drift.our_dollars IS 'US dollars: cost by our books.';
+
+--
+-- Name: COLUMN provider_drift.their_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.provider_drift.their_dollars IS 'US dollars that the provider asks for; null where it does not say.';
+
+--
+-- Name: COLUMN provider_drift.difference_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.provider_drift.difference_dollars IS 'US dollars: theirs less ours; above 0, the provider asks for more than we booked.';
+
+--
+-- Name: COLUMN provider_drift.difference_percent; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.provider_drift.difference_percent IS 'Their dollars less ours, in percent of theirs; null where they ask for none.';
+
+--
+-- Name: COLUMN provider_drift.is_off; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.provider_drift.is_off IS 'The period is over, and the difference in dollars is more than settings.provider_drift_percent and at least settings.provider_drift_dollars; where no dollars are said, that of tokens, from 10,000.';
 
 --
 -- Name: runs_live; Type: VIEW; Schema: ops; Owner: prpm_owner
@@ -11810,70 +22033,6 @@ COMMENT ON COLUMN ops.runs_live.running_for_seconds IS 'Seconds since it was let
 COMMENT ON COLUMN ops.runs_live.stop_requested_at IS 'When a stop was asked for, or null.';
 
 --
--- Name: stripe_drift; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.stripe_drift (
-    id bigint NOT NULL,
-    user_id uuid,
-    kind text NOT NULL,
-    object text NOT NULL,
-    ours text,
-    theirs text,
-    found_at timestamp with time zone NOT NULL
-);
-
-ALTER TABLE public.stripe_drift OWNER TO prpm_owner;
-
---
--- Name: TABLE stripe_drift; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.stripe_drift IS 'ops. Differences that reconciliation found between Stripe and us; each was repaired by the same functions as events (spec 6.6).';
-
---
--- Name: COLUMN stripe_drift.id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_drift.id IS 'Counter.';
-
---
--- Name: COLUMN stripe_drift.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_drift.user_id IS 'Whose, where known.';
-
---
--- Name: COLUMN stripe_drift.kind; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_drift.kind IS 'subscription, or event: one that Stripe could not deliver.';
-
---
--- Name: COLUMN stripe_drift.object; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_drift.object IS 'Stripe''s id.';
-
---
--- Name: COLUMN stripe_drift.ours; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_drift.ours IS 'What we had.';
-
---
--- Name: COLUMN stripe_drift.theirs; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_drift.theirs IS 'What Stripe has.';
-
---
--- Name: COLUMN stripe_drift.found_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_drift.found_at IS 'When.';
-
---
 -- Name: stripe_drift; Type: VIEW; Schema: ops; Owner: prpm_owner
 --
 
@@ -11906,13 +22065,13 @@ COMMENT ON COLUMN ops.stripe_drift.found_at IS 'When.';
 -- Name: COLUMN stripe_drift.kind; Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN ops.stripe_drift.kind IS 'subscription, or event: one that Stripe could not deliver.';
+COMMENT ON COLUMN ops.stripe_drift.kind IS 'event: one that Stripe could not deliver; period: one that was paid, as nobody had told; subscription, payment, refund, dispute.';
 
 --
 -- Name: COLUMN stripe_drift.object; Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN ops.stripe_drift.object IS 'Stripe''s id.';
+COMMENT ON COLUMN ops.stripe_drift.object IS 'Stripe''s id; of a period its invoice''s.';
 
 --
 -- Name: COLUMN stripe_drift.email; Type: COMMENT; Schema: ops; Owner: prpm_owner
@@ -11930,7 +22089,7 @@ COMMENT ON COLUMN ops.stripe_drift.ours IS 'What we had; null: nothing.';
 -- Name: COLUMN stripe_drift.theirs; Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN ops.stripe_drift.theirs IS 'What Stripe has.';
+COMMENT ON COLUMN ops.stripe_drift.theirs IS 'What Stripe has; null: nothing.';
 
 --
 -- Name: payments; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -12297,6 +22456,52 @@ COMMENT ON COLUMN ops.tier_differences.entitled_until IS 'Until when plan_tier h
 COMMENT ON COLUMN ops.tier_differences.prpm_plus_status IS 'The subscription''s state as the guide reads it.';
 
 --
+-- Name: unclaimed_work; Type: VIEW; Schema: ops; Owner: prpm_owner
+--
+
+CREATE VIEW ops.unclaimed_work AS
+ SELECT w.kind,
+    w.key,
+    GREATEST(w.due_at, w.claimed_until) AS waiting_since
+   FROM public.stripe_work w
+  WHERE ((NOT w.is_failed) AND (w.due_at <= ( SELECT core.now() AS now)) AND COALESCE((w.claimed_until <= ( SELECT core.now() AS now)), true))
+UNION ALL
+ SELECT 'stripe_event'::text AS kind,
+    e.id AS key,
+    e.received_at AS waiting_since
+   FROM public.stripe_events e
+  WHERE ((e.status = 'received'::text) AND (NOT (EXISTS ( SELECT
+           FROM public.stripe_work w
+          WHERE (w.dedupe = ('apply_event '::text || e.id))))))
+  ORDER BY 3;
+
+ALTER TABLE ops.unclaimed_work OWNER TO prpm_owner;
+
+--
+-- Name: VIEW unclaimed_work; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON VIEW ops.unclaimed_work IS 'What waits for a server to claim it, oldest first? Fetches from Stripe, writes to it, and events that are stored and not applied. A server looks every few seconds. Spec 7.1.';
+
+--
+-- Name: COLUMN unclaimed_work.kind; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.unclaimed_work.kind IS 'stripe_event, or kind of the work (stripe_work.kind).';
+
+--
+-- Name: COLUMN unclaimed_work.key; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.unclaimed_work.key IS 'Stripe''s id of what it is about.';
+
+--
+-- Name: COLUMN unclaimed_work.waiting_since; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.unclaimed_work.waiting_since IS 'Since when a server could have done it.';
+
+--
 -- Name: unpriced_models; Type: VIEW; Schema: ops; Owner: prpm_owner
 --
 
@@ -12456,82 +22661,47 @@ COMMENT ON COLUMN ops.users_at_risk.resets_at IS 'End of the month window.';
 COMMENT ON COLUMN ops.users_at_risk.last_request_at IS 'When the last run was let in.';
 
 --
--- Name: audit_log; Type: TABLE; Schema: public; Owner: prpm_owner
+-- Name: alert_channels; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
-CREATE TABLE public.audit_log (
-    id bigint NOT NULL,
-    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    role text NOT NULL,
-    table_name text NOT NULL,
-    action text NOT NULL,
-    row_key text,
-    old jsonb,
-    new jsonb,
-    reason text
+CREATE TABLE public.alert_channels (
+    channel text NOT NULL,
+    seen_at timestamp with time zone NOT NULL,
+    CONSTRAINT alert_channels_channel_check CHECK ((channel = ANY (ARRAY['webhook'::text, 'operator_email'::text, 'user_email'::text])))
 );
 
-ALTER TABLE public.audit_log OWNER TO prpm_owner;
+ALTER TABLE public.alert_channels OWNER TO prpm_owner;
 
 --
--- Name: TABLE audit_log; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: TABLE alert_channels; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON TABLE public.audit_log IS 'ops. What operators changed: limits, prices, plans, settings, throttles, grants (spec 12).';
+COMMENT ON TABLE public.alert_channels IS 'ops. Ways to deliver messages that servers are configured for (spec 9).';
 
 --
--- Name: COLUMN audit_log.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: COLUMN alert_channels.channel; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.audit_log.id IS 'Counter.';
+COMMENT ON COLUMN public.alert_channels.channel IS 'webhook, operator_email or user_email.';
 
 --
--- Name: COLUMN audit_log.at; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: COLUMN alert_channels.seen_at; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.audit_log.at IS 'When.';
+COMMENT ON COLUMN public.alert_channels.seen_at IS 'When a server that has it last looked for messages; a day later nothing new is written for it.';
 
 --
--- Name: COLUMN audit_log.role; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: alerts_id_seq; Type: SEQUENCE; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.audit_log.role IS 'The database role that did it.';
-
---
--- Name: COLUMN audit_log.table_name; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.audit_log.table_name IS 'Table that was changed, or function that was called.';
-
---
--- Name: COLUMN audit_log.action; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.audit_log.action IS 'insert, update, delete or call.';
-
---
--- Name: COLUMN audit_log.row_key; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.audit_log.row_key IS 'Key of the row.';
-
---
--- Name: COLUMN audit_log.old; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.audit_log.old IS 'Columns that changed, before.';
-
---
--- Name: COLUMN audit_log.new; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.audit_log.new IS 'Columns that changed, after.';
-
---
--- Name: COLUMN audit_log.reason; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.audit_log.reason IS 'Why, where a function asked.';
+ALTER TABLE public.alerts ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.alerts_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 --
 -- Name: audit_log_id_seq; Type: SEQUENCE; Schema: public; Owner: prpm_owner
@@ -12640,117 +22810,104 @@ COMMENT ON COLUMN public.checkouts.status IS 'begun, open, complete or expired.'
 COMMENT ON COLUMN public.checkouts.created_at IS 'When it was begun.';
 
 --
--- Name: credit_transactions; Type: TABLE; Schema: public; Owner: prpm_owner
+-- Name: email_preferences; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
-CREATE TABLE public.credit_transactions (
+CREATE TABLE public.email_preferences (
     user_id uuid NOT NULL,
-    id bigint NOT NULL,
-    type text NOT NULL,
-    debit text NOT NULL,
-    credit text NOT NULL,
-    amount bigint NOT NULL,
-    balance_after bigint NOT NULL,
-    lot_id uuid NOT NULL,
-    run_id uuid,
-    purchase_id uuid,
-    subscription_id text,
-    description text,
-    actor text,
+    limits boolean DEFAULT true NOT NULL,
+    credits boolean DEFAULT true NOT NULL,
+    payments boolean DEFAULT true NOT NULL,
+    updated_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE public.email_preferences OWNER TO prpm_owner;
+
+--
+-- Name: TABLE email_preferences; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.email_preferences IS 'per-user. Which mails a user wants; without a row, all (spec 9, 10.8).';
+
+--
+-- Name: COLUMN email_preferences.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.email_preferences.user_id IS 'Whose.';
+
+--
+-- Name: COLUMN email_preferences.limits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.email_preferences.limits IS 'Mails about limits: warnings, throttled.';
+
+--
+-- Name: COLUMN email_preferences.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.email_preferences.credits IS 'Mails about credits: few left, rollover about to expire.';
+
+--
+-- Name: COLUMN email_preferences.payments; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.email_preferences.payments IS 'Mails about payments that failed.';
+
+--
+-- Name: COLUMN email_preferences.updated_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.email_preferences.updated_at IS 'When that was last changed.';
+
+--
+-- Name: exchange_feedback; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.exchange_feedback (
+    user_id uuid NOT NULL,
+    run_id uuid NOT NULL,
+    is_effective boolean NOT NULL,
+    comment text,
     created_at timestamp with time zone NOT NULL
 );
 
-ALTER TABLE public.credit_transactions OWNER TO prpm_owner;
+ALTER TABLE public.exchange_feedback OWNER TO prpm_owner;
 
 --
--- Name: TABLE credit_transactions; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: TABLE exchange_feedback; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON TABLE public.credit_transactions IS 'per-user. Append-only: each row is a transfer of credits from account debit to account credit. Accounts: issued, lot, spent, expired, clawed_back. Into lots less out of lots is the balance (spec 4.2).';
+COMMENT ON TABLE public.exchange_feedback IS 'per-user. Whether an answer was of use to who asked (spec 10.3).';
 
 --
--- Name: COLUMN credit_transactions.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: COLUMN exchange_feedback.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.credit_transactions.user_id IS 'Whose books.';
+COMMENT ON COLUMN public.exchange_feedback.user_id IS 'Who asked.';
 
 --
--- Name: COLUMN credit_transactions.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: COLUMN exchange_feedback.run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.credit_transactions.id IS 'Counter of that user''s transfers, without gaps, from 1.';
+COMMENT ON COLUMN public.exchange_feedback.run_id IS 'The answer''s run.';
 
 --
--- Name: COLUMN credit_transactions.type; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: COLUMN exchange_feedback.is_effective; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.credit_transactions.type IS 'signup, monthly, purchase, spend, rollover, expire, refund, bonus or admin.';
+COMMENT ON COLUMN public.exchange_feedback.is_effective IS 'True: it was of use.';
 
 --
--- Name: COLUMN credit_transactions.debit; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: COLUMN exchange_feedback.comment; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.credit_transactions.debit IS 'Account that the credits leave.';
+COMMENT ON COLUMN public.exchange_feedback.comment IS 'Their words, at most 1,000 characters, or null.';
 
 --
--- Name: COLUMN credit_transactions.credit; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: COLUMN exchange_feedback.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.credit_transactions.credit IS 'Account that they go to.';
-
---
--- Name: COLUMN credit_transactions.amount; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.amount IS 'Credits, above 0.';
-
---
--- Name: COLUMN credit_transactions.balance_after; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.balance_after IS 'Credits in all lots after it.';
-
---
--- Name: COLUMN credit_transactions.lot_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.lot_id IS 'The lot that they leave or enter.';
-
---
--- Name: COLUMN credit_transactions.run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.run_id IS 'The run that spent them, or null.';
-
---
--- Name: COLUMN credit_transactions.purchase_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.purchase_id IS 'The purchase that they belong to, or null.';
-
---
--- Name: COLUMN credit_transactions.subscription_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.subscription_id IS 'The subscription that they belong to, or null.';
-
---
--- Name: COLUMN credit_transactions.description; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.description IS 'In words.';
-
---
--- Name: COLUMN credit_transactions.actor; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.actor IS 'The database role of the operator who did it by hand, or null.';
-
---
--- Name: COLUMN credit_transactions.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.created_at IS 'When.';
+COMMENT ON COLUMN public.exchange_feedback.created_at IS 'When.';
 
 --
 -- Name: idempotency_keys; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -12904,6 +23061,157 @@ COMMENT ON COLUMN public.rate_windows.ends_at IS 'End of the window.';
 COMMENT ON COLUMN public.rate_windows.count IS 'Requests in it, refused or not.';
 
 --
+-- Name: session_index; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.session_index (
+    user_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    last_run_id uuid NOT NULL,
+    package_id uuid NOT NULL,
+    models text[] NOT NULL,
+    credits bigint NOT NULL,
+    words tsvector NOT NULL
+);
+
+ALTER TABLE public.session_index OWNER TO prpm_owner;
+
+--
+-- Name: TABLE session_index; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.session_index IS 'per-user. What a user''s sessions are listed and searched by, made from their runs when somebody looks and by a job (spec 10.1).';
+
+--
+-- Name: COLUMN session_index.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.session_index.user_id IS 'Whose.';
+
+--
+-- Name: COLUMN session_index.session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.session_index.session_id IS 'The session.';
+
+--
+-- Name: COLUMN session_index.last_run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.session_index.last_run_id IS 'Its newest run; ids are time-ordered.';
+
+--
+-- Name: COLUMN session_index.package_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.session_index.package_id IS 'Its package.';
+
+--
+-- Name: COLUMN session_index.models; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.session_index.models IS 'Aliases of the models that its runs asked.';
+
+--
+-- Name: COLUMN session_index.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.session_index.credits IS 'Credits that its runs spent.';
+
+--
+-- Name: COLUMN session_index.words; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.session_index.words IS 'Words of its title, questions and answers, without their places.';
+
+--
+-- Name: session_marks; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.session_marks (
+    user_id uuid NOT NULL,
+    through_run_id uuid NOT NULL,
+    session_count bigint NOT NULL,
+    CONSTRAINT session_marks_session_count_check CHECK ((session_count >= 0))
+);
+
+ALTER TABLE public.session_marks OWNER TO prpm_owner;
+
+--
+-- Name: TABLE session_marks; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.session_marks IS 'per-user. How far the index of a user''s sessions has come.';
+
+--
+-- Name: COLUMN session_marks.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.session_marks.user_id IS 'Whose.';
+
+--
+-- Name: COLUMN session_marks.through_run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.session_marks.through_run_id IS 'Runs up to this id are in the index.';
+
+--
+-- Name: COLUMN session_marks.session_count; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.session_marks.session_count IS 'Sessions in it.';
+
+--
+-- Name: share_views; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.share_views (
+    token text NOT NULL,
+    visitor text NOT NULL,
+    viewed_at timestamp with time zone NOT NULL,
+    is_helpful boolean,
+    feedback_text text
+);
+
+ALTER TABLE public.share_views OWNER TO prpm_owner;
+
+--
+-- Name: TABLE share_views; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.share_views IS 'ops. Who has seen a shared session, and whether it helped: one row for each visitor (spec 10.2).';
+
+--
+-- Name: COLUMN share_views.token; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.share_views.token IS 'The link.';
+
+--
+-- Name: COLUMN share_views.visitor; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.share_views.visitor IS 'A keyed hash that tells visitors apart.';
+
+--
+-- Name: COLUMN share_views.viewed_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.share_views.viewed_at IS 'When they saw it first.';
+
+--
+-- Name: COLUMN share_views.is_helpful; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.share_views.is_helpful IS 'Their vote, or null.';
+
+--
+-- Name: COLUMN share_views.feedback_text; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.share_views.feedback_text IS 'Their words, at most 1,000 characters, or null.';
+
+--
 -- Name: signup_claims; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
@@ -13011,12 +23319,25 @@ COMMENT ON COLUMN public.stripe_payments.payment_id IS 'Stripe''s id of the paym
 COMMENT ON COLUMN public.stripe_payments.user_id IS 'Who paid.';
 
 --
+-- Name: stripe_work_position_seq; Type: SEQUENCE; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE public.stripe_work ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.stripe_work_position_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
 -- Name: user_cost_analytics; Type: VIEW; Schema: public; Owner: prpm_owner
 --
 
 CREATE VIEW public.user_cost_analytics AS
  SELECT f.user_id,
-    f.email,
+    u.email,
     f.prpm_plus_status,
     f.current_month_api_cost,
     f.current_month_requests,
@@ -13028,10 +23349,11 @@ CREATE VIEW public.user_cost_analytics AS
     f.is_throttled,
     f.risk_level,
     f.last_request_at,
-    f.user_created_at,
+    u.created_at AS user_created_at,
     a.refreshed_at AS created_at,
     f.percent_of_limit
-   FROM (core.user_cost_figures f
+   FROM ((core.user_cost_figures f
+     JOIN public.users u ON ((u.id = f.user_id)))
      CROSS JOIN core.analytics_refresh a);
 
 ALTER TABLE public.user_cost_analytics OWNER TO prpm_owner;
@@ -13176,11 +23498,53 @@ ALTER TABLE ONLY core.analytics_refresh
     ADD CONSTRAINT analytics_refresh_pkey PRIMARY KEY (only_row);
 
 --
+-- Name: package_usage package_usage_pkey; Type: CONSTRAINT; Schema: core; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY core.package_usage
+    ADD CONSTRAINT package_usage_pkey PRIMARY KEY (package_id, model);
+
+--
 -- Name: secrets secrets_pkey; Type: CONSTRAINT; Schema: core; Owner: prpm_owner
 --
 
 ALTER TABLE ONLY core.secrets
     ADD CONSTRAINT secrets_pkey PRIMARY KEY (only_row);
+
+--
+-- Name: usage_corrections usage_corrections_pkey; Type: CONSTRAINT; Schema: core; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY core.usage_corrections
+    ADD CONSTRAINT usage_corrections_pkey PRIMARY KEY (user_id, run_id, n);
+
+--
+-- Name: usage_marks usage_marks_pkey; Type: CONSTRAINT; Schema: core; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY core.usage_marks
+    ADD CONSTRAINT usage_marks_pkey PRIMARY KEY (user_id);
+
+--
+-- Name: user_cost_figures user_cost_figures_pkey; Type: CONSTRAINT; Schema: core; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY core.user_cost_figures
+    ADD CONSTRAINT user_cost_figures_pkey PRIMARY KEY (user_id);
+
+--
+-- Name: alert_channels alert_channels_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.alert_channels
+    ADD CONSTRAINT alert_channels_pkey PRIMARY KEY (channel);
+
+--
+-- Name: alerts alerts_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.alerts
+    ADD CONSTRAINT alerts_pkey PRIMARY KEY (id);
 
 --
 -- Name: api_tokens api_tokens_id_key; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
@@ -13239,6 +23603,20 @@ ALTER TABLE ONLY public.credit_transactions
     ADD CONSTRAINT credit_transactions_pkey PRIMARY KEY (user_id, id);
 
 --
+-- Name: email_preferences email_preferences_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.email_preferences
+    ADD CONSTRAINT email_preferences_pkey PRIMARY KEY (user_id);
+
+--
+-- Name: exchange_feedback exchange_feedback_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.exchange_feedback
+    ADD CONSTRAINT exchange_feedback_pkey PRIMARY KEY (user_id, run_id);
+
+--
 -- Name: idempotency_keys idempotency_keys_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
 --
 
@@ -13272,6 +23650,20 @@ ALTER TABLE ONLY public.job_runs
 
 ALTER TABLE ONLY public.jobs
     ADD CONSTRAINT jobs_pkey PRIMARY KEY (job);
+
+--
+-- Name: messages messages_dedupe_key; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.messages
+    ADD CONSTRAINT messages_dedupe_key UNIQUE (dedupe);
+
+--
+-- Name: messages messages_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.messages
+    ADD CONSTRAINT messages_pkey PRIMARY KEY (id);
 
 --
 -- Name: model_prices model_prices_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
@@ -13365,6 +23757,13 @@ ALTER TABLE ONLY public.plans
     ADD CONSTRAINT plans_stripe_price_id_key UNIQUE (stripe_price_id);
 
 --
+-- Name: provider_usage provider_usage_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.provider_usage
+    ADD CONSTRAINT provider_usage_pkey PRIMARY KEY (provider, first_day, last_day, provider_model, source);
+
+--
 -- Name: purchases purchases_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
 --
 
@@ -13407,6 +23806,20 @@ ALTER TABLE ONLY public.runs
     ADD CONSTRAINT runs_pkey PRIMARY KEY (user_id, id);
 
 --
+-- Name: session_index session_index_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.session_index
+    ADD CONSTRAINT session_index_pkey PRIMARY KEY (user_id, session_id);
+
+--
+-- Name: session_marks session_marks_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.session_marks
+    ADD CONSTRAINT session_marks_pkey PRIMARY KEY (user_id);
+
+--
 -- Name: sessions sessions_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
 --
 
@@ -13419,6 +23832,20 @@ ALTER TABLE ONLY public.sessions
 
 ALTER TABLE ONLY public.settings
     ADD CONSTRAINT settings_pkey PRIMARY KEY (only_row);
+
+--
+-- Name: share_views share_views_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.share_views
+    ADD CONSTRAINT share_views_pkey PRIMARY KEY (token, visitor);
+
+--
+-- Name: shared_sessions shared_sessions_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.shared_sessions
+    ADD CONSTRAINT shared_sessions_pkey PRIMARY KEY (token);
 
 --
 -- Name: signup_claims signup_claims_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
@@ -13512,6 +23939,13 @@ ALTER TABLE ONLY public.suggested_inputs
     ADD CONSTRAINT suggested_inputs_pkey PRIMARY KEY (id);
 
 --
+-- Name: usage_rollups usage_rollups_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.usage_rollups
+    ADD CONSTRAINT usage_rollups_pkey PRIMARY KEY (user_id, day, model, package_id, tier_name);
+
+--
 -- Name: user_emails user_emails_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
 --
 
@@ -13526,22 +23960,40 @@ ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
 
 --
--- Name: package_model_usage_key; Type: INDEX; Schema: core; Owner: prpm_owner
+-- Name: alerts_open; Type: INDEX; Schema: public; Owner: prpm_owner
 --
 
-CREATE UNIQUE INDEX package_model_usage_key ON core.package_model_usage USING btree (package_id, model);
+CREATE UNIQUE INDEX alerts_open ON public.alerts USING btree (kind, key) WHERE (resolved_at IS NULL);
 
 --
--- Name: user_cost_figures_user; Type: INDEX; Schema: core; Owner: prpm_owner
+-- Name: alerts_untold; Type: INDEX; Schema: public; Owner: prpm_owner
 --
 
-CREATE UNIQUE INDEX user_cost_figures_user ON core.user_cost_figures USING btree (user_id);
+CREATE INDEX alerts_untold ON public.alerts USING btree (id) WHERE ((told_level IS NOT NULL) AND (resolved_at IS NOT NULL) AND (NOT told_resolved));
 
 --
 -- Name: api_tokens_by_user; Type: INDEX; Schema: public; Owner: prpm_owner
 --
 
 CREATE INDEX api_tokens_by_user ON public.api_tokens USING btree (user_id, created_at);
+
+--
+-- Name: messages_by_user; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX messages_by_user ON public.messages USING btree (user_id, kind, period) WHERE (user_id IS NOT NULL);
+
+--
+-- Name: messages_due; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX messages_due ON public.messages USING btree (due_at) WHERE ((delivered_at IS NULL) AND (given_up_at IS NULL));
+
+--
+-- Name: messages_given_up; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX messages_given_up ON public.messages USING btree (given_up_at) WHERE (given_up_at IS NOT NULL);
 
 --
 -- Name: models_one_default; Type: INDEX; Schema: public; Owner: prpm_owner
@@ -13556,10 +24008,76 @@ CREATE UNIQUE INDEX models_one_default ON public.models USING btree (is_default)
 CREATE INDEX packages_name_trigram ON public.packages USING gin (name public.gin_trgm_ops);
 
 --
+-- Name: provider_usage_by_day; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX provider_usage_by_day ON public.provider_usage USING btree (first_day);
+
+--
+-- Name: purchased_lots; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX purchased_lots ON public.credit_lots USING btree (user_id) WHERE (kind = 'purchased'::text);
+
+--
+-- Name: runs_of_sessions; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX runs_of_sessions ON public.runs USING btree (user_id, session_id, id) WHERE (session_id <> id);
+
+--
+-- Name: runs_with_shortfall; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX runs_with_shortfall ON public.runs USING btree (user_id) WHERE (shortfall > 0);
+
+--
+-- Name: session_index_by_age; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX session_index_by_age ON public.session_index USING btree (user_id, last_run_id DESC);
+
+--
+-- Name: session_index_by_words; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX session_index_by_words ON public.session_index USING gin (user_id, words);
+
+--
+-- Name: shared_sessions_by_package; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX shared_sessions_by_package ON public.shared_sessions USING btree (package_id) WHERE (ended_at IS NULL);
+
+--
+-- Name: shared_sessions_once; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE UNIQUE INDEX shared_sessions_once ON public.shared_sessions USING btree (session_id) WHERE (ended_at IS NULL);
+
+--
+-- Name: stripe_customers_former; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX stripe_customers_former ON public.stripe_customers USING gin (former_ids) WHERE (former_ids <> '{}'::text[]);
+
+--
+-- Name: stripe_events_to_review; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX stripe_events_to_review ON public.stripe_events USING btree (received_at) WHERE (status = 'needs_review'::text);
+
+--
 -- Name: stripe_events_waiting; Type: INDEX; Schema: public; Owner: prpm_owner
 --
 
 CREATE INDEX stripe_events_waiting ON public.stripe_events USING btree (received_at) WHERE (status = 'received'::text);
+
+--
+-- Name: stripe_work_key; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX stripe_work_key ON public.stripe_work USING btree (key);
 
 --
 -- Name: suggested_inputs_by_package; Type: INDEX; Schema: public; Owner: prpm_owner
@@ -13695,6 +24213,13 @@ ALTER TABLE ONLY public.purchases
     ADD CONSTRAINT purchases_pack_fkey FOREIGN KEY (pack) REFERENCES public.packs(pack);
 
 --
+-- Name: share_views share_views_token_fkey; Type: FK CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.share_views
+    ADD CONSTRAINT share_views_token_fkey FOREIGN KEY (token) REFERENCES public.shared_sessions(token);
+
+--
 -- Name: subscription_periods subscription_periods_plan_fkey; Type: FK CONSTRAINT; Schema: public; Owner: prpm_owner
 --
 
@@ -13737,6 +24262,13 @@ GRANT USAGE ON SCHEMA ops TO prpm_cron;
 GRANT USAGE ON SCHEMA ops TO prpm_readonly;
 
 --
+-- Name: FUNCTION acknowledge_alert(user_id uuid, alert_id bigint, reason text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.acknowledge_alert(user_id uuid, alert_id bigint, reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.acknowledge_alert(user_id uuid, alert_id bigint, reason text) TO prpm_app;
+
+--
 -- Name: FUNCTION admit_read(user_id uuid, OUT allowed boolean, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
@@ -13758,11 +24290,11 @@ REVOKE ALL ON FUNCTION api.authenticate_token(token_hash bytea) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.authenticate_token(token_hash bytea) TO prpm_app;
 
 --
--- Name: FUNCTION begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT email text, OUT username text); Type: ACL; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT look_since timestamp with time zone, OUT email text, OUT username text); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION api.begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT email text, OUT username text) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT email text, OUT username text) TO prpm_app;
+REVOKE ALL ON FUNCTION api.begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT look_since timestamp with time zone, OUT email text, OUT username text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT look_since timestamp with time zone, OUT email text, OUT username text) TO prpm_app;
 
 --
 -- Name: FUNCTION begin_portal(user_id uuid, livemode boolean, OUT outcome text, OUT refusal json, OUT customer_id text); Type: ACL; Schema: api; Owner: prpm_owner
@@ -13800,11 +24332,25 @@ REVOKE ALL ON FUNCTION api.begin_subscription_change(user_id uuid, action text, 
 GRANT ALL ON FUNCTION api.begin_subscription_change(user_id uuid, action text, OUT outcome text, OUT refusal json, OUT work_id uuid) TO prpm_app;
 
 --
+-- Name: FUNCTION check_ready(OUT migration integer, OUT jobs text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.check_ready(OUT migration integer, OUT jobs text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.check_ready(OUT migration integer, OUT jobs text) TO prpm_app;
+
+--
 -- Name: FUNCTION checkpoint_run(user_id uuid, run_id uuid, question text, answer text, output_tokens integer, input_tokens integer, cached_tokens integer, cache_write_tokens integer, OUT status text, OUT stop_requested boolean); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION api.checkpoint_run(user_id uuid, run_id uuid, question text, answer text, output_tokens integer, input_tokens integer, cached_tokens integer, cache_write_tokens integer, OUT status text, OUT stop_requested boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.checkpoint_run(user_id uuid, run_id uuid, question text, answer text, output_tokens integer, input_tokens integer, cached_tokens integer, cache_write_tokens integer, OUT status text, OUT stop_requested boolean) TO prpm_app;
+
+--
+-- Name: FUNCTION claim_messages(channels text[], most integer); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.claim_messages(channels text[], most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.claim_messages(channels text[], most integer) TO prpm_app;
 
 --
 -- Name: FUNCTION claim_stripe_work(most integer, only_work uuid); Type: ACL; Schema: api; Owner: prpm_owner
@@ -13840,6 +24386,13 @@ GRANT ALL ON FUNCTION api.compare_stripe_prices(prices jsonb, livemode boolean) 
 
 REVOKE ALL ON FUNCTION api.create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone) TO prpm_app;
+
+--
+-- Name: FUNCTION delete_session(user_id uuid, session_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.delete_session(user_id uuid, session_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.delete_session(user_id uuid, session_id uuid) TO prpm_app;
 
 --
 -- Name: TABLE settings; Type: ACL; Schema: public; Owner: prpm_owner
@@ -14035,6 +24588,66 @@ GRANT UPDATE(clock_offset) ON TABLE public.settings TO prpm_ops;
 GRANT UPDATE(stripe_max_rps) ON TABLE public.settings TO prpm_ops;
 
 --
+-- Name: COLUMN settings.inbox_body_days; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(inbox_body_days) ON TABLE public.settings TO prpm_ops;
+
+--
+-- Name: COLUMN settings.job_run_days; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(job_run_days) ON TABLE public.settings TO prpm_ops;
+
+--
+-- Name: COLUMN settings.provider_drift_percent; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(provider_drift_percent) ON TABLE public.settings TO prpm_ops;
+
+--
+-- Name: COLUMN settings.provider_drift_dollars; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(provider_drift_dollars) ON TABLE public.settings TO prpm_ops;
+
+--
+-- Name: COLUMN settings.margin_alert_percent; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(margin_alert_percent) ON TABLE public.settings TO prpm_ops;
+
+--
+-- Name: COLUMN settings.throttled_alert_percent; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(throttled_alert_percent) ON TABLE public.settings TO prpm_ops;
+
+--
+-- Name: COLUMN settings.throttled_critical_percent; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(throttled_critical_percent) ON TABLE public.settings TO prpm_ops;
+
+--
+-- Name: COLUMN settings.provider_error_alert_percent; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(provider_error_alert_percent) ON TABLE public.settings TO prpm_ops;
+
+--
+-- Name: COLUMN settings.low_credits_alert; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(low_credits_alert) ON TABLE public.settings TO prpm_ops;
+
+--
+-- Name: COLUMN settings.rollover_alert_days; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(rollover_alert_days) ON TABLE public.settings TO prpm_ops;
+
+--
 -- Name: FUNCTION now(); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -14064,6 +24677,20 @@ GRANT SELECT ON TABLE public.job_runs TO prpm_readonly;
 GRANT SELECT ON TABLE public.jobs TO prpm_ops;
 
 --
+-- Name: FUNCTION due_slot(j public.jobs, at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.due_slot(j public.jobs, at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION due_jobs(); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.due_jobs() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.due_jobs() TO prpm_ops;
+GRANT ALL ON FUNCTION ops.due_jobs() TO prpm_cron;
+
+--
 -- Name: FUNCTION due_jobs(); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
@@ -14091,17 +24718,59 @@ REVOKE ALL ON FUNCTION api.estimate_run(user_id uuid, run_id uuid, package text,
 GRANT ALL ON FUNCTION api.estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer) TO prpm_app;
 
 --
+-- Name: FUNCTION explain_balance(user_id uuid, target_user_id uuid, "limit" integer); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.explain_balance(user_id uuid, target_user_id uuid, "limit" integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.explain_balance(user_id uuid, target_user_id uuid, "limit" integer) TO prpm_app;
+
+--
+-- Name: FUNCTION explain_charge(user_id uuid, run_id uuid, as_admin boolean); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.explain_charge(user_id uuid, run_id uuid, as_admin boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.explain_charge(user_id uuid, run_id uuid, as_admin boolean) TO prpm_app;
+
+--
+-- Name: FUNCTION explain_price(model text, at timestamp with time zone); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.explain_price(model text, at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.explain_price(model text, at timestamp with time zone) TO prpm_ops;
+
+--
+-- Name: FUNCTION explain_price(user_id uuid, model text, at timestamp with time zone); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.explain_price(user_id uuid, model text, at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.explain_price(user_id uuid, model text, at timestamp with time zone) TO prpm_app;
+
+--
+-- Name: FUNCTION explain_throttle(user_id uuid, target_user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.explain_throttle(user_id uuid, target_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.explain_throttle(user_id uuid, target_user_id uuid) TO prpm_app;
+
+--
+-- Name: TABLE messages; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.messages TO prpm_ops;
+
+--
+-- Name: FUNCTION fail_message(message_id uuid, attempt integer, error text, is_final boolean); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.fail_message(message_id uuid, attempt integer, error text, is_final boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.fail_message(message_id uuid, attempt integer, error text, is_final boolean) TO prpm_app;
+
+--
 -- Name: FUNCTION fail_stripe_event(event_id text, error text); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION api.fail_stripe_event(event_id text, error text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.fail_stripe_event(event_id text, error text) TO prpm_app;
-
---
--- Name: TABLE stripe_work; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.stripe_work TO prpm_ops;
 
 --
 -- Name: FUNCTION fail_stripe_work(work_id uuid, error text, is_final boolean); Type: ACL; Schema: api; Owner: prpm_owner
@@ -14111,11 +24780,39 @@ REVOKE ALL ON FUNCTION api.fail_stripe_work(work_id uuid, error text, is_final b
 GRANT ALL ON FUNCTION api.fail_stripe_work(work_id uuid, error text, is_final boolean) TO prpm_app;
 
 --
+-- Name: FUNCTION feature_result(user_id uuid, result text, is_featured boolean, feature_description text, feature_display_order integer); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.feature_result(user_id uuid, result text, is_featured boolean, feature_description text, feature_display_order integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.feature_result(user_id uuid, result text, is_featured boolean, feature_description text, feature_display_order integer) TO prpm_app;
+
+--
+-- Name: FUNCTION finish_message(message_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.finish_message(message_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.finish_message(message_id uuid) TO prpm_app;
+
+--
 -- Name: FUNCTION finish_stripe_work(work_id uuid, ticket bigint, result jsonb); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION api.finish_stripe_work(work_id uuid, ticket bigint, result jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.finish_stripe_work(work_id uuid, ticket bigint, result jsonb) TO prpm_app;
+
+--
+-- Name: FUNCTION forget_customer(user_id uuid, customer_id text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.forget_customer(user_id uuid, customer_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.forget_customer(user_id uuid, customer_id text) TO prpm_app;
+
+--
+-- Name: FUNCTION give_feedback(user_id uuid, session_id uuid, exchange_index integer, is_effective boolean, comment text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.give_feedback(user_id uuid, session_id uuid, exchange_index integer, is_effective boolean, comment text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.give_feedback(user_id uuid, session_id uuid, exchange_index integer, is_effective boolean, comment text) TO prpm_app;
 
 --
 -- Name: FUNCTION keep_checkout(user_id uuid, checkout_id uuid, session_id text, url text, expires_at timestamp with time zone); Type: ACL; Schema: api; Owner: prpm_owner
@@ -14146,11 +24843,32 @@ REVOKE ALL ON FUNCTION api.leave_organization(user_id uuid, organization_id uuid
 GRANT ALL ON FUNCTION api.leave_organization(user_id uuid, organization_id uuid) TO prpm_app;
 
 --
+-- Name: FUNCTION list_alerts(user_id uuid, state text, "limit" integer, cursor text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.list_alerts(user_id uuid, state text, "limit" integer, cursor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_alerts(user_id uuid, state text, "limit" integer, cursor text) TO prpm_app;
+
+--
+-- Name: FUNCTION list_costs_by(user_id uuid, by text, first_day date, last_day date); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.list_costs_by(user_id uuid, by text, first_day date, last_day date) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_costs_by(user_id uuid, by text, first_day date, last_day date) TO prpm_app;
+
+--
 -- Name: FUNCTION list_credit_history(user_id uuid, type text, "limit" integer, cursor text, "offset" integer); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION api.list_credit_history(user_id uuid, type text, "limit" integer, cursor text, "offset" integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.list_credit_history(user_id uuid, type text, "limit" integer, cursor text, "offset" integer) TO prpm_app;
+
+--
+-- Name: FUNCTION list_jobs(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.list_jobs(user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_jobs(user_id uuid) TO prpm_app;
 
 --
 -- Name: TABLE model_prices; Type: ACL; Schema: public; Owner: prpm_owner
@@ -14187,11 +24905,18 @@ REVOKE ALL ON FUNCTION api.list_packs(user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.list_packs(user_id uuid) TO prpm_app;
 
 --
--- Name: FUNCTION list_sessions(user_id uuid, "limit" integer, cursor text, "offset" integer); Type: ACL; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION list_results(user_id uuid, package text, sort text, "limit" integer); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION api.list_sessions(user_id uuid, "limit" integer, cursor text, "offset" integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.list_sessions(user_id uuid, "limit" integer, cursor text, "offset" integer) TO prpm_app;
+REVOKE ALL ON FUNCTION api.list_results(user_id uuid, package text, sort text, "limit" integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_results(user_id uuid, package text, sort text, "limit" integer) TO prpm_app;
+
+--
+-- Name: FUNCTION list_sessions(user_id uuid, "limit" integer, cursor text, "offset" integer, query text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.list_sessions(user_id uuid, "limit" integer, cursor text, "offset" integer, query text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_sessions(user_id uuid, "limit" integer, cursor text, "offset" integer, query text) TO prpm_app;
 
 --
 -- Name: TABLE api_tokens; Type: ACL; Schema: public; Owner: prpm_owner
@@ -14207,11 +24932,39 @@ REVOKE ALL ON FUNCTION api.list_tokens(user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.list_tokens(user_id uuid) TO prpm_app;
 
 --
+-- Name: FUNCTION list_user_costs(user_id uuid, risk text, search text, sort text, descending boolean, "limit" integer, cursor text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.list_user_costs(user_id uuid, risk text, search text, sort text, descending boolean, "limit" integer, cursor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_user_costs(user_id uuid, risk text, search text, sort text, descending boolean, "limit" integer, cursor text) TO prpm_app;
+
+--
+-- Name: FUNCTION project_margin(user_id uuid, subscribers integer[], average_costs numeric[], prices numeric[], plans text[]); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.project_margin(user_id uuid, subscribers integer[], average_costs numeric[], prices numeric[], plans text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.project_margin(user_id uuid, subscribers integer[], average_costs numeric[], prices numeric[], plans text[]) TO prpm_app;
+
+--
 -- Name: FUNCTION publish_version(user_id uuid, name text, description text, tags text[], visibility text, organization_id uuid, package_version text, prompt text, tokens_o200k integer, tokens_cl100k integer, tokens_approximate integer, changelog text, suggested_inputs json); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION api.publish_version(user_id uuid, name text, description text, tags text[], visibility text, organization_id uuid, package_version text, prompt text, tokens_o200k integer, tokens_cl100k integer, tokens_approximate integer, changelog text, suggested_inputs json) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.publish_version(user_id uuid, name text, description text, tags text[], visibility text, organization_id uuid, package_version text, prompt text, tokens_o200k integer, tokens_cl100k integer, tokens_approximate integer, changelog text, suggested_inputs json) TO prpm_app;
+
+--
+-- Name: FUNCTION read_cost_series(user_id uuid, every text, first_day date, last_day date, by text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_cost_series(user_id uuid, every text, first_day date, last_day date, by text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_cost_series(user_id uuid, every text, first_day date, last_day date, by text) TO prpm_app;
+
+--
+-- Name: FUNCTION read_cost_summary(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_cost_summary(user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_cost_summary(user_id uuid) TO prpm_app;
 
 --
 -- Name: FUNCTION spend_rank(kind text); Type: ACL; Schema: core; Owner: prpm_owner
@@ -14285,6 +25038,20 @@ GRANT UPDATE(throttled_until) ON TABLE public.users TO prpm_ops;
 
 REVOKE ALL ON FUNCTION api.read_credits(user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.read_credits(user_id uuid) TO prpm_app;
+
+--
+-- Name: FUNCTION read_health(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_health(user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_health(user_id uuid) TO prpm_app;
+
+--
+-- Name: FUNCTION read_metrics(OUT users bigint, OUT throttled_by_limit bigint, OUT throttled_by_operator bigint, OUT open_runs bigint, OUT overdue_holds bigint, OUT held_credits bigint, OUT held_cost numeric, OUT month_cost numeric, OUT month_subscription_revenue numeric, OUT month_pack_revenue numeric, OUT free_tier_cost numeric, OUT free_tier_budget numeric, OUT free_tier_paused boolean, OUT runs_enabled boolean, OUT purchases_enabled boolean, OUT events_waiting bigint, OUT events_waiting_seconds numeric, OUT events_in_review bigint, OUT work_due bigint, OUT work_due_seconds numeric, OUT work_failed bigint, OUT analytics_age_seconds numeric, OUT drift_rows bigint, OUT alerts_warning bigint, OUT alerts_critical bigint, OUT messages_undelivered bigint, OUT jobs jsonb); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_metrics(OUT users bigint, OUT throttled_by_limit bigint, OUT throttled_by_operator bigint, OUT open_runs bigint, OUT overdue_holds bigint, OUT held_credits bigint, OUT held_cost numeric, OUT month_cost numeric, OUT month_subscription_revenue numeric, OUT month_pack_revenue numeric, OUT free_tier_cost numeric, OUT free_tier_budget numeric, OUT free_tier_paused boolean, OUT runs_enabled boolean, OUT purchases_enabled boolean, OUT events_waiting bigint, OUT events_waiting_seconds numeric, OUT events_in_review bigint, OUT work_due bigint, OUT work_due_seconds numeric, OUT work_failed bigint, OUT analytics_age_seconds numeric, OUT drift_rows bigint, OUT alerts_warning bigint, OUT alerts_critical bigint, OUT messages_undelivered bigint, OUT jobs jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_metrics(OUT users bigint, OUT throttled_by_limit bigint, OUT throttled_by_operator bigint, OUT open_runs bigint, OUT overdue_holds bigint, OUT held_credits bigint, OUT held_cost numeric, OUT month_cost numeric, OUT month_subscription_revenue numeric, OUT month_pack_revenue numeric, OUT free_tier_cost numeric, OUT free_tier_budget numeric, OUT free_tier_paused boolean, OUT runs_enabled boolean, OUT purchases_enabled boolean, OUT events_waiting bigint, OUT events_waiting_seconds numeric, OUT events_in_review bigint, OUT work_due bigint, OUT work_due_seconds numeric, OUT work_failed bigint, OUT analytics_age_seconds numeric, OUT drift_rows bigint, OUT alerts_warning bigint, OUT alerts_critical bigint, OUT messages_undelivered bigint, OUT jobs jsonb) TO prpm_app;
 
 --
 -- Name: FUNCTION read_package(user_id uuid, package text); Type: ACL; Schema: api; Owner: prpm_owner
@@ -14371,32 +25138,18 @@ REVOKE ALL ON FUNCTION api.read_run(user_id uuid, run_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.read_run(user_id uuid, run_id uuid) TO prpm_app;
 
 --
--- Name: TABLE packages; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.packages TO prpm_ops;
-GRANT SELECT ON TABLE public.packages TO prpm_readonly;
-
---
--- Name: TABLE sessions; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.sessions TO prpm_ops;
-
---
--- Name: FUNCTION describe_sessions(user_id uuid, session_ids uuid[]); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.describe_sessions(user_id uuid, session_ids uuid[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.describe_sessions(user_id uuid, session_ids uuid[]) TO prpm_ops;
-GRANT ALL ON FUNCTION core.describe_sessions(user_id uuid, session_ids uuid[]) TO prpm_readonly;
-
---
 -- Name: FUNCTION read_session(user_id uuid, session_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION api.read_session(user_id uuid, session_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.read_session(user_id uuid, session_id uuid) TO prpm_app;
+
+--
+-- Name: FUNCTION read_shared(user_id uuid, share_token text, address text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_shared(user_id uuid, share_token text, address text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_shared(user_id uuid, share_token text, address text) TO prpm_app;
 
 --
 -- Name: TABLE subscription_states; Type: ACL; Schema: public; Owner: prpm_owner
@@ -14433,11 +25186,25 @@ REVOKE ALL ON FUNCTION api.read_subscription(user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.read_subscription(user_id uuid) TO prpm_app;
 
 --
+-- Name: FUNCTION read_user_costs(user_id uuid, target_user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_user_costs(user_id uuid, target_user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_user_costs(user_id uuid, target_user_id uuid) TO prpm_app;
+
+--
 -- Name: FUNCTION read_version(user_id uuid, package text, package_version text); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION api.read_version(user_id uuid, package text, package_version text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.read_version(user_id uuid, package text, package_version text) TO prpm_app;
+
+--
+-- Name: FUNCTION refresh_analytics(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.refresh_analytics(user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.refresh_analytics(user_id uuid) TO prpm_app;
 
 --
 -- Name: FUNCTION settle_run(user_id uuid, run_id uuid, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer); Type: ACL; Schema: api; Owner: prpm_owner
@@ -14454,6 +25221,27 @@ REVOKE ALL ON FUNCTION api.release_run(user_id uuid, run_id uuid, called boolean
 GRANT ALL ON FUNCTION api.release_run(user_id uuid, run_id uuid, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, question text, error text, error_reason text, duration_ms integer) TO prpm_app;
 
 --
+-- Name: FUNCTION release_throttle(user_id uuid, target_user_id uuid, reason text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.release_throttle(user_id uuid, target_user_id uuid, reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.release_throttle(user_id uuid, target_user_id uuid, reason text) TO prpm_app;
+
+--
+-- Name: FUNCTION rename_session(user_id uuid, session_id uuid, title text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.rename_session(user_id uuid, session_id uuid, title text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.rename_session(user_id uuid, session_id uuid, title text) TO prpm_app;
+
+--
+-- Name: FUNCTION renew_customer(user_id uuid, livemode boolean, write_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.renew_customer(user_id uuid, livemode boolean, write_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.renew_customer(user_id uuid, livemode boolean, write_id uuid) TO prpm_app;
+
+--
 -- Name: FUNCTION revoke_token(user_id uuid, id uuid); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
@@ -14461,11 +25249,11 @@ REVOKE ALL ON FUNCTION api.revoke_token(user_id uuid, id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.revoke_token(user_id uuid, id uuid) TO prpm_app;
 
 --
--- Name: FUNCTION run_job(job text, OUT ran boolean, OUT error text); Type: ACL; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION run_job(job text, OUT ran boolean, OUT more boolean, OUT rows_touched bigint, OUT error text); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION api.run_job(job text, OUT ran boolean, OUT error text) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.run_job(job text, OUT ran boolean, OUT error text) TO prpm_app;
+REVOKE ALL ON FUNCTION api.run_job(job text, OUT ran boolean, OUT more boolean, OUT rows_touched bigint, OUT error text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.run_job(job text, OUT ran boolean, OUT more boolean, OUT rows_touched bigint, OUT error text) TO prpm_app;
 
 --
 -- Name: FUNCTION search_packages(user_id uuid, query text, "limit" integer, cursor text); Type: ACL; Schema: api; Owner: prpm_owner
@@ -14480,6 +25268,13 @@ GRANT ALL ON FUNCTION api.search_packages(user_id uuid, query text, "limit" inte
 
 REVOKE ALL ON FUNCTION api.set_stripe_prices(prices jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.set_stripe_prices(prices jsonb) TO prpm_app;
+
+--
+-- Name: FUNCTION share_session(user_id uuid, session_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.share_session(user_id uuid, session_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.share_session(user_id uuid, session_id uuid) TO prpm_app;
 
 --
 -- Name: FUNCTION sign_in(issuer text, subject text, claimed_email text, email_verified boolean, claimed_username text, new_user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
@@ -14510,12 +25305,51 @@ REVOKE ALL ON FUNCTION api.stripe_limits(OUT max_rps integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.stripe_limits(OUT max_rps integer) TO prpm_app;
 
 --
+-- Name: FUNCTION end_share(user_id uuid, session_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.end_share(user_id uuid, session_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION unshare_session(user_id uuid, session_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.unshare_session(user_id uuid, session_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.unshare_session(user_id uuid, session_id uuid) TO prpm_app;
+
+--
+-- Name: FUNCTION unsubscribe(token text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.unsubscribe(token text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.unsubscribe(token text) TO prpm_app;
+
+--
+-- Name: FUNCTION vote_shared(user_id uuid, share_token text, address text, is_helpful boolean, feedback_text text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.vote_shared(user_id uuid, share_token text, address text, is_helpful boolean, feedback_text text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.vote_shared(user_id uuid, share_token text, address text, is_helpful boolean, feedback_text text) TO prpm_app;
+
+--
+-- Name: FUNCTION acknowledge_alert(id bigint, who text, reason text, dry_run boolean); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.acknowledge_alert(id bigint, who text, reason text, dry_run boolean) FROM PUBLIC;
+
+--
 -- Name: FUNCTION affordable_tokens(credits bigint, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.affordable_tokens(credits bigint, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric) FROM PUBLIC;
 GRANT ALL ON FUNCTION core.affordable_tokens(credits bigint, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric) TO prpm_ops;
 GRANT ALL ON FUNCTION core.affordable_tokens(credits bigint, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric) TO prpm_readonly;
+
+--
+-- Name: FUNCTION alert_conditions(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.alert_conditions(now timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: TABLE stripe_events; Type: ACL; Schema: public; Owner: prpm_owner
@@ -14546,6 +25380,36 @@ REVOKE ALL ON FUNCTION core.apply_period_refund(user_id uuid, subscription_id te
 --
 
 REVOKE ALL ON FUNCTION core.apply_refund(user_id uuid, purchase_id uuid, refunded_total numeric, now timestamp with time zone, disputed_total numeric) FROM PUBLIC;
+
+--
+-- Name: FUNCTION payment_patience(); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.payment_patience() FROM PUBLIC;
+
+--
+-- Name: FUNCTION want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean) FROM PUBLIC;
+
+--
+-- Name: TABLE stripe_work; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.stripe_work TO prpm_ops;
+
+--
+-- Name: TABLE subscription_periods; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.subscription_periods TO prpm_ops;
+
+--
+-- Name: FUNCTION ask_for_due_periods(at_once boolean, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.ask_for_due_periods(at_once boolean, now timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION audit_lots(only_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
@@ -14594,12 +25458,42 @@ GRANT ALL ON FUNCTION core.audit_transfers(only_user uuid) TO prpm_ops;
 GRANT ALL ON FUNCTION core.audit_transfers(only_user uuid) TO prpm_readonly;
 
 --
+-- Name: FUNCTION audit_usage(only_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.audit_usage(only_user uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION audit_users(only_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.audit_users(only_user uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION core.audit_users(only_user uuid) TO prpm_ops;
 GRANT ALL ON FUNCTION core.audit_users(only_user uuid) TO prpm_readonly;
+
+--
+-- Name: FUNCTION await_period(s public.subscriptions, is_fetched boolean, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.await_period(s public.subscriptions, is_fetched boolean, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION begin_slot(j public.jobs, slot timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.begin_slot(j public.jobs, slot timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION billing_conditions(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.billing_conditions(now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION book_period(user_id uuid, subscription_id text, plan text, starts timestamp with time zone, ends timestamp with time zone, allocation bigint, invoice jsonb, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.book_period(user_id uuid, subscription_id text, plan text, starts timestamp with time zone, ends timestamp with time zone, allocation bigint, invoice jsonb, now timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION cap_by_cost_per_credit(input_tokens integer, output_cap integer, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric, input_cost numeric, output_price numeric, cost_cap numeric); Type: ACL; Schema: core; Owner: prpm_owner
@@ -14618,12 +25512,24 @@ GRANT ALL ON FUNCTION core.charge_for(tokens bigint, tokens_per_credit integer, 
 GRANT ALL ON FUNCTION core.charge_for(tokens bigint, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric) TO prpm_readonly;
 
 --
+-- Name: FUNCTION charge_steps(user_id uuid, run_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.charge_steps(user_id uuid, run_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION cheapest_useful_cost(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.cheapest_useful_cost(now timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION core.cheapest_useful_cost(now timestamp with time zone) TO prpm_ops;
 GRANT ALL ON FUNCTION core.cheapest_useful_cost(now timestamp with time zone) TO prpm_readonly;
+
+--
+-- Name: FUNCTION check_admin(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.check_admin(user_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION check_package(name text, description text, tags text[], visibility text, version text, prompt text, token_counts integer[]); Type: ACL; Schema: core; Owner: prpm_owner
@@ -14650,6 +25556,30 @@ GRANT ALL ON FUNCTION core.check_price(model text, input numeric, cached_read nu
 GRANT ALL ON FUNCTION core.check_price(model text, input numeric, cached_read numeric, cache_write numeric, output numeric) TO prpm_readonly;
 
 --
+-- Name: FUNCTION check_projection(plans text[], subscribers integer[], average_costs numeric[], prices numeric[]); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.check_projection(plans text[], subscribers integer[], average_costs numeric[], prices numeric[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_provider(provider text, source text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.check_provider(provider text, source text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_provider_figures(input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, dollars numeric); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.check_provider_figures(input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, dollars numeric) FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_series(every text, since date, upto date, by text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.check_series(every text, since date, upto date, by text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION check_token(user_id uuid, name text, scopes text[], expires_at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -14664,10 +25594,41 @@ GRANT ALL ON FUNCTION core.check_token(user_id uuid, name text, scopes text[], e
 REVOKE ALL ON FUNCTION core.claim_email(user_id uuid, email text) FROM PUBLIC;
 
 --
+-- Name: TABLE packages; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.packages TO prpm_ops;
+GRANT SELECT ON TABLE public.packages TO prpm_readonly;
+
+--
 -- Name: FUNCTION claim_package(user_id uuid, name text, visibility text, organization_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.claim_package(user_id uuid, name text, visibility text, organization_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION close_windows(user_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.close_windows(user_id uuid, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION compare_payments(page jsonb, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.compare_payments(page jsonb, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION compare_reversals(kind text, page jsonb, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.compare_reversals(kind text, page jsonb, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION compare_subscriptions(page jsonb, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.compare_subscriptions(page jsonb, now timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION continue_session(user_id uuid, session_id uuid, package_id uuid, model text, now timestamp with time zone, OUT refusal json, OUT messages json, OUT tokens integer, OUT same_model boolean); Type: ACL; Schema: core; Owner: prpm_owner
@@ -14718,6 +25679,18 @@ GRANT ALL ON FUNCTION core.cover_overrun(INOUT from_included bigint, INOUT from_
 REVOKE ALL ON FUNCTION core.create_user(user_id uuid, username text, email text, identity text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION write_day(at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.write_day(at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION credit_notices(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.credit_notices(now timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION decode_cursor(cursor text, VARIADIC types regtype[]); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -14726,12 +25699,76 @@ GRANT ALL ON FUNCTION core.decode_cursor(cursor text, VARIADIC types regtype[]) 
 GRANT ALL ON FUNCTION core.decode_cursor(cursor text, VARIADIC types regtype[]) TO prpm_readonly;
 
 --
+-- Name: FUNCTION dollars(amount numeric); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.dollars(amount numeric) FROM PUBLIC;
+
+--
+-- Name: FUNCTION describe_latest_runs(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.describe_latest_runs(user_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION describe_lots(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.describe_lots(user_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION describe_refusal(code text, status integer, message text, now timestamp with time zone, "limit" numeric, used numeric, held numeric, unit text, retry_at timestamp with time zone, required_credits bigint, available_credits bigint, details json); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.describe_refusal(code text, status integer, message text, now timestamp with time zone, "limit" numeric, used numeric, held numeric, unit text, retry_at timestamp with time zone, required_credits bigint, available_credits bigint, details json) FROM PUBLIC;
 GRANT ALL ON FUNCTION core.describe_refusal(code text, status integer, message text, now timestamp with time zone, "limit" numeric, used numeric, held numeric, unit text, retry_at timestamp with time zone, required_credits bigint, available_credits bigint, details json) TO prpm_ops;
 GRANT ALL ON FUNCTION core.describe_refusal(code text, status integer, message text, now timestamp with time zone, "limit" numeric, used numeric, held numeric, unit text, retry_at timestamp with time zone, required_credits bigint, available_credits bigint, details json) TO prpm_readonly;
+
+--
+-- Name: TABLE refusals; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.refusals TO prpm_ops;
+GRANT SELECT ON TABLE public.refusals TO prpm_readonly;
+
+--
+-- Name: TABLE refusals; Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE ops.refusals TO prpm_ops;
+GRANT SELECT ON TABLE ops.refusals TO prpm_readonly;
+
+--
+-- Name: FUNCTION describe_refusals(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.describe_refusals(user_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION session_runs(user_id uuid, session_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.session_runs(user_id uuid, session_id uuid) FROM PUBLIC;
+
+--
+-- Name: TABLE sessions; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.sessions TO prpm_ops;
+
+--
+-- Name: FUNCTION describe_sessions(user_id uuid, session_ids uuid[]); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.describe_sessions(user_id uuid, session_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION core.describe_sessions(user_id uuid, session_ids uuid[]) TO prpm_ops;
+GRANT ALL ON FUNCTION core.describe_sessions(user_id uuid, session_ids uuid[]) TO prpm_readonly;
+
+--
+-- Name: FUNCTION describe_subscription(status text, period_end bigint, cancel_at bigint, is_paused boolean, price_id text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.describe_subscription(status text, period_end bigint, cancel_at bigint, is_paused boolean, price_id text) FROM PUBLIC;
 
 --
 -- Name: TABLE suggested_inputs; Type: ACL; Schema: public; Owner: prpm_owner
@@ -14770,12 +25807,36 @@ GRANT ALL ON FUNCTION core.describe_versions(package_id uuid) TO prpm_ops;
 GRANT ALL ON FUNCTION core.describe_versions(package_id uuid) TO prpm_readonly;
 
 --
+-- Name: FUNCTION describe_windows(u public.users, l public.cost_limits_config); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.describe_windows(u public.users, l public.cost_limits_config) FROM PUBLIC;
+
+--
+-- Name: FUNCTION do_batch(j public.jobs, cursor uuid, OUT rows_touched bigint, OUT last uuid, OUT error text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.do_batch(j public.jobs, cursor uuid, OUT rows_touched bigint, OUT last uuid, OUT error text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION drop_old_texts(user_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.drop_old_texts(user_id uuid, now timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION encode_cursor(VARIADIC key text[]); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.encode_cursor(VARIADIC key text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION core.encode_cursor(VARIADIC key text[]) TO prpm_ops;
 GRANT ALL ON FUNCTION core.encode_cursor(VARIADIC key text[]) TO prpm_readonly;
+
+--
+-- Name: FUNCTION end_periods(user_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.end_periods(user_id uuid, now timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION end_subscription(user_id uuid, subscription_id text, at timestamp with time zone, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -14814,6 +25875,12 @@ GRANT ALL ON FUNCTION core.find_package(user_id uuid, package text) TO prpm_ops;
 GRANT ALL ON FUNCTION core.find_package(user_id uuid, package text) TO prpm_readonly;
 
 --
+-- Name: FUNCTION find_sessions(user_id uuid, query text, after_run_id uuid, skip integer, most integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.find_sessions(user_id uuid, query text, after_run_id uuid, skip integer, most integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION find_user("user" text); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -14838,16 +25905,28 @@ GRANT ALL ON FUNCTION core.fit_run(input_tokens integer, wanted integer, tokens_
 GRANT ALL ON FUNCTION core.fit_run(input_tokens integer, wanted integer, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric, input_price numeric, output_price numeric, included bigint, purchased bigint, cost_left numeric, purchased_cap numeric, OUT output_cap integer, OUT hold_included bigint, OUT hold_purchased bigint, OUT hold_cost numeric) TO prpm_readonly;
 
 --
+-- Name: FUNCTION forget_customer(user_id uuid, customer_id text, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.forget_customer(user_id uuid, customer_id text, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION give_back(r public.runs, now timestamp with time zone, why text, actor text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.give_back(r public.runs, now timestamp with time zone, why text, actor text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION grant_lot(user_id uuid, kind text, amount bigint, type text, source text, source_id text, now timestamp with time zone, expires_at timestamp with time zone, paid_per_credit numeric, period_start timestamp with time zone, period_end timestamp with time zone, purchase_id uuid, subscription_id text, description text, actor text); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.grant_lot(user_id uuid, kind text, amount bigint, type text, source text, source_id text, now timestamp with time zone, expires_at timestamp with time zone, paid_per_credit numeric, period_start timestamp with time zone, period_end timestamp with time zone, purchase_id uuid, subscription_id text, description text, actor text) FROM PUBLIC;
 
 --
--- Name: FUNCTION grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone, allocation bigint); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core.grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone, allocation bigint) FROM PUBLIC;
 
 --
 -- Name: FUNCTION grant_purchase(user_id uuid, purchase_id uuid, paid_amount numeric, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -14876,6 +25955,18 @@ GRANT ALL ON FUNCTION core.hash_identity(identity text) TO prpm_ops;
 GRANT ALL ON FUNCTION core.hash_identity(identity text) TO prpm_readonly;
 
 --
+-- Name: FUNCTION index_sessions(user_id uuid, most integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.index_sessions(user_id uuid, most integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION job_conditions(); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.job_conditions() FROM PUBLIC;
+
+--
 -- Name: FUNCTION judge_throttle(user_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -14900,12 +25991,68 @@ REVOKE ALL ON FUNCTION core.keep_key(user_id uuid, key text, request_hash bytea,
 REVOKE ALL ON FUNCTION core.keep_texts(user_id uuid, session_id uuid, run_id uuid, question text, answer text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION lift_throttle(user_id uuid, reason text, details json); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.lift_throttle(user_id uuid, reason text, details json) FROM PUBLIC;
+
+--
+-- Name: FUNCTION write_dollars(amount numeric); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.write_dollars(amount numeric) FROM PUBLIC;
+
+--
+-- Name: FUNCTION write_used(used numeric, "limit" numeric); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.write_used(used numeric, "limit" numeric) FROM PUBLIC;
+
+--
+-- Name: FUNCTION limit_conditions(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.limit_conditions(now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION throttled_at(person public.users, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.throttled_at(person public.users, now timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION core.throttled_at(person public.users, now timestamp with time zone) TO prpm_ops;
+GRANT ALL ON FUNCTION core.throttled_at(person public.users, now timestamp with time zone) TO prpm_readonly;
+
+--
+-- Name: FUNCTION limit_notices(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.limit_notices(now timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION limited_part(cost numeric, due bigint, from_included bigint, from_purchased bigint, purchased_alone boolean); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.limited_part(cost numeric, due bigint, from_included bigint, from_purchased bigint, purchased_alone boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION core.limited_part(cost numeric, due bigint, from_included bigint, from_purchased bigint, purchased_alone boolean) TO prpm_ops;
 GRANT ALL ON FUNCTION core.limited_part(cost numeric, due bigint, from_included bigint, from_purchased bigint, purchased_alone boolean) TO prpm_readonly;
+
+--
+-- Name: FUNCTION link_payment(user_id uuid, payment_id text, s public.subscriptions, period_start timestamp with time zone, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.link_payment(user_id uuid, payment_id text, s public.subscriptions, period_start timestamp with time zone, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION loss_conditions(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.loss_conditions(now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION mail_group(kind text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.mail_group(kind text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION make_token(); Type: ACL; Schema: core; Owner: prpm_owner
@@ -14938,6 +26085,77 @@ GRANT ALL ON FUNCTION core.may_see_package(user_id uuid, visibility text, author
 GRANT ALL ON FUNCTION core.may_see_package(user_id uuid, visibility text, author_id uuid, organization_id uuid) TO prpm_readonly;
 
 --
+-- Name: TABLE undelivered_messages; Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE ops.undelivered_messages TO prpm_ops;
+GRANT SELECT ON TABLE ops.undelivered_messages TO prpm_readonly;
+
+--
+-- Name: FUNCTION message_conditions(); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.message_conditions() FROM PUBLIC;
+
+--
+-- Name: FUNCTION minute_before(run_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.minute_before(run_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION miss_subscription(known public.subscriptions, id text, user_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.miss_subscription(known public.subscriptions, id text, user_id uuid, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION model_key(name text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.model_key(name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION core.model_key(name text) TO prpm_ops;
+GRANT ALL ON FUNCTION core.model_key(name text) TO prpm_readonly;
+
+--
+-- Name: TABLE audit_log; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.audit_log TO prpm_ops;
+
+--
+-- Name: FUNCTION model_of_provider(provider text, name text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.model_of_provider(provider text, name text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION paying_subscriptions(at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.paying_subscriptions(at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: TABLE usage_rollups; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.usage_rollups TO prpm_ops;
+GRANT SELECT ON TABLE public.usage_rollups TO prpm_readonly;
+
+--
+-- Name: TABLE purchases; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.purchases TO prpm_ops;
+GRANT SELECT ON TABLE public.purchases TO prpm_readonly;
+
+--
+-- Name: FUNCTION month_figures(at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.month_figures(at timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION move_credits(user_id uuid, lot_id uuid, type text, debit text, credit text, amount bigint, now timestamp with time zone, run_id uuid, purchase_id uuid, subscription_id text, description text, actor text); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -14952,10 +26170,34 @@ GRANT ALL ON FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_c
 GRANT ALL ON FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, enough numeric) TO prpm_readonly;
 
 --
+-- Name: FUNCTION news_patience(); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.news_patience() FROM PUBLIC;
+
+--
 -- Name: FUNCTION note_action(action text, row_key text, reason text, details json); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.note_action(action text, row_key text, reason text, details json) FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_correction(r public.runs); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.note_correction(r public.runs) FROM PUBLIC;
+
+--
+-- Name: TABLE stripe_drift; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.stripe_drift TO prpm_ops;
+
+--
+-- Name: FUNCTION note_found_periods(user_id uuid, subscription_id text, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.note_found_periods(user_id uuid, subscription_id text, now timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION note_refusal(u public.users, refusal json, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -14964,17 +26206,10 @@ REVOKE ALL ON FUNCTION core.note_action(action text, row_key text, reason text, 
 REVOKE ALL ON FUNCTION core.note_refusal(u public.users, refusal json, now timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: TABLE purchases; Type: ACL; Schema: public; Owner: prpm_owner
+-- Name: FUNCTION note_unpaid(user_id uuid, subscription_id text, invoice jsonb, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-GRANT SELECT ON TABLE public.purchases TO prpm_ops;
-GRANT SELECT ON TABLE public.purchases TO prpm_readonly;
-
---
--- Name: TABLE subscription_periods; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.subscription_periods TO prpm_ops;
+REVOKE ALL ON FUNCTION core.note_unpaid(user_id uuid, subscription_id text, invoice jsonb, now timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION owes_credits(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
@@ -14985,10 +26220,65 @@ GRANT ALL ON FUNCTION core.owes_credits(user_id uuid) TO prpm_ops;
 GRANT ALL ON FUNCTION core.owes_credits(user_id uuid) TO prpm_readonly;
 
 --
+-- Name: FUNCTION parse_search(query text, OUT words tsquery, OUT model text, OUT package text, OUT least_credits bigint, OUT most_credits bigint); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.parse_search(query text, OUT words tsquery, OUT model text, OUT package text, OUT least_credits bigint, OUT most_credits bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION price_raises(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.price_raises(now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION payment_notices(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.payment_notices(now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: TABLE credit_transactions; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.credit_transactions TO prpm_ops;
+GRANT SELECT ON TABLE public.credit_transactions TO prpm_readonly;
+
+--
+-- Name: FUNCTION payments_of(user_id uuid, run_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.payments_of(user_id uuid, run_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION period_of_invoice(invoice jsonb, OUT price_id text, OUT amount numeric, OUT starts timestamp with time zone, OUT ends timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.period_of_invoice(invoice jsonb, OUT price_id text, OUT amount numeric, OUT starts timestamp with time zone, OUT ends timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION person_notices(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.person_notices(now timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION plan_of_price(price_id text); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.plan_of_price(price_id text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION present_by_plan(at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.present_by_plan(at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION put_provider_usage(provider text, source text, entries jsonb, dry_run boolean); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.put_provider_usage(provider text, source text, entries jsonb, dry_run boolean) FROM PUBLIC;
 
 --
 -- Name: FUNCTION put_suggested_inputs(package_id uuid, user_id uuid, inputs json); Type: ACL; Schema: core; Owner: prpm_owner
@@ -14997,10 +26287,40 @@ REVOKE ALL ON FUNCTION core.plan_of_price(price_id text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION core.put_suggested_inputs(package_id uuid, user_id uuid, inputs json) FROM PUBLIC;
 
 --
+-- Name: FUNCTION raise_alerts(conditions core.alert_condition[], now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.raise_alerts(conditions core.alert_condition[], now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: TABLE alerts; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.alerts TO prpm_ops;
+
+--
+-- Name: FUNCTION raise_check_failed(failure text, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.raise_check_failed(failure text, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION read_period(period text, OUT first_day date, OUT last_day date); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.read_period(period text, OUT first_day date, OUT last_day date) FROM PUBLIC;
+
+--
 -- Name: FUNCTION record_change(); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.record_change() FROM PUBLIC;
+
+--
+-- Name: FUNCTION refresh_cost_figures(); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.refresh_cost_figures() FROM PUBLIC;
 
 --
 -- Name: FUNCTION refresh_entitlement(user_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -15015,10 +26335,22 @@ REVOKE ALL ON FUNCTION core.refresh_entitlement(user_id uuid, now timestamp with
 REVOKE ALL ON FUNCTION core.refresh_lots(user_id uuid) FROM PUBLIC;
 
 --
--- Name: FUNCTION refresh_view(view regclass); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION refresh_usage(); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.refresh_view(view regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core.refresh_usage() FROM PUBLIC;
+
+--
+-- Name: FUNCTION refund_charge(r public.runs, now timestamp with time zone, why text, actor text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.refund_charge(r public.runs, now timestamp with time zone, why text, actor text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION refund_second(user_id uuid, payment_id text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.refund_second(user_id uuid, payment_id text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION refuse_by_model(asked text, m public.models, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -15065,6 +26397,12 @@ REVOKE ALL ON FUNCTION core.refuse_run(u public.users, l public.cost_limits_conf
 REVOKE ALL ON FUNCTION core.refuse_sale(user_id uuid, now timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION remedy_of(reason text, user_id uuid, tier text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.remedy_of(reason text, user_id uuid, tier text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION reopen_run(r public.runs, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -15095,6 +26433,24 @@ REVOKE ALL ON FUNCTION core.reversed_of(user_id uuid, payment_id text, OUT refun
 REVOKE ALL ON FUNCTION core.roll_over(user_id uuid, from_lot uuid, amount bigint, now timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION rollover_ends_at(user_id uuid, period_start timestamp with time zone, period_end timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.rollover_ends_at(user_id uuid, period_start timestamp with time zone, period_end timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION run_conditions(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.run_conditions(now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION session_facts(session public.sessions, OUT models text[], OUT credits bigint, OUT words tsvector); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.session_facts(session public.sessions, OUT models text[], OUT credits bigint, OUT words tsvector) FROM PUBLIC;
+
+--
 -- Name: FUNCTION settle_again(r public.runs, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -15107,10 +26463,40 @@ REVOKE ALL ON FUNCTION core.settle_again(r public.runs, ending text, called bool
 REVOKE ALL ON FUNCTION core.settle_payment(user_id uuid, payment_id text, now timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: FUNCTION spend_lots(u public.users, run_id uuid, from_included bigint, from_purchased bigint, now timestamp with time zone, OUT by_kind jsonb, OUT transaction_count bigint, OUT spend_lot uuid, OUT next_lot_expiry timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION share_of_cost(cost numeric, upto bigint, part bigint, due bigint); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.spend_lots(u public.users, run_id uuid, from_included bigint, from_purchased bigint, now timestamp with time zone, OUT by_kind jsonb, OUT transaction_count bigint, OUT spend_lot uuid, OUT next_lot_expiry timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core.share_of_cost(cost numeric, upto bigint, part bigint, due bigint) FROM PUBLIC;
+
+--
+-- Name: TABLE shared_sessions; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.shared_sessions TO prpm_ops;
+
+--
+-- Name: FUNCTION shared_exchanges(share public.shared_sessions); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.shared_exchanges(share public.shared_sessions) FROM PUBLIC;
+
+--
+-- Name: FUNCTION spend_conditions(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.spend_conditions(now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION spend_lots(u public.users, run_id uuid, from_included bigint, from_purchased bigint, cost numeric, due bigint, now timestamp with time zone, OUT by_kind jsonb, OUT included_value numeric, OUT purchased_value numeric, OUT transaction_count bigint, OUT spend_lot uuid, OUT next_lot_expiry timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.spend_lots(u public.users, run_id uuid, from_included bigint, from_purchased bigint, cost numeric, due bigint, now timestamp with time zone, OUT by_kind jsonb, OUT included_value numeric, OUT purchased_value numeric, OUT transaction_count bigint, OUT spend_lot uuid, OUT next_lot_expiry timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION store_subscription(user_id uuid, object jsonb, is_final boolean, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.store_subscription(user_id uuid, object jsonb, is_final boolean, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION supersede_doubles(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
@@ -15119,10 +26505,28 @@ REVOKE ALL ON FUNCTION core.spend_lots(u public.users, run_id uuid, from_include
 REVOKE ALL ON FUNCTION core.supersede_doubles(user_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION sweep_all(due_users text, per_user text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.sweep_all(due_users text, per_user text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION sweep_users(due_users text, per_user text, after uuid, most integer, at_most interval, OUT touched bigint, OUT last uuid, OUT error text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.sweep_users(due_users text, per_user text, after uuid, most integer, at_most interval, OUT touched bigint, OUT last uuid, OUT error text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION take_back(user_id uuid, lots uuid[], wanted bigint, now timestamp with time zone, purchase_id uuid, subscription_id text, why text); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.take_back(user_id uuid, lots uuid[], wanted bigint, now timestamp with time zone, purchase_id uuid, subscription_id text, why text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION take_events(page jsonb, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.take_events(page jsonb, now timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION take_invoice(user_id uuid, invoice jsonb, payment_id text, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -15137,10 +26541,10 @@ REVOKE ALL ON FUNCTION core.take_invoice(user_id uuid, invoice jsonb, payment_id
 REVOKE ALL ON FUNCTION core.take_invoice_payments(user_id uuid, payment_id text, result jsonb, now timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: FUNCTION take_list(kind text, result jsonb, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION take_page(kind text, parameters jsonb, result jsonb, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.take_list(kind text, result jsonb, now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core.take_page(kind text, parameters jsonb, result jsonb, now timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION take_payment(user_id uuid, payment jsonb, session_id text, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -15167,18 +26571,46 @@ REVOKE ALL ON FUNCTION core.take_sessions(user_id uuid, payment_id text, result 
 REVOKE ALL ON FUNCTION core.take_subscription(user_id uuid, object jsonb, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: FUNCTION throttled_at(person public.users, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION tell_operators(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.throttled_at(person public.users, now timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.throttled_at(person public.users, now timestamp with time zone) TO prpm_ops;
-GRANT ALL ON FUNCTION core.throttled_at(person public.users, now timestamp with time zone) TO prpm_readonly;
+REVOKE ALL ON FUNCTION core.tell_operators(now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION tell_people(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.tell_people(now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION text_notices(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.text_notices(now timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION tidy_lots(user_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION unsubscribe_token(user_id uuid, mail_group text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.unsubscribe_token(user_id uuid, mail_group text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION usage_conditions(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.usage_conditions(now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION used_up_window(u public.users, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.used_up_window(u public.users, now timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: TABLE stripe_customers; Type: ACL; Schema: public; Owner: prpm_owner
@@ -15191,6 +26623,36 @@ GRANT SELECT ON TABLE public.stripe_customers TO prpm_ops;
 --
 
 REVOKE ALL ON FUNCTION core.user_of_customer(customer_id text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION users_with_ended_periods(now timestamp with time zone, after uuid, most integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.users_with_ended_periods(now timestamp with time zone, after uuid, most integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION users_with_ended_windows(now timestamp with time zone, after uuid, most integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.users_with_ended_windows(now timestamp with time zone, after uuid, most integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION users_with_expired_holds(now timestamp with time zone, after uuid, most integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.users_with_expired_holds(now timestamp with time zone, after uuid, most integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION users_with_expired_lots(now timestamp with time zone, after uuid, most integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.users_with_expired_lots(now timestamp with time zone, after uuid, most integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION users_with_old_texts(now timestamp with time zone, after uuid, most integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.users_with_old_texts(now timestamp with time zone, after uuid, most integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION usual_output(package text, model text); Type: ACL; Schema: core; Owner: prpm_owner
@@ -15209,22 +26671,41 @@ GRANT ALL ON FUNCTION core.uuid_or_null(value text) TO prpm_ops;
 GRANT ALL ON FUNCTION core.uuid_or_null(value text) TO prpm_readonly;
 
 --
+-- Name: FUNCTION visitor_of(user_id uuid, address text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.visitor_of(user_id uuid, address text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION wake_reversals(user_id uuid, payment_id text, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.wake_reversals(user_id uuid, payment_id text, now timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: FUNCTION want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean) FROM PUBLIC;
-
---
 -- Name: FUNCTION watch_throttle(); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.watch_throttle() FROM PUBLIC;
+
+--
+-- Name: FUNCTION weigh_subscription(known public.subscriptions, id text, is_final boolean, second bigint, ticket bigint); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.weigh_subscription(known public.subscriptions, id text, is_final boolean, second bigint, ticket bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION whose_books(user_id uuid, target_user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.whose_books(user_id uuid, target_user_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION acknowledge_alert(id bigint, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.acknowledge_alert(id bigint, reason text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.acknowledge_alert(id bigint, reason text, dry_run boolean) TO prpm_ops;
 
 --
 -- Name: FUNCTION add_member(organization text, "user" text, role text, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
@@ -15248,6 +26729,20 @@ REVOKE ALL ON FUNCTION ops.audit_books("user" text) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.audit_books("user" text) TO prpm_ops;
 
 --
+-- Name: FUNCTION check_alerts(); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.check_alerts() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.check_alerts() TO prpm_ops;
+
+--
+-- Name: FUNCTION check_books(); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.check_books() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.check_books() TO prpm_ops;
+
+--
 -- Name: FUNCTION checks(); Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
@@ -15267,6 +26762,14 @@ GRANT ALL ON FUNCTION ops.choose_cached_prompts() TO prpm_ops;
 
 REVOKE ALL ON FUNCTION ops.close_user("user" text, reason text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.close_user("user" text, reason text, dry_run boolean) TO prpm_ops;
+
+--
+-- Name: FUNCTION continue_job(job text, OUT slot timestamp with time zone, OUT ran boolean, OUT more boolean, OUT rows_touched bigint, OUT error text); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.continue_job(job text, OUT slot timestamp with time zone, OUT ran boolean, OUT more boolean, OUT rows_touched bigint, OUT error text) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.continue_job(job text, OUT slot timestamp with time zone, OUT ran boolean, OUT more boolean, OUT rows_touched bigint, OUT error text) TO prpm_ops;
+GRANT ALL ON FUNCTION ops.continue_job(job text, OUT slot timestamp with time zone, OUT ran boolean, OUT more boolean, OUT rows_touched bigint, OUT error text) TO prpm_cron;
 
 --
 -- Name: FUNCTION create_organization(name text, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
@@ -15318,11 +26821,18 @@ REVOKE ALL ON FUNCTION ops.explain_charge(run uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.explain_charge(run uuid) TO prpm_ops;
 
 --
--- Name: FUNCTION explain_price(model text, at timestamp with time zone); Type: ACL; Schema: ops; Owner: prpm_owner
+-- Name: FUNCTION explain_provider_drift(provider text, period text, model text); Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION ops.explain_price(model text, at timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.explain_price(model text, at timestamp with time zone) TO prpm_ops;
+REVOKE ALL ON FUNCTION ops.explain_provider_drift(provider text, period text, model text) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.explain_provider_drift(provider text, period text, model text) TO prpm_ops;
+
+--
+-- Name: FUNCTION explain_refusal("user" text); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.explain_refusal("user" text) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.explain_refusal("user" text) TO prpm_ops;
 
 --
 -- Name: FUNCTION explain_throttle("user" text); Type: ACL; Schema: ops; Owner: prpm_owner
@@ -15330,6 +26840,13 @@ GRANT ALL ON FUNCTION ops.explain_price(model text, at timestamp with time zone)
 
 REVOKE ALL ON FUNCTION ops.explain_throttle("user" text) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.explain_throttle("user" text) TO prpm_ops;
+
+--
+-- Name: FUNCTION forget_history(); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.forget_history() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.forget_history() TO prpm_ops;
 
 --
 -- Name: FUNCTION forget_keys(); Type: ACL; Schema: ops; Owner: prpm_owner
@@ -15353,6 +26870,27 @@ REVOKE ALL ON FUNCTION ops.help(word text) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.help(word text) TO prpm_ops;
 
 --
+-- Name: FUNCTION import_provider_usage(provider text, source text, entries jsonb, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.import_provider_usage(provider text, source text, entries jsonb, reason text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.import_provider_usage(provider text, source text, entries jsonb, reason text, dry_run boolean) TO prpm_ops;
+
+--
+-- Name: FUNCTION index_sessions(); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.index_sessions() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.index_sessions() TO prpm_ops;
+
+--
+-- Name: FUNCTION project_margin(subscribers integer[], average_costs numeric[], prices numeric[], plans text[]); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.project_margin(subscribers integer[], average_costs numeric[], prices numeric[], plans text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.project_margin(subscribers integer[], average_costs numeric[], prices numeric[], plans text[]) TO prpm_ops;
+
+--
 -- Name: FUNCTION publish_prices(model text, valid_from timestamp with time zone, input numeric, cached_read numeric, cache_write numeric, output numeric, source text, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
@@ -15360,18 +26898,46 @@ REVOKE ALL ON FUNCTION ops.publish_prices(model text, valid_from timestamp with 
 GRANT ALL ON FUNCTION ops.publish_prices(model text, valid_from timestamp with time zone, input numeric, cached_read numeric, cache_write numeric, output numeric, source text, reason text, dry_run boolean) TO prpm_ops;
 
 --
--- Name: FUNCTION reconcile_stripe(whole boolean); Type: ACL; Schema: ops; Owner: prpm_owner
+-- Name: FUNCTION reconcile_costs(); Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION ops.reconcile_stripe(whole boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.reconcile_stripe(whole boolean) TO prpm_ops;
+REVOKE ALL ON FUNCTION ops.reconcile_costs() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.reconcile_costs() TO prpm_ops;
 
 --
--- Name: FUNCTION release_throttle("user" text, reason text); Type: ACL; Schema: ops; Owner: prpm_owner
+-- Name: FUNCTION reconcile_stripe(whole boolean, days integer); Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION ops.release_throttle("user" text, reason text) FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.release_throttle("user" text, reason text) TO prpm_ops;
+REVOKE ALL ON FUNCTION ops.reconcile_stripe(whole boolean, days integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.reconcile_stripe(whole boolean, days integer) TO prpm_ops;
+
+--
+-- Name: FUNCTION record_provider_invoice(provider text, period text, model text, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, dollars numeric, reason text, source text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.record_provider_invoice(provider text, period text, model text, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, dollars numeric, reason text, source text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.record_provider_invoice(provider text, period text, model text, input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, dollars numeric, reason text, source text, dry_run boolean) TO prpm_ops;
+
+--
+-- Name: FUNCTION recount_usage("user" text, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.recount_usage("user" text, reason text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.recount_usage("user" text, reason text, dry_run boolean) TO prpm_ops;
+
+--
+-- Name: FUNCTION refund_run(run uuid, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.refund_run(run uuid, reason text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.refund_run(run uuid, reason text, dry_run boolean) TO prpm_ops;
+
+--
+-- Name: FUNCTION release_throttle("user" text, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.release_throttle("user" text, reason text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.release_throttle("user" text, reason text, dry_run boolean) TO prpm_ops;
 
 --
 -- Name: FUNCTION remove_member(organization text, "user" text, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
@@ -15379,6 +26945,13 @@ GRANT ALL ON FUNCTION ops.release_throttle("user" text, reason text) TO prpm_ops
 
 REVOKE ALL ON FUNCTION ops.remove_member(organization text, "user" text, reason text, dry_run boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.remove_member(organization text, "user" text, reason text, dry_run boolean) TO prpm_ops;
+
+--
+-- Name: FUNCTION repeat_job(job text, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.repeat_job(job text, reason text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.repeat_job(job text, reason text, dry_run boolean) TO prpm_ops;
 
 --
 -- Name: FUNCTION replay_stripe_event(event_id text, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
@@ -15395,6 +26968,20 @@ REVOKE ALL ON FUNCTION ops.reset_credits() FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.reset_credits() TO prpm_ops;
 
 --
+-- Name: FUNCTION retry_message(message_id uuid, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.retry_message(message_id uuid, reason text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.retry_message(message_id uuid, reason text, dry_run boolean) TO prpm_ops;
+
+--
+-- Name: FUNCTION retry_stripe_events(); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.retry_stripe_events() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.retry_stripe_events() TO prpm_ops;
+
+--
 -- Name: FUNCTION retry_stripe_work(work_id uuid, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
@@ -15409,12 +26996,12 @@ REVOKE ALL ON FUNCTION ops.revoke_credits("user" text, amount bigint, reason tex
 GRANT ALL ON FUNCTION ops.revoke_credits("user" text, amount bigint, reason text, dry_run boolean) TO prpm_ops;
 
 --
--- Name: FUNCTION run_job(job text, OUT slot timestamp with time zone, OUT ran boolean, OUT rows_touched bigint, OUT error text); Type: ACL; Schema: ops; Owner: prpm_owner
+-- Name: PROCEDURE run_job(IN job text, IN reason text, IN dry_run boolean, INOUT slots bigint, INOUT rows_touched bigint); Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION ops.run_job(job text, OUT slot timestamp with time zone, OUT ran boolean, OUT rows_touched bigint, OUT error text) FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.run_job(job text, OUT slot timestamp with time zone, OUT ran boolean, OUT rows_touched bigint, OUT error text) TO prpm_ops;
-GRANT ALL ON FUNCTION ops.run_job(job text, OUT slot timestamp with time zone, OUT ran boolean, OUT rows_touched bigint, OUT error text) TO prpm_cron;
+REVOKE ALL ON PROCEDURE ops.run_job(IN job text, IN reason text, IN dry_run boolean, INOUT slots bigint, INOUT rows_touched bigint) FROM PUBLIC;
+GRANT ALL ON PROCEDURE ops.run_job(IN job text, IN reason text, IN dry_run boolean, INOUT slots bigint, INOUT rows_touched bigint) TO prpm_ops;
+GRANT ALL ON PROCEDURE ops.run_job(IN job text, IN reason text, IN dry_run boolean, INOUT slots bigint, INOUT rows_touched bigint) TO prpm_cron;
 
 --
 -- Name: FUNCTION set_user("user" text, is_admin boolean, verified_author boolean, tier_override text, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
@@ -15424,11 +27011,18 @@ REVOKE ALL ON FUNCTION ops.set_user("user" text, is_admin boolean, verified_auth
 GRANT ALL ON FUNCTION ops.set_user("user" text, is_admin boolean, verified_author boolean, tier_override text, reason text, dry_run boolean) TO prpm_ops;
 
 --
--- Name: FUNCTION throttle_user("user" text, until timestamp with time zone, reason text); Type: ACL; Schema: ops; Owner: prpm_owner
+-- Name: FUNCTION test_alert(reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION ops.throttle_user("user" text, until timestamp with time zone, reason text) FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.throttle_user("user" text, until timestamp with time zone, reason text) TO prpm_ops;
+REVOKE ALL ON FUNCTION ops.test_alert(reason text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.test_alert(reason text, dry_run boolean) TO prpm_ops;
+
+--
+-- Name: FUNCTION throttle_user("user" text, until timestamp with time zone, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.throttle_user("user" text, until timestamp with time zone, reason text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.throttle_user("user" text, until timestamp with time zone, reason text, dry_run boolean) TO prpm_ops;
 
 --
 -- Name: FUNCTION verify_organization(organization text, verified boolean, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
@@ -15438,11 +27032,11 @@ REVOKE ALL ON FUNCTION ops.verify_organization(organization text, verified boole
 GRANT ALL ON FUNCTION ops.verify_organization(organization text, verified boolean, reason text, dry_run boolean) TO prpm_ops;
 
 --
--- Name: FUNCTION waive_limits("user" text, until timestamp with time zone, reason text); Type: ACL; Schema: ops; Owner: prpm_owner
+-- Name: FUNCTION waive_limits("user" text, until timestamp with time zone, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION ops.waive_limits("user" text, until timestamp with time zone, reason text) FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.waive_limits("user" text, until timestamp with time zone, reason text) TO prpm_ops;
+REVOKE ALL ON FUNCTION ops.waive_limits("user" text, until timestamp with time zone, reason text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.waive_limits("user" text, until timestamp with time zone, reason text, dry_run boolean) TO prpm_ops;
 
 --
 -- Name: FUNCTION watch_budgets(); Type: ACL; Schema: ops; Owner: prpm_owner
@@ -15472,16 +27066,35 @@ GRANT ALL ON FUNCTION public.reset_monthly_api_costs() TO prpm_ops;
 GRANT SELECT ON TABLE core.analytics_refresh TO prpm_ops;
 
 --
--- Name: TABLE package_model_usage; Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: TABLE provider_usage; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
-GRANT SELECT ON TABLE core.package_model_usage TO prpm_ops;
+GRANT SELECT ON TABLE public.provider_usage TO prpm_ops;
 
 --
--- Name: TABLE user_cost_figures; Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: TABLE provider_booked; Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-GRANT SELECT ON TABLE core.user_cost_figures TO prpm_ops;
+GRANT SELECT ON TABLE core.provider_booked TO prpm_ops;
+
+--
+-- Name: TABLE provider_said; Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE core.provider_said TO prpm_ops;
+
+--
+-- Name: TABLE provider_comparison; Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE core.provider_comparison TO prpm_ops;
+
+--
+-- Name: TABLE alerts_now; Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE ops.alerts_now TO prpm_ops;
+GRANT SELECT ON TABLE ops.alerts_now TO prpm_readonly;
 
 --
 -- Name: TABLE estimate_errors; Type: ACL; Schema: ops; Owner: prpm_owner
@@ -15491,6 +27104,69 @@ GRANT SELECT ON TABLE ops.estimate_errors TO prpm_ops;
 GRANT SELECT ON TABLE ops.estimate_errors TO prpm_readonly;
 
 --
+-- Name: TABLE free_use; Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE ops.free_use TO prpm_ops;
+GRANT SELECT ON TABLE ops.free_use TO prpm_readonly;
+
+--
+-- Name: TABLE jobs; Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE ops.jobs TO prpm_ops;
+GRANT SELECT ON TABLE ops.jobs TO prpm_readonly;
+
+--
+-- Name: TABLE margin_by_pack; Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE ops.margin_by_pack TO prpm_ops;
+GRANT SELECT ON TABLE ops.margin_by_pack TO prpm_readonly;
+
+--
+-- Name: TABLE loss_makers; Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE ops.loss_makers TO prpm_ops;
+GRANT SELECT ON TABLE ops.loss_makers TO prpm_readonly;
+
+--
+-- Name: TABLE margin_by_day; Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE ops.margin_by_day TO prpm_ops;
+GRANT SELECT ON TABLE ops.margin_by_day TO prpm_readonly;
+
+--
+-- Name: TABLE margin_by_model; Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE ops.margin_by_model TO prpm_ops;
+GRANT SELECT ON TABLE ops.margin_by_model TO prpm_readonly;
+
+--
+-- Name: TABLE margin_by_package; Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE ops.margin_by_package TO prpm_ops;
+GRANT SELECT ON TABLE ops.margin_by_package TO prpm_readonly;
+
+--
+-- Name: TABLE margin_by_plan; Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE ops.margin_by_plan TO prpm_ops;
+GRANT SELECT ON TABLE ops.margin_by_plan TO prpm_readonly;
+
+--
+-- Name: TABLE margin_by_user; Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE ops.margin_by_user TO prpm_ops;
+GRANT SELECT ON TABLE ops.margin_by_user TO prpm_readonly;
+
+--
 -- Name: TABLE open_holds; Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
@@ -15498,18 +27174,11 @@ GRANT SELECT ON TABLE ops.open_holds TO prpm_ops;
 GRANT SELECT ON TABLE ops.open_holds TO prpm_readonly;
 
 --
--- Name: TABLE refusals; Type: ACL; Schema: public; Owner: prpm_owner
+-- Name: TABLE provider_drift; Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
-GRANT SELECT ON TABLE public.refusals TO prpm_ops;
-GRANT SELECT ON TABLE public.refusals TO prpm_readonly;
-
---
--- Name: TABLE refusals; Type: ACL; Schema: ops; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE ops.refusals TO prpm_ops;
-GRANT SELECT ON TABLE ops.refusals TO prpm_readonly;
+GRANT SELECT ON TABLE ops.provider_drift TO prpm_ops;
+GRANT SELECT ON TABLE ops.provider_drift TO prpm_readonly;
 
 --
 -- Name: TABLE runs_live; Type: ACL; Schema: ops; Owner: prpm_owner
@@ -15517,12 +27186,6 @@ GRANT SELECT ON TABLE ops.refusals TO prpm_readonly;
 
 GRANT SELECT ON TABLE ops.runs_live TO prpm_ops;
 GRANT SELECT ON TABLE ops.runs_live TO prpm_readonly;
-
---
--- Name: TABLE stripe_drift; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.stripe_drift TO prpm_ops;
 
 --
 -- Name: TABLE stripe_drift; Type: ACL; Schema: ops; Owner: prpm_owner
@@ -15559,6 +27222,13 @@ GRANT SELECT ON TABLE ops.tier_differences TO prpm_ops;
 GRANT SELECT ON TABLE ops.tier_differences TO prpm_readonly;
 
 --
+-- Name: TABLE unclaimed_work; Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE ops.unclaimed_work TO prpm_ops;
+GRANT SELECT ON TABLE ops.unclaimed_work TO prpm_readonly;
+
+--
 -- Name: TABLE unpriced_models; Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
@@ -15573,10 +27243,10 @@ GRANT SELECT ON TABLE ops.users_at_risk TO prpm_ops;
 GRANT SELECT ON TABLE ops.users_at_risk TO prpm_readonly;
 
 --
--- Name: TABLE audit_log; Type: ACL; Schema: public; Owner: prpm_owner
+-- Name: TABLE alert_channels; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
-GRANT SELECT ON TABLE public.audit_log TO prpm_ops;
+GRANT SELECT ON TABLE public.alert_channels TO prpm_ops;
 
 --
 -- Name: TABLE checkouts; Type: ACL; Schema: public; Owner: prpm_owner
@@ -15585,11 +27255,16 @@ GRANT SELECT ON TABLE public.audit_log TO prpm_ops;
 GRANT SELECT ON TABLE public.checkouts TO prpm_ops;
 
 --
--- Name: TABLE credit_transactions; Type: ACL; Schema: public; Owner: prpm_owner
+-- Name: TABLE email_preferences; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
-GRANT SELECT ON TABLE public.credit_transactions TO prpm_ops;
-GRANT SELECT ON TABLE public.credit_transactions TO prpm_readonly;
+GRANT SELECT ON TABLE public.email_preferences TO prpm_ops;
+
+--
+-- Name: TABLE exchange_feedback; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.exchange_feedback TO prpm_ops;
 
 --
 -- Name: TABLE idempotency_keys; Type: ACL; Schema: public; Owner: prpm_owner
@@ -15608,6 +27283,24 @@ GRANT SELECT ON TABLE public.identities TO prpm_ops;
 --
 
 GRANT SELECT ON TABLE public.rate_windows TO prpm_ops;
+
+--
+-- Name: TABLE session_index; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.session_index TO prpm_ops;
+
+--
+-- Name: TABLE session_marks; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.session_marks TO prpm_ops;
+
+--
+-- Name: TABLE share_views; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.share_views TO prpm_ops;
 
 --
 -- Name: TABLE signup_claims; Type: ACL; Schema: public; Owner: prpm_owner

@@ -1,6 +1,0 @@
--- The guide's projection, and a past period under other rules.
---! include accounts/check_admin.sql
---! include analytics/present_by_plan.sql
---! include analytics/check_projection.sql
---! include analytics/project_margin.sql
---! include analytics/api_project_margin.sql
