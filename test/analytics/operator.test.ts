@@ -1,9 +1,7 @@
-// What an operator looks at: views, help and checks, each with a disturbance that it must show.
-import { randomUUID } from 'node:crypto';
-import type postgres from 'postgres';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+// What an operator looks at: views and help.
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../harness/database.ts';
-import { begin, converse, publishPackage, settle, signUp, wait } from '../sessions/people.ts';
+import { begin, converse, publishPackage, settle, signUp } from '../sessions/people.ts';
 
 let database: TestDatabase;
 let user: string;
@@ -14,23 +12,6 @@ beforeAll(async () => {
   user = await signUp(database, 'user');
 });
 afterAll(() => database.drop());
-
-/** What the statements of the owner lead to, taken back again. */
-async function disturbed<T>(statements: string, look: (sql: postgres.TransactionSql) => Promise<T>): Promise<T> {
-  const undo = new Error('undo');
-  let found: { it: T } | undefined;
-  await database.owner
-    .begin(async (sql) => {
-      await sql.unsafe(statements);
-      found = { it: await look(sql) };
-      throw undo;
-    })
-    .catch((error: unknown) => {
-      if (error !== undo) throw error;
-    });
-  if (!found) throw new Error('nothing was looked at');
-  return found.it;
-}
 
 test('a running run is seen with its hold and its progress, newest first', async () => {
   const first = await begin(database, user);
@@ -102,39 +83,4 @@ test('every view of ops has at most 12 columns, each explained', async () => {
     expect(count, view).toBeLessThanOrEqual(12);
     expect(explained, view).toBe(count);
   }
-});
-
-describe('checks', () => {
-  const checks = (sql: postgres.ISql) => sql`select * from ops.checks() order by 1, 2`;
-
-  test('say nothing of a healthy database', async () => {
-    const rest = await disturbed('update settings set clock_offset = default', (sql) => checks(sql));
-    expect([...rest]).toEqual([]);
-  });
-
-  test.each([
-    ['select', 'clock'],
-    ['update users set lifetime_api_cost = 9', 'books'],
-    [
-      "insert into models (alias, provider, provider_model, credit_multiplier, max_output_tokens, context_tokens, tokenizer) values ('new', 'openai', 'new', 1, 1, 1, 'approximate')",
-      'model without a price',
-    ],
-    ["update users set plan_tier = 'gone'", 'tier missing'],
-    ["update users set tier_override = 'gone'", 'tier missing'],
-  ])('%s is found as: %s', async (statement, name) => {
-    const found = await disturbed(statement, (sql) => checks(sql));
-    expect(new Set(found.map(({ check }) => check))).toEqual(new Set(['clock', name]));
-    for (const row of found) expect(row.what_to_do).toBeTruthy();
-  });
-
-  test('find a hold that outlived its expiry', async () => {
-    const holder = await signUp(database, `holder-${randomUUID()}`);
-    const run = await begin(database, holder);
-    await wait(database, '10 minutes');
-    const found = await checks(database.ops);
-    expect(found.map(({ check }) => check)).toEqual(['clock', 'hold outlived its expiry']);
-    expect(found[1]?.detail).toContain(run);
-    await settle(database, holder, run);
-    expect((await checks(database.ops)).map(({ check }) => check)).toEqual(['clock']);
-  });
 });
