@@ -8994,7 +8994,7 @@ declare
   wanted bigint;
 begin
   with theirs as (
-    select c.user_id, x ->> 'id' as id, core.describe_subscription(
+    select c.user_id, x ->> 'id' as id, to_timestamp((x ->> 'created')::bigint) as made_at, core.describe_subscription(
       x ->> 'status',
       (x #>> '{items,data,0,current_period_end}')::bigint,
       case when not coalesce(state.is_final, false) then
@@ -9007,7 +9007,7 @@ begin
     join public.stripe_customers c on c.customer_id = coalesce(x #>> '{customer,id}', x ->> 'customer')
     left join public.subscription_states state on state.status = x ->> 'status'
   ), ours as (
-    select t.user_id, t.id, t.words as theirs, core.describe_subscription(
+    select t.user_id, t.id, s.updated_at, core.describe_subscription(
       s.status, extract(epoch from s.current_period_end)::bigint, extract(epoch from s.cancel_at)::bigint, s.collection_paused, s.price_id
     ) as words
     from theirs t
@@ -9018,6 +9018,7 @@ begin
     from theirs t
     left join ours o on o.user_id = t.user_id and o.id = t.id
     where o.words is distinct from t.words
+      and greatest(t.made_at, o.updated_at) <= compare_subscriptions.now - core.news_patience()
     returning user_id, object
   )
   select count(core.want_work('fetch_subscription', n.object, n.user_id)) into wanted from noted n;
@@ -9031,7 +9032,7 @@ ALTER FUNCTION core.compare_subscriptions(page jsonb, now timestamp with time zo
 -- Name: FUNCTION compare_subscriptions(page jsonb, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.compare_subscriptions(page jsonb, now timestamp with time zone) IS 'Compares subscriptions as Stripe lists them with ours: those of our customers that differ are kept in stripe_drift and fetched. Returns how many. Spec 6.6.';
+COMMENT ON FUNCTION core.compare_subscriptions(page jsonb, now timestamp with time zone) IS 'Compares subscriptions as Stripe lists them with ours: those of our customers that differ, and of which nothing was heard in the last minutes, are kept in stripe_drift and fetched. Returns how many. Spec 6.6.';
 
 --
 -- Name: continue_session(uuid, uuid, uuid, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -13697,7 +13698,7 @@ ALTER FUNCTION core.news_patience() OWNER TO prpm_owner;
 -- Name: FUNCTION news_patience(); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.news_patience() IS 'How long after something was made at Stripe its event may still be on its way, so that not knowing of it is no difference. Spec 6.6.';
+COMMENT ON FUNCTION core.news_patience() IS 'How long after something was made at Stripe, or was heard of, an event of it may still be on its way, so that not knowing is no difference. Spec 6.6.';
 
 --
 -- Name: note_action(text, text, text, json); Type: FUNCTION; Schema: core; Owner: prpm_owner
