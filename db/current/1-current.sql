@@ -1,3 +1,1 @@
 -- The next migration goes here. It runs again on every change, so write it to run twice.
---! include billing/news_patience.sql
---! include billing/compare_subscriptions.sql
