@@ -165,6 +165,18 @@ it('ends monthly credits with the period paid for; rollover keeps its date and p
   ]);
 });
 
+it('rolls nothing over from a period whose successor was paid after the grace, whether or not a job came by (spec 4.3)', async () => {
+  for (const isSwept of [false, true]) {
+    const user = await world.person({ credits: 0 });
+    await world.at('2031-03-01T10:30:00Z');
+    await period(user, 0);
+    await world.at('2031-04-04T10:00:01Z');
+    if (isSwept) await world.ops`select ops.expire_lots()`;
+    await world.period(user, '2031-04-01T10:00:00Z', '2031-05-01T10:00:00Z', undefined, '2031-04-04T10:00:01Z');
+    expect(await world.lots(user), `swept: ${isSwept}`).toEqual([['monthly', 100]]);
+  }
+});
+
 it('grants months of any length without drift (spec 4.3)', async () => {
   const user = await world.person({ credits: 0 });
   const ends = ['2032-01-31', '2032-02-29', '2032-03-31', '2032-04-30', '2032-05-31'].map((day) => `${day}T23:00:00Z`);

@@ -25,6 +25,8 @@ type Lot = {
   order: number;
   granted: number;
   remaining: number;
+  /** What of it was booked as expired. */
+  lost: number;
   expires: number;
   period?: { start: number; end: number };
   rollsInto?: { lot?: Lot };
@@ -131,7 +133,7 @@ export class Person {
   // ── credits ──
 
   grant(kind: Kind, amount: number, expires: number): Lot {
-    const lot: Lot = { kind, order: this.granted++, granted: amount, remaining: amount, expires };
+    const lot: Lot = { kind, order: this.granted++, granted: amount, remaining: amount, lost: 0, expires };
     if (amount > 0) this.lots.push(lot);
     return lot;
   }
@@ -172,11 +174,15 @@ export class Person {
 
   /** Takes what has expired or is asked back, but for what running runs hold (4.3, 4.5, 4.6). */
   private tidy(now: number) {
-    for (const [lot, held] of this.heldByLot()) {
-      if (lot.expires > now || lot.remaining <= held) continue;
-      const rest = lot.remaining - held;
-      lot.remaining = held;
-      if (lot.rollsInto !== undefined) this.rollOver(lot, lot.rollsInto, rest);
+    const isDue = ([lot, held]: [Lot, number]) => lot.expires <= now && lot.remaining > held;
+    // What rolls over late may roll into what has expired itself.
+    for (let due = this.heldByLot().filter(isDue); due.length > 0; due = this.heldByLot().filter(isDue)) {
+      for (const [lot, held] of due) {
+        const rest = lot.remaining - held;
+        lot.remaining = held;
+        if (lot.rollsInto !== undefined) this.rollOver(lot, lot.rollsInto, rest);
+        else lot.lost += rest;
+      }
     }
     for (const purchase of this.purchases) if (purchase.shortfall > 0) this.refund(purchase, purchase.refunded);
   }
@@ -193,13 +199,16 @@ export class Person {
     }
   }
 
-  payPeriod(start: number, end: number, credits: number, now: number) {
+  payPeriod(start: number, end: number, credits: number, paidAt: number, now: number) {
     const rollsInto = {};
     for (const lot of this.lots) {
-      if (!lot.period || lot.remaining === 0 || lot.period.start >= start) continue;
+      if (!lot.period || lot.period.start >= start) continue;
       lot.expires = Math.min(lot.expires, start);
-      delete lot.rollsInto;
-      if (lot.kind === 'monthly' && lot.period.end > start - day) lot.rollsInto = rollsInto;
+      if (lot.kind !== 'monthly' || lot.rollsInto || lot.period.end <= start - day || paidAt > lot.period.end + 3 * day)
+        continue;
+      lot.rollsInto = rollsInto;
+      lot.remaining += lot.lost;
+      lot.lost = 0;
     }
     this.tidy(now);
     this.grant('monthly', credits, end + 3 * day).period = { start, end };

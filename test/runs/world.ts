@@ -351,9 +351,9 @@ function buildWorld(database: TestDatabase) {
     return { ...row };
   }
 
-  /** Grants the billing period from one instant to another, as of now. */
-  async function period(user: string, from: string, to: string, plan = 'prpm_plus_individual') {
-    await owner`select core.grant_period(${user}, 'sub_1', ${plan}, ${from}, ${to}, 6.00, core.now())`;
+  /** Grants the billing period from one instant to another, as of now; paid when it began, or at `paidAt`. */
+  async function period(user: string, from: string, to: string, plan = 'prpm_plus_individual', paidAt = from) {
+    await owner`select core.grant_period(${user}, 'sub_1', ${plan}, ${from}, ${to}, 6.00, core.now(), ${paidAt})`;
   }
 
   /** Lots with credits left, in the order of spending: kind and what is left. */
