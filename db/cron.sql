@@ -28,6 +28,7 @@ begin
     ('check-alerts', '*/5 * * * *'),
     ('index-sessions', '*/5 * * * *'),
     ('forget-keys', '0 * * * *'),
+    ('forget-visits', '5 * * * *'),
     ('align-prices', '10 * * * *'),
     ('reconcile-stripe', '20 * * * *'),
     ('audit-books', '30 0 * * *'),

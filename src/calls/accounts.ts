@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Sql } from '../database/client.ts';
 import { parseRow, parseRows } from '../database/rows.ts';
+import { refusalSchema } from '../errors/refusal.ts';
 
 /** What a token may be used for. A JWT has all of them. Spec 2.2. */
 export const scopeSchema = z.enum(['run', 'read', 'billing', 'publish', 'admin']);
@@ -64,12 +65,22 @@ export const tokenSchema = z.object({
 
 export type NewToken = { id: string; tokenHash: Buffer; name: string; scopes: Scope[]; expiresAt: string | null };
 
-export async function createToken(sql: Sql, userId: string, token: NewToken): Promise<void> {
-  await sql`
-    select from api.create_token(
+const createdSchema = z.object({ endsAt: z.string().nullable(), refusal: refusalSchema.nullable() });
+
+/** Keeps a token that was asked for with the token `madeWith` (null: a sign-in), or says why not. */
+export async function createToken(
+  sql: Sql,
+  userId: string,
+  token: NewToken,
+  madeWith: string | null,
+): Promise<z.output<typeof createdSchema>> {
+  const rows = await sql`
+    select ends_at, refusal
+    from api.create_token(
       user_id => ${userId}, token_hash => ${token.tokenHash}, id => ${token.id}, name => ${token.name},
-      scopes => ${token.scopes}, expires_at => ${token.expiresAt}
+      scopes => ${token.scopes}, expires_at => ${token.expiresAt}, made_with => ${madeWith}
     )`;
+  return parseRow(createdSchema, rows);
 }
 
 export async function listTokens(sql: Sql, userId: string): Promise<z.output<typeof tokenSchema>[]> {

@@ -94,3 +94,29 @@ export async function failMessage(
 export async function unsubscribe(sql: Sql, token: string): Promise<{ declined: string } | undefined> {
   return findRow(z.object({ declined: z.string() }), await sql`select declined from api.unsubscribe(${token})`);
 }
+
+/** Where a user's mails go, null for nowhere, and which kinds they want. */
+export const emailPreferencesSchema = z.object({
+  email: z.string().nullable(),
+  limits: z.boolean(),
+  credits: z.boolean(),
+  payments: z.boolean(),
+});
+export type EmailPreferences = z.output<typeof emailPreferencesSchema>;
+
+export async function readEmailPreferences(sql: Sql, userId: string): Promise<EmailPreferences> {
+  const rows = await sql`select email, limits, credits, payments from api.read_email_preferences(${userId})`;
+  return parseRow(emailPreferencesSchema, rows);
+}
+
+/** Null leaves a kind as it is. Returns what holds then. */
+export async function setEmailPreferences(
+  sql: Sql,
+  userId: string,
+  { limits, credits, payments }: { [kind in 'limits' | 'credits' | 'payments']: boolean | null },
+): Promise<EmailPreferences> {
+  const rows = await sql`
+    select email, limits, credits, payments
+    from api.set_email_preferences(${userId}, ${limits}, ${credits}, ${payments})`;
+  return parseRow(emailPreferencesSchema, rows);
+}

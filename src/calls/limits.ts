@@ -9,12 +9,15 @@ const admissionSchema = z.object({
   rateReset: z.number().nullable(),
 });
 
-/** Counts a read in the user's minute and says whether it may go on. Spec 3.6. */
-export async function admitRead(sql: Sql, userId: string): Promise<z.output<typeof admissionSchema>> {
-  return parseRow(
-    admissionSchema,
-    await sql`select allowed, rate_limit, rate_remaining, rate_reset from api.admit_read(${userId})`,
-  );
+/** Counts a read in the minute of a user, or of the visitor at this address, and says whether it may go on. Spec 3.6. */
+export async function admitRead(
+  sql: Sql,
+  userId: string | null,
+  address: string,
+): Promise<z.output<typeof admissionSchema>> {
+  const rows = await sql`
+    select allowed, rate_limit, rate_remaining, rate_reset from api.admit_read(${userId}, ${address})`;
+  return parseRow(admissionSchema, rows);
 }
 
 /** A row of an explanation: what counts against a limit, and what follows. */

@@ -28,6 +28,7 @@ export const registry = {
   token_expired: [401, 'Token expired', 'Make a new token, or sign in again.'],
   token_revoked: [401, 'Token revoked', 'Make a new token.'],
   insufficient_scope: [403, 'Insufficient scope', 'Use a token with the scope that the message names.'],
+  token_limit: [409, 'Too many tokens', 'Revoke tokens that you no longer use.'],
   account_closed: [403, 'Account closed', 'Ask the operator.'],
   verified_author_required: [403, 'Verified author required', 'Have your account verified.'],
   issuer_unavailable: [503, 'Sign-in unavailable', 'Try again in a moment, or use an API token.'],

@@ -284,7 +284,13 @@ async function answerTrpc(services: Services, c: Context<Bindings>): Promise<Res
       address: services.addressOf(call.incoming),
       facts: call.facts,
     }),
-    responseMeta: () => ({ headers: new Headers(headersOf(services, call)) }),
+    responseMeta: ({ errors }) => {
+      const headers = new Headers(headersOf(services, call));
+      const waits = errors.map((error) => failureFrom(error).extras.retryAfter ?? 0);
+      if (errors.length > 0 && Math.max(...waits) > 0)
+        headers.set('retry-after', String(Math.ceil(Math.max(...waits))));
+      return { headers };
+    },
   });
   note(services, call, response.status);
   return response;

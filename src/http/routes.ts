@@ -2,7 +2,7 @@ import type { AnyProcedure } from '@trpc/server';
 import type { ErrorCode } from '../errors/registry.ts';
 import { appRouter } from '../trpc/_app.ts';
 
-const { runs, sessions, credits, billing, catalog, limits, analytics, alerts, jobs } = appRouter;
+const { runs, sessions, credits, billing, catalog, limits, accounts, analytics, alerts, jobs } = appRouter;
 const { costs } = analytics;
 
 type Common = {
@@ -271,6 +271,51 @@ export const routes: readonly Route[] = [
     name: 'catalog.packages.read',
     procedure: catalog.packages.read,
     params: { name: 'packageId' },
+  },
+
+  {
+    method: 'GET',
+    path: '/account',
+    summary: 'Who you are, and what your token may do',
+    name: 'accounts.me',
+    procedure: accounts.me,
+  },
+  {
+    method: 'GET',
+    path: '/account/tokens',
+    summary: 'List your API tokens',
+    name: 'accounts.tokens.list',
+    procedure: accounts.tokens.list,
+  },
+  {
+    method: 'POST',
+    path: '/account/tokens',
+    summary: 'Make an API token; it is shown this once',
+    name: 'accounts.tokens.create',
+    procedure: accounts.tokens.create,
+    status: 201,
+  },
+  {
+    method: 'DELETE',
+    path: '/account/tokens/:id',
+    summary: 'Revoke an API token',
+    name: 'accounts.tokens.revoke',
+    procedure: accounts.tokens.revoke,
+    params: { id: 'id' },
+  },
+  {
+    method: 'GET',
+    path: '/account/email-preferences',
+    summary: 'Which mails you get',
+    name: 'alerts.emailPreferences',
+    procedure: alerts.emailPreferences,
+  },
+  {
+    method: 'PATCH',
+    path: '/account/email-preferences',
+    summary: 'Say which mails you want',
+    name: 'alerts.setEmailPreferences',
+    procedure: alerts.setEmailPreferences,
   },
 
   {

@@ -3,6 +3,7 @@ import { uuidv7 } from 'uuidv7';
 import { z } from 'zod';
 import { createToken, listTokens, revokeToken, scopeSchema, tokenSchema } from '../calls/accounts.ts';
 import { Failure } from '../errors/failure.ts';
+import { refusalFailure } from '../errors/refusal.ts';
 import { characters, idInput } from './inputs.ts';
 import { readProcedure, router, signedInProcedure } from './trpc.ts';
 
@@ -27,25 +28,21 @@ export const accountsRouter = router({
     .query(({ ctx: { principal } }) => ({ ...principal, scopes: [...principal.scopes] })),
 
   tokens: router({
-    /** The token is in this answer and nowhere else. It can do no more than the one that made it. */
+    /** The token is in this answer and nowhere else. It can do no more, and for no longer, than the one that made it. */
     create: signedInProcedure
       .input(newTokenInput)
-      .output(z.object({ id: z.string(), token: z.string() }))
+      .output(z.object({ id: z.string(), token: z.string(), expiresAt: z.string().nullable() }))
       .mutation(async ({ ctx, input }) => {
-        const excess = input.scopes.filter((scope) => !ctx.principal.scopes.has(scope));
-        if (excess.length > 0) {
-          throw new Failure(
-            'insufficient_scope',
-            `A token cannot make one with more scopes than its own: ${excess.join(', ')}.`,
-          );
-        }
         const id = uuidv7();
         const token = `prpm_${randomBytes(32).toString('base64url')}`;
-        await createToken(ctx.services.database.sql, ctx.principal.userId, {
+        const asked = {
           ...{ id, name: input.name, scopes: input.scopes, expiresAt: input.expiresAt ?? null },
           tokenHash: hash('sha256', token, 'buffer'),
-        });
-        return { id, token };
+        };
+        const { userId, tokenId } = ctx.principal;
+        const { endsAt, refusal } = await createToken(ctx.services.database.sql, userId, asked, tokenId);
+        if (refusal !== null) throw refusalFailure(refusal);
+        return { id, token, expiresAt: endsAt };
       }),
 
     list: readProcedure

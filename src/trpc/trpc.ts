@@ -126,18 +126,21 @@ function procedureFor(scope: Scope | null) {
   });
 }
 
-/** For anybody. Who sends a token or JWT is who it says; a bad one is refused, never taken for nobody. Spec 2.2. */
+/**
+ * For anybody, so many times a minute. Who sends a token or JWT is who it says; a bad one is refused, never taken for
+ * nobody. Spec 2.2, 3.6.
+ */
 export const publicProcedure = base.meta({ scope: null }).use(async ({ ctx, next }) => {
   const principal = await ctx.services.authenticate(ctx.authorization);
+  await countRead({ ...ctx, principal });
   return next({ ctx: { visitor: { userId: principal?.userId ?? null, address: ctx.address } } });
 });
 
 export const runProcedure = procedureFor('run');
 export const publishProcedure = procedureFor('publish');
-export const signedInProcedure = procedureFor(null);
 
 /** Counted in the user's minute of reads. Spec 3.6. */
-function countedProcedureFor(scope: Scope) {
+function countedProcedureFor(scope: Scope | null) {
   return procedureFor(scope).use(async ({ ctx, next }) => {
     await countRead(ctx);
     return next();
@@ -153,6 +156,7 @@ function billingProcedureFor(scope: Scope) {
   });
 }
 
+export const signedInProcedure = countedProcedureFor(null);
 export const readProcedure = countedProcedureFor('read');
 export const estimateProcedure = countedProcedureFor('run');
 /** The token may administer; whether its owner may, the database says. Spec 2.2. */
@@ -170,8 +174,8 @@ export function whoIsMeant({ principal }: { principal: Principal }, userId: stri
 }
 
 /** Admits a read or throws `rate_limited`. */
-export async function countRead(ctx: Context & { principal: Principal }): Promise<void> {
-  const admission = await admitRead(ctx.services.database.sql, ctx.principal.userId);
+export async function countRead(ctx: Context & { principal: Principal | null }): Promise<void> {
+  const admission = await admitRead(ctx.services.database.sql, ctx.principal?.userId ?? null, ctx.address);
   const { rateLimit: limit, rateRemaining: remaining, rateReset: reset } = admission;
   if (limit !== null && remaining !== null && reset !== null)
     ctx.facts.rate = { policy: 'reads', limit, remaining, reset };

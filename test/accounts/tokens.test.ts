@@ -135,6 +135,56 @@ describe('an API token', () => {
   });
 });
 
+describe('a token made with a token', () => {
+  const make = async (
+    madeWith: string | null,
+    { scopes = ['read'], expires = null as string | null, user = ann } = {},
+  ) => {
+    const [row] = await database.app`
+      select token_id, ends_at, refusal from api.create_token(
+        ${user}, ${hash(randomUUID())}, ${randomUUID()}, 'made', ${scopes}, ${expires}, ${madeWith})`;
+    return row;
+  };
+
+  it('can do no more than that, and a sign-in can make any (spec 2.2)', async () => {
+    const { id } = await createToken({ scopes: ['run', 'read'] });
+    expect(await make(id, { scopes: ['read', 'run'] })).toMatchObject({ refusal: null });
+    const more = await make(id, { scopes: ['read', 'billing', 'publish'] });
+    expect(more).toMatchObject({ token_id: null, refusal: { code: 'insufficient_scope', status: 403 } });
+    expect(more?.refusal.message).toContain('billing, publish');
+    expect(await make(null, { scopes: ['run', 'read', 'billing', 'publish'] })).toMatchObject({ refusal: null });
+  });
+
+  it('does not outlive it (spec 2.2)', async () => {
+    const end = '2100-01-01T00:00:00.000Z';
+    const { id } = await createToken({ scopes: ['read'], expires: end });
+    expect((await make(id))?.ends_at.toISOString()).toBe(end);
+    expect(await make(id, { expires: '2100-01-01T00:00:01Z' })).toMatchObject({
+      refusal: { code: 'insufficient_scope' },
+    });
+    const earlier = await make(id, { expires: '2099-01-01T00:00:00Z' });
+    expect(earlier?.ends_at.toISOString()).toBe('2099-01-01T00:00:00.000Z');
+  });
+
+  it('is not made with one that works no longer, or is of another (spec 2.2)', async () => {
+    const { id } = await createToken({ scopes: ['read'] });
+    await database.app`select from api.revoke_token(${ann}, ${id})`;
+    expect(await make(id)).toMatchObject({ token_id: null, refusal: { code: 'token_revoked', status: 401 } });
+    const good = await createToken({ scopes: ['read'] });
+    expect(await make(good.id, { user: bob })).toMatchObject({ refusal: { code: 'token_revoked' } });
+  });
+
+  it('is one of 100 at most, also where many are asked for at once (spec 2.2)', async () => {
+    const user = await createUser('collector');
+    const made = await Promise.all(Array.from({ length: 105 }, () => make(null, { user })));
+    expect(made.filter((one) => one?.refusal === null)).toHaveLength(99);
+    expect(new Set(made.map((one) => one?.refusal?.code))).toEqual(new Set([undefined, 'token_limit']));
+    const [kept] = await database.app`select id from api.list_tokens(${user}) where revoked_at is null`;
+    await database.app`select from api.revoke_token(${user}, ${kept?.id})`;
+    expect(await make(null, { user })).toMatchObject({ refusal: null });
+  });
+});
+
 describe('a token that an operator makes', () => {
   it('works, is shown once, and is in no log (spec 12)', async () => {
     const [made] =

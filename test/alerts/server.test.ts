@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { readEnvironment } from '../../src/config/environment.ts';
 import { startServer } from '../../src/server.ts';
 import { createLog } from '../../src/telemetry/log.ts';
-import { type House, openHouse, until } from '../http/house.ts';
+import { call, type House, openHouse, until } from '../http/house.ts';
 import { openReceiver, SECRET } from './receivers.ts';
 
 let house: House;
@@ -51,4 +51,19 @@ it('the link of a mail declines it when it is posted, not when it is read (RFC 8
   const forged = await fetch(`${house.url}/api/v1/unsubscribe?token=x`, { method: 'POST' });
   expect(forged.status).toBe(404);
   expect((await fetch(link, { method: 'DELETE' })).status).toBe(405);
+});
+
+it('lets people read and say which mails they want, each for themselves (spec 9)', async () => {
+  const { url, ada, bob } = house;
+  const path = '/api/v1/account/email-preferences';
+  const all = { limits: true, credits: true, payments: true };
+  expect((await call(url, 'GET', path, { token: bob.token })).json).toEqual({ email: 'bob@example.com', ...all });
+  const set = await call(url, 'PATCH', path, { token: bob.token, body: { payments: false } });
+  expect(set.json).toEqual({ email: 'bob@example.com', ...all, payments: false });
+  await call(url, 'PATCH', path, { token: bob.token, body: { limits: false, payments: null } });
+  const now = { email: 'bob@example.com', limits: false, credits: true, payments: false };
+  expect((await call(url, 'GET', path, { token: bob.token })).json).toEqual(now);
+  expect((await call(url, 'GET', path, { token: ada.token })).json.limits).toBe(true);
+  const wrong = await call(url, 'PATCH', path, { token: bob.token, body: { limits: 'no' } });
+  expect([wrong.status, wrong.json.errors[0].field]).toEqual([400, 'limits']);
 });

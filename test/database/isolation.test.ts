@@ -176,6 +176,11 @@ const attempts: Record<string, [ask: (sql: postgres.ISql) => Promise<postgres.Ro
       select * from api.create_token(${stranger}, ${tokenHash}, gen_random_uuid(), 'mine', array['run'], null)`,
     'PR409',
   ],
+  'create_token.made_with': [
+    (sql) => sql`
+      select * from api.create_token(${stranger}, ${requestHash}, gen_random_uuid(), 'mine', array['run'], null, ${theirs.token})`,
+    'token_revoked',
+  ],
   'revoke_token.id': [(sql) => sql`select * from api.revoke_token(${stranger}, ${theirs.token})`, 'nothing'],
   'leave_organization.organization_id': [
     (sql) => sql`select * from api.leave_organization(${stranger}, ${theirs.organization})`,
@@ -344,6 +349,7 @@ describe("a stranger's call with somebody else's", () => {
   it.each([
     'list_sessions',
     'list_tokens',
+    'read_email_preferences',
     'list_credit_history',
     'read_credits',
     'search_packages',

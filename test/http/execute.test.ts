@@ -183,6 +183,21 @@ it('counts reads by the minute and refuses what is too much (spec 3.6)', async (
   expect(Number(three.headers['retry-after'])).toBeGreaterThan(0);
 });
 
+it('counts what visitors ask for by the minute, and says so in the same headers (spec 3.6)', async () => {
+  await house.database.owner`update settings set visitor_reads_per_minute = 1`;
+  const visit = () => call(url, 'GET', '/api/v1/playground/packages/haiku/top-results');
+  const [one, two] = [await visit(), await visit()];
+  const overTrpc = await fetch(`${url}/trpc/sessions.results?input=${encodeURIComponent('{"packageId":"haiku"}')}`);
+  await house.database.owner`update settings set visitor_reads_per_minute = default`;
+  expect([one.status, two.status, overTrpc.status]).toEqual([200, 429, 429]);
+  expect([one.headers['ratelimit-policy'], one.headers.ratelimit]).toEqual(['"reads";q=1;w=60', '"reads";r=0;t=60']);
+  expect(two.json).toMatchObject({ error: 'rate_limited', limit: 1 });
+  for (const header of [two.headers['retry-after'], overTrpc.headers.get('retry-after')]) {
+    expect(Number(header)).toBeGreaterThan(0);
+  }
+  expect(overTrpc.headers.get('ratelimit')).toMatch(/^"reads";r=0;t=\d+$/);
+});
+
 it('takes two statements for a run, authentication and models apart', async () => {
   const transactions = async () => {
     const [row] = await house.database

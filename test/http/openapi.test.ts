@@ -59,6 +59,7 @@ it('tells the truth: every route answers what the document says', async () => {
   const [alert] = await house.database.owner`
     insert into alerts (kind, key, level, severity, subject, body, details, raised_at)
     values ('test', '', 1, 'warning', 'A test', 'Nothing', '{}', core.now()) returning id`;
+  const [spare] = await house.database.ops`select id from ops.create_token(${ada.userId}, 'spare')`;
   const share = await call(url, 'POST', `/api/v1/playground/sessions/${run.json.session_id}/share`, {
     token: ada.token,
   });
@@ -70,9 +71,12 @@ it('tells the truth: every route answers what the document says', async () => {
     runs: run.json.run_id,
     sessions: run.json.session_id,
     packages: house.packageId,
+    tokens: String(spare?.id),
   };
   const bodies: Record<string, unknown> = {
     '/api/v1/packages': { name: 'limerick', version: '1.0.0', prompt: 'A limerick.' },
+    '/api/v1/account/tokens': { name: 'laptop', scopes: ['read'] },
+    '/api/v1/account/email-preferences': { credits: false },
     '/api/v1/playground/sessions/{id}/continue': { input: 'more' },
     '/api/v1/admin/cost-analytics/user/{id}/unthrottle': { reason: 'asked' },
     '/api/v1/admin/cost-analytics/alerts/{id}/acknowledge': { reason: 'at it' },

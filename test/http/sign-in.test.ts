@@ -1,8 +1,9 @@
 import { createTRPCClient, httpLink } from '@trpc/client';
+import type { AnyProcedure } from '@trpc/server';
 import { OAuth2Server } from 'oauth2-mock-server';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RunningServer } from '../../src/server.ts';
-import type { AppRouter } from '../../src/trpc/_app.ts';
+import { type AppRouter, appRouter } from '../../src/trpc/_app.ts';
 import { call, openHouse } from './house.ts';
 
 const house = await openHouse();
@@ -111,6 +112,50 @@ describe('an API token', () => {
     expect((await call(house.url, 'POST', '/api/v1/packages', { token: runner, body: {} })).status).toBe(403);
   });
 
+  it('is made, listed and revoked over HTTP, and is in no answer but the first', async () => {
+    const { url, ada } = house;
+    const body = { name: 'robot', scopes: ['read'], expires_at: '2100-01-01T00:00:00Z' };
+    const made = await call(url, 'POST', '/api/v1/account/tokens', { token: ada.token, body });
+    expect([made.status, made.json.expires_at]).toEqual([201, '2100-01-01T00:00:00.000Z']);
+    const { id, token: secret } = made.json;
+    expect((await call(url, 'GET', '/api/v1/account', { token: secret })).json).toMatchObject({ scopes: ['read'] });
+    const listed = await call(url, 'GET', '/api/v1/account/tokens', { token: secret });
+    expect(listed.json.tokens).toContainEqual(expect.objectContaining({ id, name: 'robot' }));
+    expect(listed.text).not.toContain(secret);
+    const more = await call(url, 'POST', '/api/v1/account/tokens', {
+      token: secret,
+      body: { name: 'more', scopes: ['read', 'run'], expires_at: '2099-01-01T00:00:00Z' },
+    });
+    expect([more.status, more.json.error]).toEqual([403, 'insufficient_scope']);
+    expect(more.json.message).toContain('run');
+    const wrong = await call(url, 'POST', '/api/v1/account/tokens', {
+      token: ada.token,
+      body: { ...body, scopes: ['all'] },
+    });
+    expect([wrong.status, wrong.json.errors[0].field]).toEqual([400, 'scopes.0']);
+    expect((await call(url, 'DELETE', `/api/v1/account/tokens/${id}`, { token: house.bob.token })).status).toBe(404);
+    expect((await call(url, 'DELETE', `/api/v1/account/tokens/${id}`, { token: ada.token })).json).toEqual({ id });
+    expect((await call(url, 'GET', '/api/v1/account', { token: secret })).json.error).toBe('token_revoked');
+  });
+
+  it('without the scope that a procedure asks for is refused by every one of them, by the name of that scope (spec 2.2)', async () => {
+    const procedures = Object.entries<AnyProcedure>(appRouter._def.procedures as never);
+    const asked = procedures.map(([name, { _def }]) => ({ name, scope: scopeOf(_def.meta), type: _def.type }));
+    expect(new Set(asked.map(({ scope }) => scope))).toEqual(
+      new Set(['run', 'read', 'billing', 'publish', 'admin', null]),
+    );
+    for (const { name, scope, type } of asked) {
+      if (scope === null) continue;
+      const others = ['run', 'read', 'billing', 'publish'].filter((one) => one !== scope);
+      const ask = type === 'mutation' ? { method: 'POST', body: '{}' } : {};
+      const headers = { authorization: `Bearer ${await token(others)}` };
+      const response = await fetch(`${house.url}/trpc/${name}`, { ...ask, headers });
+      const text = await response.text();
+      expect(text, name).toContain('insufficient_scope');
+      expect(text, name).toContain(`scope ${scope}`);
+    }
+  });
+
   it('works no longer than five seconds after it was revoked, and at once where it was revoked here', async () => {
     const client = (bearer: string) =>
       createTRPCClient<AppRouter>({
@@ -154,3 +199,7 @@ describe('an API token', () => {
     expect(['account_closed', 'token_revoked']).toContain(json.error);
   });
 });
+
+function scopeOf(meta: unknown): unknown {
+  return typeof meta === 'object' && meta !== null && 'scope' in meta ? meta.scope : null;
+}

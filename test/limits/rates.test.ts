@@ -65,3 +65,19 @@ it('admits so many reads a minute in a window that reads cannot extend (spec 3.6
   await world.pass('31 seconds');
   expect(await read()).toMatchObject({ allowed: true, rate_remaining: 2 });
 });
+
+it('admits so many requests a minute of a visitor who is not signed in, by address, and keeps no address (spec 3.6, 5.9)', async () => {
+  await world.ops`update settings set visitor_reads_per_minute = 2`;
+  const visit = async (address: string) => (await world.app`select * from api.admit_read(null, ${address})`)[0];
+  expect(await visit('192.0.2.1')).toMatchObject({ allowed: true, rate_limit: 2, rate_remaining: 1, rate_reset: 60 });
+  expect([(await visit('192.0.2.1'))?.allowed, (await visit('192.0.2.1'))?.allowed]).toEqual([true, false]);
+  expect(await visit('192.0.2.2')).toMatchObject({ allowed: true, rate_remaining: 1 });
+  expect(await visit('2001:db8::1')).toMatchObject({ rate_remaining: 1 });
+  expect(await visit('2001:db8::2')).toMatchObject({ rate_remaining: 0 });
+  const [kept] = await world.ops`select string_agg(w::text, ' ') as rows from visitor_windows w`;
+  expect(kept?.rows).not.toMatch(/192\.0\.2|2001:db8/);
+  await world.pass('61 seconds');
+  expect(await visit('192.0.2.1')).toMatchObject({ allowed: true, rate_remaining: 1 });
+  await world.pass('3 minutes');
+  expect((await world.ops`select ops.forget_visits()::int as dropped`)[0]).toEqual({ dropped: 3 });
+});
