@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Sql } from '../database/client.ts';
 import { parseRow, parseRows } from '../database/rows.ts';
+import { snakeName } from '../names.ts';
 import { creditsSchema } from './credits.ts';
 import { throttleStepSchema } from './limits.ts';
 
@@ -290,3 +291,61 @@ export async function projectMargin(
     )`;
   return parseRows(projectedSchema, rows);
 }
+
+const scenarioSchema = z.object({
+  revenue: z.coerce.number(),
+  subscriptionRevenue: z.coerce.number(),
+  packRevenue: z.coerce.number(),
+  cost: z.coerce.number(),
+  margin: z.coerce.number(),
+  marginPercent: z.coerce.number().nullable(),
+  runs: z.number(),
+  credits: z.coerce.number(),
+  refusedRuns: z.number(),
+  shortenedRuns: z.number(),
+  throttledUsers: z.number(),
+});
+
+/** A past time as it was, and as it would have been; money in US dollars. */
+export const simulationSchema = z.object({ was: scenarioSchema, simulated: scenarioSchema });
+
+type Listed<T> = readonly T[] | null | undefined;
+
+/** What is to be changed; what is left out is as it was. Days are UTC, `until` not included; prices and limits in US dollars. */
+export type Scenario = {
+  preset?: string | null | undefined;
+  since?: string | null | undefined;
+  until?: string | null | undefined;
+  planPrices?: Listed<{ plan: string; price: number }>;
+  packPrices?: Listed<{ pack: string; price: number }>;
+  modelPrices?: Listed<{ model: string; [kind: string]: unknown }>;
+  multipliers?: Listed<{ model: string; multiplier: number }>;
+  limits?: Listed<{ tier: string; [limit: string]: unknown }>;
+  tokensPerCredit?: number | null | undefined;
+  maxRequestTokens?: number | null | undefined;
+};
+
+/** Replays a past time under other rules. Spec 8.6. */
+export async function simulate(sql: Sql, userId: string, asked: Scenario): Promise<z.output<typeof simulationSchema>> {
+  const rows = await sql`
+    select revenue, subscription_revenue, pack_revenue, cost, margin, margin_percent, runs, credits, refused_runs, shortened_runs, throttled_users
+    from api.simulate(
+      ${userId}, ${asked.preset ?? null}, ${asked.since ?? null}, ${asked.until ?? null},
+      ${byName(asked.planPrices, ({ plan, price }) => [plan, price])}::text::jsonb,
+      ${byName(asked.packPrices, ({ pack, price }) => [pack, price])}::text::jsonb,
+      ${byName(asked.modelPrices, ({ model, ...prices }) => [model, snakeKeys(prices)])}::text::jsonb,
+      ${byName(asked.multipliers, ({ model, multiplier }) => [model, multiplier])}::text::jsonb,
+      ${byName(asked.limits, ({ tier, ...limits }) => [tier, snakeKeys(limits)])}::text::jsonb,
+      ${asked.tokensPerCredit ?? null}, ${asked.maxRequestTokens ?? null}
+    )`;
+  const [was, simulated] = parseRows(scenarioSchema, rows);
+  return simulationSchema.parse({ was, simulated });
+}
+
+/** A list as the database takes it: an object by name, as JSON. */
+function byName<T>(list: Listed<T>, entry: (item: T) => [string, unknown]): string | null {
+  return list ? JSON.stringify(Object.fromEntries(list.map(entry))) : null;
+}
+
+const snakeKeys = (value: object) =>
+  Object.fromEntries(Object.entries(value).map(([key, inner]) => [snakeName(key), inner]));

@@ -478,6 +478,14 @@ export const routes: readonly Route[] = [
     ...admin,
   },
   {
+    method: 'POST',
+    path: '/admin/cost-analytics/what-if',
+    summary: 'What a past time would have brought and cost under other prices and limits',
+    name: 'analytics.costs.whatIf',
+    procedure: costs.whatIf,
+    ...admin,
+  },
+  {
     method: 'GET',
     path: '/admin/cost-analytics/alerts',
     summary: 'What is wrong, or was',

@@ -12,6 +12,8 @@ import {
   readUserCosts,
   refreshAnalytics,
   refreshSchema,
+  simulate,
+  simulationSchema,
   userCostsPageSchema,
   userCostsSchema,
 } from '../calls/analytics.ts';
@@ -62,6 +64,34 @@ const projectionInput = z.object({
   plans: listOf(z.string().min(1).max(100))
     .nullish()
     .describe('Which plans the lists are of; prpm_plus_individual, prpm_plus_org_member and free where left out.'),
+});
+
+const name = z.string().min(1).max(100);
+const listed = <T extends z.ZodType>(item: T) => z.array(item).max(100).nullish();
+const limitInput = z.object({
+  tier: name,
+  monthlyCostLimit: figure.nullish(),
+  dailyCostLimit: figure.nullish(),
+  hourlyRequestLimit: figure.int().nullish(),
+});
+const whatIfInput = z.object({
+  preset: name.nullish().describe('A recommendation: one of ops.simulation_presets; the other fields go before it.'),
+  since: z.iso.date().nullish().describe('First day, UTC; the last calendar month where left out.'),
+  until: z.iso.date().nullish().describe('The day after the last.'),
+  planPrices: listed(z.object({ plan: name, price: figure })).describe('US dollars a month.'),
+  packPrices: listed(z.object({ pack: name, price: figure })).describe('US dollars.'),
+  modelPrices: listed(
+    z
+      .object({ model: name, input: figure, cachedRead: figure, cacheWrite: figure, output: figure })
+      .partial()
+      .required({ model: true }),
+  ).describe('US dollars per million tokens; as they were where left out.'),
+  multipliers: listed(z.object({ model: name, multiplier: figure })).describe(
+    'Credits for each begun tokensPerCredit.',
+  ),
+  limits: listed(limitInput).describe('US dollars and runs; null is none, left out as it is.'),
+  tokensPerCredit: z.int().nullish(),
+  maxRequestTokens: z.int().nullish().describe('Of a request, the answer included.'),
 });
 
 /** What an operator sees of revenue, cost and margin. The database refuses everybody but administrators. Spec 8.3. */
@@ -124,6 +154,11 @@ const costsRouter = router({
       const rows = await projectMargin(ctx.services.database.reads, ctx.principal.userId, asked);
       return { plans: rows.slice(0, -1), total: projectedSchema.parse(rows.at(-1)) };
     }),
+
+  whatIf: adminProcedure
+    .input(whatIfInput)
+    .output(simulationSchema)
+    .query(({ ctx, input }) => simulate(ctx.services.database.reads, ctx.principal.userId, input)),
 
   refresh: adminProcedure
     .input(nothingInput)

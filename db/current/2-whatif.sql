@@ -1,0 +1,9 @@
+--! include analytics/check_scenario_part.sql
+--! include analytics/check_scenario.sql
+--! include analytics/simulation_presets.sql
+--! include analytics/limits_under.sql
+--! include analytics/runs_under.sql
+--! include analytics/replay_runs.sql
+--! include analytics/simulate_usage.sql
+--! include analytics/simulate.sql
+--! include analytics/api_simulate.sql
