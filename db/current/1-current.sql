@@ -2,3 +2,4 @@
 --! include credits/grant_period.sql
 --! include runs/begin_run.sql
 --! include runs/settle_run.sql
+--! include billing/take_events.sql
