@@ -1,5 +1,5 @@
 import type { inferRouterInputs } from '@trpc/server';
-import type { AppRouter } from '../trpc/_app.ts';
+import type { AppRouter } from './router.ts';
 
 export type { AppRouter };
 
