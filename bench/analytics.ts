@@ -5,9 +5,9 @@ import type { Length, Report } from './run.ts';
 
 const users = 10_000;
 
-/** refresh_vs_scan with 2 million runs stored, refresh_growth from 400 thousand to 4 million; 10,000 new runs before each refresh. */
+/** simulate_vs_scan with 1 million runs stored, refresh_vs_scan with 2 million, refresh_growth from 400 thousand to 4 million; 10,000 new runs before each refresh. */
 export async function measureAnalytics(report: Report, { rounds, quick }: Length): Promise<void> {
-  const [few, some, many] = quick ? [10, 40, 100] : [40, 200, 400]; // runs of each user
+  const [few, hundred, some, many] = quick ? [10, 20, 40, 100] : [40, 100, 200, 400]; // runs of each user
   const database = await startDatabase(0);
   const { sql } = database;
   try {
@@ -39,6 +39,8 @@ export async function measureAnalytics(report: Report, { rounds, quick }: Length
 
     await fillTo(few);
     const least = await refreshes();
+    await fillTo(hundred);
+    await measureSimulation(report, sql, hundred * users);
     await fillTo(some);
     const ratios: number[] = [];
     const scanTimes: number[] = [];
@@ -62,6 +64,31 @@ export async function measureAnalytics(report: Report, { rounds, quick }: Length
     if (wrong.length > 0) throw new Error(`The rollups disagree after the bench: ${JSON.stringify(wrong)}`);
   } finally {
     await database.stop();
+  }
+}
+
+/** What bench_fill_usage makes costs everybody the same: near no limit of tier unlimited's, above those of tier free. */
+const scenarios = {
+  simulate_vs_scan: [
+    'unlimited',
+    `model_prices => '{"sonnet": {"input": 4}, "opus": {"output": 30}}', tokens_per_credit => 6000, max_request_tokens => 15000`,
+  ],
+  simulate_everybody_replayed_vs_scan: ['free', `limits => '{"free": {"daily_cost_limit": 0.05}}'`],
+} as const;
+
+/** simulate_vs_scan: ops.simulate over the runs of 31 days, over one aggregate on the same rows, turn by turn. */
+async function measureSimulation(report: Report, sql: postgres.Sql, runs: number) {
+  const days = `since => (now() at time zone 'UTC')::date - 31, until => (now() at time zone 'UTC')::date + 1`;
+  const scan = () => sql`select count(*), sum(cost), sum(credits) from runs`;
+  for (const [name, [tier, changes]] of Object.entries(scenarios)) {
+    await sql`update runs set tier_name = ${tier} where tier_name <> ${tier}`;
+    await sql`vacuum analyze runs`;
+    const ratios: number[] = [];
+    for (let i = 0; i < 3; i++) {
+      const simulation = await milliseconds(() => sql.unsafe(`select * from ops.simulate(${days}, ${changes})`));
+      ratios.push(simulation / (await milliseconds(scan)));
+    }
+    report(name, median(ratios), `ratio, ${runs} runs`);
   }
 }
 
