@@ -46,6 +46,8 @@ export type ClusterOptions = {
   settings?: Record<string, string>;
   /** Default true. False is for clusters that nobody misses after a power cut. */
   fsync?: boolean;
+  /** The directory holds a base backup: `settings` say what it recovers to. Default false. */
+  recover?: boolean;
 };
 
 type StopMode = 'smart' | 'fast' | 'immediate';
@@ -73,6 +75,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     const binaries = findBinaries(place);
     if (existsSync(place.data)) await stopAbandoned(place, binaries);
     else await initialise(place, binaries, options.fsync ?? true);
+    if (options.recover) writeFileSync(join(place.data, 'recovery.signal'), '', { mode: 0o644 });
     const port = await start(place, binaries, options);
     const password = readFileSync(join(home, 'password'), 'utf8');
     let stopping: Promise<void> | undefined;
@@ -91,6 +94,19 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     lock.release();
     throw error;
   }
+}
+
+/** Takes a base backup of a running cluster into a directory that `startCluster` starts another from. Needs pg_basebackup. */
+export async function backUpCluster(cluster: Pick<Cluster, 'url'>, directory: string): Promise<void> {
+  const account = serverAccount();
+  const home = homeOf(resolve(directory), account);
+  const place = { home, data: join(home, 'data'), log: join(home, 'log'), account };
+  const program = findClientProgram('pg_basebackup');
+  if (program === undefined) throw new Error('There is no pg_basebackup of PostgreSQL 15 on this machine.');
+  keepPassword(place, decodeURIComponent(new URL(cluster.url).password));
+  const args = ['--pgdata', place.data, '--checkpoint=fast', '--no-sync', '--dbname', cluster.url];
+  const { code, output } = await run(program, args, { ...asServer(place), stdio: ['ignore', 'pipe', 'pipe'] });
+  if (code !== 0) throw new Error(`pg_basebackup failed:\n${output}`);
 }
 
 const temporaryPrefix = 'prpm-temporary-';
@@ -295,9 +311,7 @@ function asServer({ account }: Pick<Place, 'account'>): SpawnOptions & { stdio: 
 async function initialise(place: Place, binaries: Binaries, fsync: boolean): Promise<void> {
   const unfinished = `${place.data}.new`;
   rmSync(unfinished, { recursive: true, force: true });
-  const passwordFile = join(place.home, 'password');
-  writeFileSync(passwordFile, randomBytes(24).toString('base64url'), { mode: 0o600 });
-  if (place.account) chownSync(passwordFile, place.account.uid, place.account.gid);
+  const passwordFile = keepPassword(place, randomBytes(24).toString('base64url'));
   const locale = process.platform === 'darwin' ? 'C' : 'C.UTF-8';
   const { code, output } = await run(
     join(binaries.bin, 'initdb'),
@@ -310,6 +324,13 @@ async function initialise(place: Place, binaries: Binaries, fsync: boolean): Pro
   if (code !== 0) throw new Error(`initdb failed:\n${output}`);
   writeFileSync(join(unfinished, 'postgresql.conf'), "\ninclude = '../settings.conf'\n", { flag: 'a' });
   renameSync(unfinished, place.data); // so that a directory named `data` is always a whole one
+}
+
+function keepPassword({ home, account }: Place, password: string): string {
+  const file = join(home, 'password');
+  writeFileSync(file, password, { mode: 0o600 });
+  if (account) chownSync(file, account.uid, account.gid);
+  return file;
 }
 
 async function start(place: Place, binaries: Binaries, options: ClusterOptions): Promise<number> {

@@ -16,8 +16,9 @@ type Answer = { outcome: string; refusal: { code: string } | null };
 /** Everything of a user that must not depend on how news of it arrived. */
 export type Standing = Record<string, unknown>;
 
-export async function openBilling() {
-  const database: TestDatabase = await createDatabase();
+/** On a database of its own, or one that is given: empty, and dropped at the end. */
+export async function openBilling(given?: TestDatabase) {
+  const database = given ?? (await createDatabase());
   await publishPackage(database);
   const { app, ops, owner } = database;
   await ops`update cost_limits_config set hourly_request_limit = null, minute_request_limit = null`;
@@ -35,9 +36,9 @@ export async function openBilling() {
   })})`;
 
   /** The product's clock is Stripe's. */
-  async function setClock(): Promise<void> {
+  async function setClock(at = database): Promise<void> {
     const now = stripe.clock.now().toISOString();
-    await owner`update settings set clock_offset = ${now}::timestamptz - clock_timestamp()`;
+    await at.owner`update settings set clock_offset = ${now}::timestamptz - clock_timestamp()`;
   }
   await setClock();
 
@@ -113,7 +114,8 @@ export async function openBilling() {
   }
 
   /** Does what is due at Stripe, until nothing is. */
-  async function work(): Promise<void> {
+  async function work(at = database): Promise<void> {
+    const { app } = at;
     for (;;) {
       const claimed = await app`select * from api.claim_stripe_work(20)`;
       if (claimed.length === 0) return;
@@ -171,7 +173,8 @@ export async function openBilling() {
   const run = (user: string, thousands: number) =>
     converse(database, user, { model: 'gpt-4o-mini', usage: { input: thousands * 1000 - 10, output: 10 } });
 
-  async function standing(user: string): Promise<Standing> {
+  async function standing(user: string, at = database): Promise<Standing> {
+    const { owner } = at;
     const [who] = await owner`
       select prpm_plus_status, plan_tier, entitled_until, included_credits, purchased_credits from users where id = ${user}`;
     const subscriptions = await owner`
@@ -243,6 +246,7 @@ export async function openBilling() {
       buy,
       deliver,
       work,
+      setClock,
       fresh,
       advance,
       jobs,

@@ -20,10 +20,15 @@ export type TestDatabase = {
 /** A migrated database of one's own, for a test file; `afterAll(() => database.drop())` belongs to it. */
 export async function createDatabase(): Promise<TestDatabase> {
   const superuser = inject('superuserUrl');
-  const passwords = inject('passwords');
   const name = `test_${randomBytes(6).toString('hex')}`;
   await createOwnedDatabase(superuser, name, 'prpm_template');
+  return connectDatabase(superuser, inject('passwords'), name);
+}
 
+export type TestPasswords = Record<'prpm_owner' | 'prpm_app' | 'prpm_ops', string>;
+
+/** Clients for a database that is there, on whatever cluster. */
+export function connectDatabase(superuser: string, passwords: TestPasswords, name: string): TestDatabase {
   const ownerUrl = roleUrl(superuser, 'prpm_owner', passwords.prpm_owner, name);
   const appUrl = roleUrl(superuser, 'prpm_app', passwords.prpm_app, name);
   const opsUrl = roleUrl(superuser, 'prpm_ops', passwords.prpm_ops, name);

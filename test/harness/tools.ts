@@ -5,6 +5,8 @@ import { findClientProgram, hasServerLibrary } from '../../sandbox/postgres/clus
 
 export const psql = findClientProgram('psql');
 export const pgDump = findClientProgram('pg_dump');
+export const pgRestore = findClientProgram('pg_restore');
+const pgBaseBackup = findClientProgram('pg_basebackup');
 const pgBench = findClientProgram('pgbench');
 const chromium = ['chromium', 'chromium-browser', 'google-chrome'].find(
   (name) => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0,
@@ -13,6 +15,8 @@ const chromium = ['chromium', 'chromium-browser', 'google-chrome'].find(
 export const has = {
   psql: psql !== undefined,
   pg_dump: pgDump !== undefined,
+  pg_restore: pgRestore !== undefined,
+  pg_basebackup: pgBaseBackup !== undefined,
   pgbench: pgBench !== undefined,
   pg_cron: hasServerLibrary('pg_cron'),
   plpgsql_check: hasServerLibrary('plpgsql_check'),
