@@ -22,6 +22,7 @@ begin
     ('expire-rollover', '10 0 * * *'),
 
     ('expire-holds', '* * * * *'),
+    ('end-anonymous-runs', '* * * * *'),
     ('watch-budgets', '* * * * *'),
     ('choose-cached-prompts', '* * * * *'),
     ('retry-stripe-events', '* * * * *'),

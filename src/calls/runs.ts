@@ -76,6 +76,26 @@ export async function beginRun(
   return parseRow(begunSchema, rows);
 }
 
+/** What a visitor who is not signed in is told beside an answer. */
+export const invitationSchema = z.object({ loginRequired: z.boolean(), loginUrl: z.string(), message: z.string() });
+export type Invitation = z.output<typeof invitationSchema>;
+
+/** Lets a visitor's one run of the month in, or says why not. Spec 5.9. */
+export async function beginAnonymousRun(
+  sql: Sql,
+  visitor: { userId: string | null; address: string },
+  runId: string,
+  request: Pick<RunRequest, 'packageId' | 'packageVersion' | 'inputTokens' | 'countedWith'>,
+): Promise<{ begun: BegunRun; invitation: Invitation }> {
+  const rows = await sql`
+    select begun, invitation
+    from api.begin_anonymous_run(
+      ${visitor.userId}, ${runId}, ${visitor.address}, ${request.packageId}, ${request.packageVersion},
+      ${request.inputTokens}, ${request.countedWith}
+    )`;
+  return parseRow(z.object({ begun: begunSchema, invitation: invitationSchema }), rows);
+}
+
 const costWindow = z.object({ limit: z.string().nullable(), used: z.string(), resetsAt: z.string() });
 
 /** Of a run: what it used, what it was charged (credits, by kind), what is left. Costs and cost windows are US dollars as text. */
@@ -205,16 +225,16 @@ export type Settlement = {
   durationMs: number;
 };
 
+/** Of a run that delivered something, or was stopped. */
+export type Delivery = Settlement & {
+  ending: 'completed' | 'length' | 'stopped' | 'failed';
+  estimated: boolean;
+  answer: string;
+  firstTokenMs: number | null;
+};
+
 /** Books what really happened. Called again it answers the same receipt. */
-export async function settleRun(
-  sql: Sql,
-  run: Settlement & {
-    ending: 'completed' | 'length' | 'stopped' | 'failed';
-    estimated: boolean;
-    answer: string;
-    firstTokenMs: number | null;
-  },
-): Promise<Receipt> {
+export async function settleRun(sql: Sql, run: Delivery): Promise<Receipt> {
   const rows = await sql`
     select *
     from api.settle_run(
@@ -233,6 +253,18 @@ export async function releaseRun(sql: Sql, run: Settlement): Promise<Receipt> {
       ${run.userId}, ${run.runId}, ${run.called},
       ${run.usage.input}, ${run.usage.cached}, ${run.usage.cacheWrite}, ${run.usage.output},
       ${run.question}, ${run.error}, ${run.errorReason}, ${run.durationMs}
+    )`;
+  return receiptOf(parseRow(receiptColumns, rows));
+}
+
+/** Ends a visitor's run. Called again it answers the same receipt. Spec 5.9. */
+export async function settleAnonymousRun(sql: Sql, run: Omit<Delivery, 'userId'>): Promise<Receipt> {
+  const rows = await sql`
+    select *
+    from api.settle_anonymous_run(
+      ${null}, ${run.runId}, ${run.ending}, ${run.called}, ${run.answer !== ''},
+      ${run.usage.input}, ${run.usage.cached}, ${run.usage.cacheWrite}, ${run.usage.output}, ${run.estimated},
+      ${run.error}, ${run.errorReason}, ${run.firstTokenMs}, ${run.durationMs}
     )`;
   return receiptOf(parseRow(receiptColumns, rows));
 }

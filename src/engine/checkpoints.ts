@@ -66,3 +66,8 @@ export function keepCheckpoints(
   let timer = later();
   return checkpoints;
 }
+
+/** For a run whose text is nobody's to keep. */
+export function noCheckpoints(): Checkpoints {
+  return { usage: null, stop: () => Promise.resolve() };
+}

@@ -3,8 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { uuidv7 } from 'uuidv7';
 import {
   type BegunRun,
+  beginAnonymousRun,
   beginRun,
+  type Delivery,
   estimateRun,
+  type Invitation,
   type Receipt,
   type RunRequest,
   readRun,
@@ -12,6 +15,7 @@ import {
   type Settlement,
   type StartedRun,
   type StoredRun,
+  settleAnonymousRun,
   settleRun,
   stopRun,
   type Usage,
@@ -27,8 +31,8 @@ import type { ProviderCall, ProviderResult } from '../providers/provider.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics, RunOutcome } from '../telemetry/metrics.ts';
 import type { TracedRequest, TracedRun } from '../telemetry/traces.ts';
-import { countTokens } from '../tokens/count.ts';
-import { keepCheckpoints } from './checkpoints.ts';
+import { countTokens, type Tokenizer } from '../tokens/count.ts';
+import { keepCheckpoints, noCheckpoints } from './checkpoints.ts';
 import { closingEvents, failureOf, type NumberedEvent, type RunEnd, START } from './events.ts';
 import { LiveRun } from './live-run.ts';
 import { createModels } from './models.ts';
@@ -71,6 +75,12 @@ export type Facts = {
   rate?: { policy: 'runs' | 'reads'; limit: number; remaining: number; reset: number };
   creditsRemaining?: number;
 };
+
+/** Who asks without being signed in. */
+export type Visitor = { userId: string | null; address: string };
+
+/** How a run's end is booked. */
+type Books = { settle: (run: Delivery) => Promise<Receipt>; release: (run: Settlement) => Promise<Receipt> };
 
 /** A run that was let in or is known: here, or only in the database. */
 export type Begun = { runId: string; sessionId: string; isNew: boolean; live: LiveRun | null };
@@ -127,7 +137,7 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
       begun = await beginRun(sql, userId, runId, request, idempotency);
     } catch (error) {
       // It may have been let in all the same; then its hold is given back as soon as the database is there again.
-      if (isDatabaseDown(error)) track(giveBack(userId, runId));
+      if (isDatabaseDown(error)) track(giveBack(theirBooks, userId, runId));
       throw error;
     }
     if (begun.outcome !== 'known') noteRate(facts, begun);
@@ -142,27 +152,72 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
       facts.runId = begunRunId;
       return { runId: begunRunId, sessionId: begunSessionId, isNew: false, live: findLive(userId, begunRunId) };
     }
-    facts.runId = runId;
     facts.creditsRemaining = begun.availableCredits;
-    metrics?.runBegan();
     const run = new LiveRun({ userId, question: ask.input, begun, tokenizer: request.tokenizer });
-    live.set(runId, run);
-    const sessionId = begun.begunSessionId;
-    const traced = facts.trace?.run({ runId, sessionId, model: begun.modelAlias });
-    track(carryOut(run, providerCall(userId, ask, begun), request.tokenizer, traced));
-    return { runId, sessionId, isNew: true, live: run };
+    launch(run, providerCall(userId, ask, begun), theirBooks, facts);
+    return { runId, sessionId: begun.begunSessionId, isNew: true, live: run };
   }
 
-  async function giveBack(userId: string, runId: string): Promise<void> {
+  /**
+   * Lets a visitor's run in and starts it. It is followed by its id alone, here, and nothing of it is kept but what it used
+   * and cost. Spec 5.9.
+   */
+  async function beginAnonymous(
+    visitor: Visitor,
+    ask: { packageId: string; packageVersion: string | null; input: string },
+    facts: Facts,
+  ): Promise<{ run: LiveRun; invitation: Invitation }> {
+    if (draining) throw new Failure('shutting_down', undefined, { retryAfter: 2 });
+    const { packageId, packageVersion, input } = ask;
+    const inputTokens = await countTokens(input, VISITORS_TOKENIZER);
+    const request = { packageId, packageVersion, inputTokens, countedWith: VISITORS_TOKENIZER };
+    const runId = uuidv7();
+    const { begun, invitation } = await beginAnonymousRun(sql, visitor, runId, request).catch((error: unknown) => {
+      if (isDatabaseDown(error)) track(giveBack(nobodysBooks, NOBODY, runId));
+      throw error;
+    });
+    if (begun.outcome === 'known') throw new Failure('conflict');
+    if (begun.outcome === 'refused') {
+      metrics?.runRefused(begun.refusal.code);
+      throw refusalFailure(begun.refusal);
+    }
+    const run = new LiveRun({ userId: NOBODY, question: input, begun, tokenizer: VISITORS_TOKENIZER });
+    const call = providerCall(runId, { input, temperature: null }, begun);
+    launch(run, call, nobodysBooks, facts);
+    return { run, invitation };
+  }
+
+  function launch(run: LiveRun, call: ProviderCall, books: Books, facts: Facts): void {
+    const { runId, begun } = run;
+    facts.runId = runId;
+    metrics?.runBegan();
+    live.set(runId, run);
+    const traced = facts.trace?.run({ runId, sessionId: begun.begunSessionId, model: begun.modelAlias });
+    track(carryOut(run, call, books, traced));
+  }
+
+  const theirBooks: Books = { settle: (run) => settleRun(sql, run), release: (run) => releaseRun(sql, run) };
+  const nobodysBooks: Books = {
+    settle: (run) => settleAnonymousRun(sql, run),
+    release: (run) =>
+      settleAnonymousRun(sql, {
+        ...run,
+        ...{ ending: 'failed', answer: '', firstTokenMs: null, estimated: run.called && run.usage.input === null },
+      }),
+  };
+
+  async function giveBack(books: Books, userId: string, runId: string): Promise<void> {
     const settlement = {
       ...{ userId, runId, called: false, usage: NO_USAGE, question: '', durationMs: 0 },
       ...{ error: 'database_unavailable', errorReason: 'The database was away when the run began.' },
     };
-    await persist(() => releaseRun(sql, settlement), SETTLE_MS, closing.signal).catch(() => undefined);
+    await persist(() => books.release(settlement), SETTLE_MS, closing.signal).catch(() => undefined);
   }
 
-  async function carryOut(run: LiveRun, call: ProviderCall, tokenizer: Tokenizer, traced?: TracedRun): Promise<void> {
-    const checkpoints = keepCheckpoints(run, sql, (text) => countTokens(text, tokenizer), log);
+  async function carryOut(run: LiveRun, call: ProviderCall, books: Books, traced?: TracedRun): Promise<void> {
+    const { tokenizer } = run;
+    const checkpoints =
+      run.userId === NOBODY ? noCheckpoints() : keepCheckpoints(run, sql, (text) => countTokens(text, tokenizer), log);
     const tracedCall = traced?.call(call);
     let result: ProviderResult;
     try {
@@ -183,7 +238,7 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     }
     tracedCall?.end(result);
     if (result.failure !== null) metrics?.providerFailed(call.provider, result.failure.code);
-    const end = await settle(run, result, tokenizer);
+    const end = await settle(run, result, books);
     metrics?.runEnded(outcomeOf(run, result, end));
     traced?.end(end);
     run.finish(end);
@@ -191,14 +246,14 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     else setTimeout(() => live.delete(run.runId), KEEP_MS).unref();
   }
 
-  async function settle(run: LiveRun, result: ProviderResult, tokenizer: Tokenizer): Promise<RunEnd> {
+  async function settle(run: LiveRun, result: ProviderResult, books: Books): Promise<RunEnd> {
     const answer = result.text;
     const cutOff = result.ending === 'stopped' && run.stopReason === 'shutdown';
     const ending = cutOff ? 'failed' : result.ending === 'complete' ? 'completed' : result.ending;
     const usage: Usage =
       result.usage !== null && result.usageComplete
         ? result.usage
-        : { ...(result.usage ?? NO_USAGE), output: await countTokens(answer, tokenizer) };
+        : { ...(result.usage ?? NO_USAGE), output: await countTokens(answer, run.tokenizer) };
     const settlement: Settlement = {
       userId: run.userId,
       runId: run.runId,
@@ -211,8 +266,8 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     };
     const book = () =>
       ending === 'failed' && answer === ''
-        ? releaseRun(sql, settlement)
-        : settleRun(sql, {
+        ? books.release(settlement)
+        : books.settle({
             ...settlement,
             ...{ ending, answer, estimated: !result.usageComplete },
             firstTokenMs: result.firstTokenMs === null ? null : Math.round(result.firstTokenMs),
@@ -261,6 +316,14 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
 
   return {
     begin,
+    beginAnonymous,
+
+    /** Follows a visitor's run that is carried out here. Who knows its id may. */
+    followAnonymous(runId: string, after: number, signal: AbortSignal | undefined): AsyncIterable<NumberedEvent> {
+      const run = findLive(NOBODY, runId);
+      if (run === null) throw new Failure('run_not_found', 'That run is over, or another server carries it out.');
+      return run.follow(after, signal, false);
+    },
 
     /** Waits for the end of a run. One that only a key made known is waited for at most 30 s. */
     async result(userId: string, begun: Begun, signal: AbortSignal | undefined): Promise<RunEnd> {
@@ -333,9 +396,12 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
   };
 }
 
-type Tokenizer = Parameters<typeof countTokens>[1];
-
 export type Message = { role: 'user' | 'assistant'; content: string; timestamp?: string; tokens?: number };
+
+/** Whose a visitor's run is. */
+const NOBODY = '';
+/** Visitors have no choice of model; one that counts otherwise has its estimate taken for one. */
+const VISITORS_TOKENIZER: Tokenizer = 'o200k_base';
 
 const NO_USAGE: Usage = { input: null, cached: 0, cacheWrite: 0, output: 0 };
 const PACKAGE_MISSING = {
@@ -343,7 +409,7 @@ const PACKAGE_MISSING = {
   message: 'is required, unless session_id names a session to go on with',
 };
 
-function providerCall(userId: string, ask: Ask, begun: StartedRun): ProviderCall {
+function providerCall(userId: string, ask: Pick<Ask, 'input' | 'temperature'>, begun: StartedRun): ProviderCall {
   return {
     provider: begun.provider,
     model: begun.providerModel,

@@ -1,4 +1,5 @@
 import type { StartedRun } from '../calls/runs.ts';
+import type { Tokenizer } from '../tokens/count.ts';
 import { closingEvents, type NumberedEvent, type RunEnd, START } from './events.ts';
 
 /** `abandoned`: nobody followed any more. `shutdown`: the server had to end it. */
@@ -9,7 +10,7 @@ export class LiveRun {
   readonly userId: string;
   readonly question: string;
   readonly begun: StartedRun;
-  readonly tokenizer: string;
+  readonly tokenizer: Tokenizer;
   #pieces: string[] = [];
   #length = 0;
   #end: RunEnd | null = null;
@@ -22,7 +23,7 @@ export class LiveRun {
   #changed: PromiseWithResolvers<void> | null = null;
   #ended = Promise.withResolvers<void>();
 
-  constructor(run: { userId: string; question: string; begun: StartedRun; tokenizer: string }) {
+  constructor(run: { userId: string; question: string; begun: StartedRun; tokenizer: Tokenizer }) {
     this.userId = run.userId;
     this.question = run.question;
     this.begun = run.begun;

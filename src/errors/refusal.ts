@@ -16,6 +16,8 @@ export const refusalSchema = z.object({
   requiredCredits: z.number().optional(),
   availableCredits: z.number().optional(),
   purchaseUrl: z.string().optional(),
+  loginRequired: z.boolean().optional(),
+  loginUrl: z.string().optional(),
   details: z.record(z.string(), z.unknown()).optional(),
 });
 export type Refusal = z.output<typeof refusalSchema>;

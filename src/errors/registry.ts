@@ -46,6 +46,8 @@ export const registry = {
     'Monthly cost limit reached',
     'Wait as Retry-After says, use a shorter request or a cheaper model, or buy credits.',
   ],
+  limit_exceeded: [429, 'Free run used', 'Sign up at login_url.'],
+  anonymous_budget: [429, 'Free runs used up', 'Sign up at login_url, or wait as Retry-After says.'],
   tier_budget: [429, "Tier's budget used up", 'Wait as Retry-After says, take a higher tier, or buy credits.'],
   held_by_other_runs: [429, 'Held by other runs', 'Try again when your other runs have ended.'],
   throttled: [403, 'Throttled', 'Ask the operator.'],

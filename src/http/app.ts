@@ -33,7 +33,7 @@ const NO_ROUTE = 'none';
 const PROCEDURES = new Set(Object.keys(appRouter._def.procedures));
 /** Spec 6.5. */
 const MOST_WEBHOOK_BYTES = 1024 * 1024;
-const { start: startRun, stream: followRun } = appRouter.runs;
+const STREAM = { start: appRouter.runs.start, follow: appRouter.runs.stream };
 
 /** The HTTP interface: /trpc, /api/v1, /healthz, /readyz, /metrics. */
 export function createApp(services: Services, table: readonly Route[] = routes): Hono<Bindings> {
@@ -149,8 +149,9 @@ async function answer(services: Services, route: Route, path: string, c: Context
 
     if (route.streams === 'always' || (route.streams === 'asked' && wantsStream(incoming, sent.stream))) {
       let follow: unknown = { ...sent, lastEventId: incoming.headers['last-event-id'] };
-      if (route.streams === 'asked') follow = await invoke('runs.start', startRun, sent);
-      const events = await invoke('runs.stream', followRun, follow);
+      const { start, follow: followIt } = route.stream ?? STREAM;
+      if (route.streams === 'asked') follow = await invoke('runs.start', start, sent);
+      const events = await invoke('runs.stream', followIt, follow);
       await sendEvents(outgoing, eventsOf(events), headersOf(services, call), (error) => {
         const failure = failureFrom(error);
         if (failure.code === 'internal_error')

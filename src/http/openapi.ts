@@ -48,7 +48,7 @@ function operation(route: Route): Json {
       ...{ name: field, in: 'query', required: input.required.includes(field), schema },
       ...(isObject(schema) && takesList(schema) && LIST),
     })),
-    ...(route.streams === 'asked' ? [IDEMPOTENCY_KEY] : []),
+    ...('idempotency_key' in input.properties ? [IDEMPOTENCY_KEY] : []),
     ...(route.streams === 'always' ? [LAST_EVENT_ID] : []),
   ];
   const required = input.required.filter((field) => !inPath.has(field));

@@ -24,6 +24,8 @@ export type ProcedureRoute = Common & {
   numbers?: readonly string[];
   /** `asked`: answers as a stream where the caller asks for one. `always`: follows the run `params` name. */
   streams?: 'asked' | 'always';
+  /** What starts a run that is asked for as a stream, and what follows it; those of users where not said. */
+  stream?: { start: AnyProcedure; follow: AnyProcedure };
   status?: 201;
   /** How fields are named in answers: in snake_case where not said; in requests both are taken, in errors `both` is as `camel`. */
   case?: 'camel' | 'both';
@@ -60,6 +62,16 @@ export const routes: readonly Route[] = [
     summary: 'Go on in a session',
     ...execute,
     ...sessionId,
+  },
+  {
+    method: 'POST',
+    path: '/playground/anonymous-run',
+    summary: 'Run a package without signing in, once a month',
+    name: 'runs.anonymous',
+    procedure: runs.anonymous,
+    open: true,
+    streams: 'asked',
+    stream: { start: runs.startAnonymous, follow: runs.streamAnonymous },
   },
   {
     method: 'POST',

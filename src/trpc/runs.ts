@@ -1,11 +1,18 @@
 import { type TrackedEnvelope, tracked } from '@trpc/server';
 import { z } from 'zod';
-import { chargeStepSchema, estimateSchema, explainCharge, type receiptSchema, type StoredRun } from '../calls/runs.ts';
+import {
+  chargeStepSchema,
+  estimateSchema,
+  explainCharge,
+  invitationSchema,
+  type receiptSchema,
+  type StoredRun,
+} from '../calls/runs.ts';
 import type { Ask } from '../engine/engine.ts';
 import { type NumberedEvent, type RunEvent, shownReceiptSchema, showReceipt } from '../engine/events.ts';
 import { Failure } from '../errors/failure.ts';
-import { askInput, idInput, runInput } from './inputs.ts';
-import { countRead, estimateProcedure, readProcedure, router, runProcedure } from './trpc.ts';
+import { askInput, idInput, packageInput, runInput } from './inputs.ts';
+import { countRead, estimateProcedure, publicProcedure, readProcedure, router, runProcedure } from './trpc.ts';
 
 const messageSchema = z.object({
   role: z.enum(['user', 'assistant']),
@@ -21,6 +28,9 @@ const startedSchema = z.object({ runId: z.string(), sessionId: z.string(), isNew
 const eventsSchema = z.custom<AsyncIterable<TrackedEnvelope<RunEvent>>>(
   (value) => typeof value === 'object' && value !== null && Symbol.asyncIterator in value,
 );
+
+const followInput = z.object({ runId: idInput, lastEventId: z.string().nullish() });
+const anonymousInput = askInput.pick({ input: true, packageVersion: true }).extend({ packageId: packageInput });
 
 export const runsRouter = router({
   execute: runProcedure
@@ -52,14 +62,13 @@ export const runsRouter = router({
     }),
 
   stream: runProcedure
-    .input(z.object({ runId: idInput, lastEventId: z.string().nullish() }))
+    .input(followInput)
     .output(eventsSchema)
     .subscription(async ({ ctx, input, signal }) => {
       const { engine } = ctx.services;
       const { userId, isAdmin } = ctx.principal;
       if (!engine.isLive(userId, input.runId)) await countRead(ctx);
-      const after = /^\d{1,9}$/.test(input.lastEventId ?? '') ? Number(input.lastEventId) : 0;
-      return trackedEvents(await engine.follow(userId, input.runId, { after, signal, isAdmin }));
+      return trackedEvents(await engine.follow(userId, input.runId, { after: placeOf(input), signal, isAdmin }));
     }),
 
   stop: runProcedure
@@ -86,6 +95,44 @@ export const runsRouter = router({
       return { steps: await explainCharge(ctx.services.database.reads, userId, input.runId, asAdmin) };
     }),
 
+  /** One run a month for a visitor who is not signed in. Spec 5.9. */
+  anonymous: publicProcedure
+    .input(anonymousInput)
+    .output(
+      invitationSchema.extend({
+        runId: z.string(),
+        response: z.string(),
+        tokensUsed: z.number().nullable(),
+        durationMs: z.number().nullable(),
+        model: z.string(),
+      }),
+    )
+    .mutation(async ({ ctx, input, signal }) => {
+      const { run, invitation } = await ctx.services.engine.beginAnonymous(ctx.visitor, visitOf(input), ctx.facts);
+      const end = await run.wait(signal);
+      if (end === null) throw new Failure('run_in_progress', undefined, { runId: run.runId });
+      const { receipt, answer, failure } = end;
+      if (failure !== null || receipt === null) throw withOutcome(failure ?? new Failure('internal_error'), end, false);
+      const { tokensUsed, durationMs, model } = receipt;
+      return { runId: run.runId, response: answer, tokensUsed, durationMs, model, ...invitation };
+    }),
+
+  startAnonymous: publicProcedure
+    .input(anonymousInput)
+    .output(invitationSchema.extend({ runId: z.string() }))
+    .mutation(async ({ ctx, input }) => {
+      const { run, invitation } = await ctx.services.engine.beginAnonymous(ctx.visitor, visitOf(input), ctx.facts);
+      return { runId: run.runId, ...invitation };
+    }),
+
+  /** Only while it runs, and on the server that carries it out: nothing of it is kept. */
+  streamAnonymous: publicProcedure
+    .input(followInput)
+    .output(eventsSchema)
+    .subscription(({ ctx, input, signal }) =>
+      trackedEvents(ctx.services.engine.followAnonymous(input.runId, placeOf(input), signal)),
+    ),
+
   estimate: estimateProcedure
     .input(askInput)
     .output(
@@ -101,6 +148,14 @@ export const runsRouter = router({
       return { ...estimate, estimatedCredits: creditsLikely, estimatedTokens: tokensLikely, currentBalance: balance };
     }),
 });
+
+function placeOf({ lastEventId }: z.output<typeof followInput>): number {
+  return /^\d{1,9}$/.test(lastEventId ?? '') ? Number(lastEventId) : 0;
+}
+
+function visitOf({ packageId, packageVersion = null, input }: z.output<typeof anonymousInput>) {
+  return { packageId, packageVersion, input };
+}
 
 function askOf(input: z.output<typeof askInput> & { idempotencyKey?: string | null | undefined }): Ask {
   return {

@@ -265,6 +265,10 @@ const namesNobodysThing: Record<string, string> = {
   'fail_stripe_work.work_id': "is the servers' own queue",
   'finish_message.message_id': "is the servers' own outbox",
   'fail_message.message_id': "is the servers' own outbox",
+  'begin_anonymous_run.run_id': 'is made by the server for a visitor; nobody can look it up',
+  'begin_anonymous_run.package':
+    'is what everybody may see: a private one is not found, as runs/anonymous.test.ts proves',
+  'settle_anonymous_run.run_id': "is the server's own, of a run that belongs to nobody",
   'begin_run.request_hash': 'tells whether a key comes with the same request again',
 };
 

@@ -98,7 +98,10 @@ it('tells the truth: every route answers what the document says', async () => {
     const body =
       operation.requestBody === undefined ? {} : { body: bodies[path] ?? { package_id: 'haiku', input: 'hello' } };
     const { status, json, headers } = await call(url, method.toUpperCase(), there, {
-      ...{ token: path.endsWith('/feedback') && path.includes('shared') ? bob.token : token, ...body },
+      ...(!path.endsWith('/anonymous-run') && {
+        token: path.endsWith('/feedback') && path.includes('shared') ? bob.token : token,
+      }),
+      ...body,
     });
     const described = operation.responses[status];
     expect(described, `${method} ${path} answered ${status}`).toBeDefined();
