@@ -17,6 +17,7 @@ import { bothCases, snakeCase } from '../names.ts';
 import { appRouter } from '../trpc/_app.ts';
 import type { Services, Context as TrpcContext } from '../trpc/trpc.ts';
 import { parseObject, readBody, readBytes } from './body.ts';
+import { docsPage } from './docs.ts';
 import { camelKeys } from './input.ts';
 import { openApi } from './openapi.ts';
 import { type ProcedureRoute, type Route, routes } from './routes.ts';
@@ -28,6 +29,7 @@ type Bindings = { Bindings: HttpBindings };
 export const VERSION = '0.1.0';
 const API = '/api/v1';
 const METRICS = '/metrics';
+const DOCS = '/docs';
 /** What metrics call a path that is none of ours. */
 const NO_ROUTE = 'none';
 const PROCEDURES = new Set(Object.keys(appRouter._def.procedures));
@@ -64,6 +66,15 @@ export function createApp(services: Services, table: readonly Route[] = routes):
   plain(`${API}/openapi.json`, async () => {
     document ??= openApi(VERSION);
     return document;
+  });
+
+  let docs: ReturnType<typeof docsPage> | undefined;
+  methods.set(DOCS, ['GET']);
+  app.get(DOCS, (c) => {
+    docs ??= docsPage(VERSION);
+    const response = reply(services, beginCall(services, c, DOCS), 200, docs.page, 'text/html; charset=utf-8');
+    response.headers.set('content-security-policy', docs.policy);
+    return response;
   });
 
   if (services.metrics !== undefined) {

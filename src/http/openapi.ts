@@ -6,6 +6,21 @@ import { type ProcedureRoute, type Route, routes } from './routes.ts';
 
 type Json = Record<string, unknown>;
 
+/** One for each room that has routes. */
+const TAGS: Record<string, string> = {
+  runs: 'Running a package: once as JSON, or as a stream of server-sent events',
+  sessions: 'Conversations, shared results, votes and feedback',
+  credits: 'Balances, and every movement of credits',
+  limits: 'What is used of each limit',
+  catalog: 'Models, prices and packages',
+  billing: 'Subscriptions, packs of credits, and what Stripe sends',
+  accounts: 'Who is asking, and tokens',
+  analytics: 'Revenue, cost and margin, for administrators and authors',
+  alerts: 'What is wrong, for administrators',
+  jobs: 'What is done by the clock',
+  server: 'Whether it answers, and this document',
+};
+
 /** OpenAPI 3.1, made of the table of routes and the procedures' own schemas. */
 export function openApi(version: string): Json {
   const paths: Record<string, Json> = {};
@@ -21,6 +36,7 @@ export function openApi(version: string): Json {
       description:
         'Runs prompt packages and charges credits. Fields are accepted in snake_case and camelCase, and answered as each operation says.',
     },
+    tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
     paths: { ...paths, ...PLAIN_PATHS },
     components: {
       securitySchemes: { bearer: { type: 'http', scheme: 'bearer', description: 'An API token (prpm_…) or a JWT.' } },
@@ -58,7 +74,7 @@ function operation(route: Route): Json {
   const stream = route.streams === undefined ? {} : { 'text/event-stream': { schema: EVENT } };
   return {
     operationId: `${name}${method === 'GET' && hasBody ? '.get' : ''}${operationSuffix(route)}`,
-    summary,
+    ...{ summary, tags: [name.split('.', 1)[0]] },
     security: [...(route.open === true ? [{}] : []), { bearer: [] }],
     ...(parameters.length > 0 && { parameters }),
     ...(hasBody &&
@@ -76,7 +92,7 @@ function operation(route: Route): Json {
 function webhookOperation(route: Extract<Route, { webhook: string }>): Json {
   return {
     operationId: `${route.name}${operationSuffix(route)}`,
-    ...{ summary: route.summary, security: [] },
+    ...{ summary: route.summary, tags: ['billing'], security: [] },
     parameters: [SIGNATURE],
     requestBody: { required: true, content: { 'application/json': { schema: { type: 'object' } } } },
     responses: {
@@ -162,8 +178,9 @@ const takesList = ({ type, anyOf }: Json): boolean =>
   type === 'array' || (Array.isArray(anyOf) && anyOf.some((one) => isObject(one) && takesList(one)));
 
 const STREAM = { type: ['boolean', 'null'], description: 'True: as Accept: text/event-stream.' };
+/** A body of them is a text; each of its events is of the inner schema. */
 const EVENT = {
-  ...jsonSchema(runEventSchema, 'output'),
+  ...{ type: 'string', contentMediaType: 'text/event-stream', contentSchema: jsonSchema(runEventSchema, 'output') },
   description:
     'Server-sent events. `type` is the event, `data` its data; ids grow, and Last-Event-ID says where to go on.',
 };
@@ -215,7 +232,7 @@ const health = {
 const PLAIN_PATHS = {
   '/api/v1/health': {
     get: {
-      ...{ operationId: 'health', summary: 'Whether the server and its database answer' },
+      ...{ operationId: 'health', summary: 'Whether the server and its database answer', tags: ['server'] },
       responses: {
         200: { description: 'They do.', content: { 'application/json': { schema: health } } },
         default: problem,
@@ -224,7 +241,7 @@ const PLAIN_PATHS = {
   },
   '/api/v1/openapi.json': {
     get: {
-      ...{ operationId: 'openapi', summary: 'This document' },
+      ...{ operationId: 'openapi', summary: 'This document', tags: ['server'] },
       responses: {
         200: { description: 'OpenAPI 3.1.', content: { 'application/json': { schema: { type: 'object' } } } },
       },
