@@ -87,3 +87,59 @@ test('in the next month only what goes on counts (spec 8.3)', async () => {
   expect(await figures()).toMatchObject({ subscription_revenue: 0, active_users: 0 });
   expect(await audit(database.ops)).toEqual([]);
 });
+
+test('a month that is over has what subscriptions paid then, whoever has left or come since (spec 8.3)', async () => {
+  const then = await database.owner`select core.now() - interval '45 days' as at`; // when all of the above happened
+  const [left, stays, came] = [
+    await signUp(database, 'left'),
+    await signUp(database, 'stays'),
+    await signUp(database, 'came'),
+  ];
+  const pay = (user: string, months: number, paid: number) => database.owner`
+    insert into subscription_periods (user_id, subscription_id, period_start, period_end, plan, state, paid_amount, credits, created_at, paid_at)
+    select ${user}::uuid, 'sub_' || ${user}, core.now() + make_interval(months => ${months}), core.now() + make_interval(months => ${months + 1}),
+      'prpm_plus_individual', 'paid', ${paid}, 0, core.now(), core.now()`;
+  const subscribeFor = (user: string, paid: number, until: string) => database.owner`
+    with u as (update users set plan_tier = 'prpm_plus_individual', entitled_until = core.now() + ${until}::interval where id = ${user})
+    insert into subscriptions (user_id, id, plan, status, monthly_amount, created_at, updated_at)
+    values (${user}, 'sub_' || ${user}, 'prpm_plus_individual', 'active', ${paid}, core.now(), core.now())`;
+  const month = async (months: number) => {
+    const [row] = await database.owner`
+      select subscription_revenue::float, pack_revenue::float, cost::float, overall_margin_percent::float, active_users::int, throttled_users::int,
+        high_risk_users::int, users::int
+      from core.month_figures(core.now() + make_interval(months => ${months}))`;
+    return row;
+  };
+  const usage = { input: 3000, output: 2000 };
+  await converse(database, left, { model: 'gpt-4o-mini', usage });
+  const before = await month(0);
+
+  await pay(left, 0, 6);
+  await pay(stays, 0, 6);
+  await pay(stays, 1, 5);
+  await database.owner`update subscription_periods set refunded_amount = 2 where user_id = ${stays} and paid_amount = 6`;
+  await subscribeFor(stays, 5, '40 days');
+  await wait(database, '1 month');
+  await subscribeFor(came, 7, '30 days');
+  await pay(came, 0, 7);
+  await database.owner`update users set closed_at = core.now() where id = ${left}`;
+
+  // Now: who stays and who came. Then: who left and who stays, less what went back.
+  expect(await month(0)).toMatchObject({ subscription_revenue: 12, active_users: 2 });
+  expect(await month(-1)).toMatchObject({
+    ...{
+      subscription_revenue: 10,
+      pack_revenue: 0,
+      cost: before?.cost,
+      active_users: 2,
+      throttled_users: null,
+      high_risk_users: 0,
+    },
+    overall_margin_percent: Number(((100 * (10 - before?.cost)) / 10).toFixed(2)),
+    users: before?.users,
+  });
+  const [first] = await database.owner`
+    select pack_revenue::float, active_users::int from core.month_figures(${then[0]?.at})`;
+  expect(first).toEqual({ pack_revenue: 5, active_users: 1 }); // who bought it and ran something
+  await database.owner`delete from subscription_periods where user_id in ${database.owner([left, stays, came])}`;
+});
