@@ -1,4 +1,5 @@
 // Named histories: what Stripe really does to a shop, told to the database, and what a person then has.
+import type Stripe from 'stripe';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { signUp } from '../sessions/people.ts';
 import { DAY, HOUR, openBilling } from './world.ts';
@@ -268,6 +269,86 @@ it('who joins a verified organization pays its price from the next invoice on, a
   await passPeriod(user, 2 * HOUR);
   await settle();
   expect(await standing(user)).toMatchObject({ who: { plan_tier: 'prpm_plus_individual' } });
+});
+
+it('who has subscribed goes on paying what they agreed to when a plan gets dearer; who comes then pays the new price (spec 2.4)', async () => {
+  const { ops, app } = world.database;
+  const setPrice = async (price: Stripe.Price) => {
+    await ops`update plans set monthly_price = ${(price.unit_amount ?? 0) / 100} where plan = 'prpm_plus_individual'`;
+    await app`select from api.set_stripe_prices(${app.json({ plans: { prpm_plus_individual: price.id } })})`;
+    const prices = await Promise.all([price, world.member].map(({ id }) => world.client.prices.retrieve(id)));
+    expect(
+      await app`select complaint from api.compare_stripe_prices(${JSON.stringify(prices)}::text::jsonb, false)`,
+    ).toEqual([]);
+  };
+  const priceOf = async (who: string) => {
+    const [row] = await app`select api.read_subscription(${who}) ->> 'price' as price`;
+    return row?.price;
+  };
+  await setPrice(world.individual);
+  const { user } = await subscribed();
+  const late = await person();
+  const begun = await subscribe(late);
+  const dearer = await world.client.prices.create({
+    ...{
+      currency: 'usd',
+      product: String(world.individual.product),
+      recurring: { interval: 'month' },
+      unit_amount: 700,
+    },
+  });
+  await setPrice(dearer);
+  // Began to pay before, and ends after.
+  await stripe.pay('session' in begun ? begun.session : '');
+  await settle();
+  const { user: newcomer } = await subscribed();
+
+  expect(await ops`select ops.align_prices() as moved`).toEqual([{ moved: '0' }]);
+  await passPeriod(user, 2 * HOUR);
+  await settle();
+  await jobs();
+  expect(
+    await world.database
+      .owner`select * from core.price_raises(core.now()) where user_id = any (${[user, late, newcomer]}::uuid[])`,
+  ).toEqual([]);
+  for (const [who, paid] of [
+    [user, '6.00'],
+    [late, '6.00'],
+    [newcomer, '7.00'],
+  ] as const) {
+    expect(await standing(who)).toMatchObject({
+      who: { plan_tier: 'prpm_plus_individual' },
+      periods: [
+        { paid_amount: paid, credits: '100' },
+        { state: 'paid', paid_amount: paid, credits: '100' },
+      ],
+    });
+    expect(await priceOf(who)).toBe(paid);
+  }
+  expect(await priceOf(await person())).toBe('7.00');
+
+  // Another plan is another agreement: who comes back from it pays what it costs by then, and is told.
+  const [team] = await ops`select id from ops.create_organization('Short')`;
+  await ops`select from ops.verify_organization(${team?.id}, true, 'test')`;
+  const alignAll = async () => {
+    expect(await ops`select ops.align_prices() as moved`).toEqual([{ moved: '1' }]);
+    await world.work();
+    await settle();
+  };
+  await ops`select from ops.add_member(${team?.id}, ${user}, 'member')`;
+  await alignAll();
+  await passPeriod(user, 2 * HOUR);
+  await settle();
+  expect(await priceOf(user)).toBe('3.00');
+  await ops`select from ops.remove_member(${team?.id}, ${user})`;
+  await alignAll();
+  expect(await priceOf(user)).toBe('7.00');
+  expect(
+    await world.database
+      .owner`select paid_price, next_price from core.price_raises(core.now()) where user_id = ${user}`,
+  ).toEqual([{ paid_price: '3.00', next_price: '7.00' }]);
+  expect(await world.review()).toEqual([]);
+  await setPrice(world.individual);
 });
 
 it('who cancels at once and gets the rest of the money back keeps neither tier nor monthly credits (spec 2.5, 4.4)', async () => {
