@@ -44,14 +44,15 @@ const begunSchema = z.discriminatedUnion('outcome', [
 ]);
 export type BegunRun = z.output<typeof begunSchema>;
 
-/** What a run asks for. `packageId` is an id or a name; `inputTokens` is the caller's own text. */
+/** What a run asks for. `packageId` is an id or a name; `inputTokens` is the caller's own text, `customPromptTokens` their own prompt. */
 export type RunRequest = {
-  packageId: string;
+  packageId: string | null;
   packageVersion: string | null;
   sessionId: string | null;
   model: string | null;
   useNoPrompt: boolean;
   inputTokens: number;
+  customPromptTokens: number | null;
   countedWith: string;
   maxOutputTokens: number | null;
 };
@@ -70,7 +71,7 @@ export async function beginRun(
       checkpoint_ms, abandon_after_ms, hold_credits, available_credits, rate_limit, rate_remaining, rate_reset
     from api.begin_run(
       ${userId}, ${runId}, ${request.packageId}, ${request.packageVersion}, ${request.sessionId}, ${request.model},
-      ${request.useNoPrompt}, ${request.inputTokens}, ${request.countedWith}, ${request.maxOutputTokens}, ${null},
+      ${request.useNoPrompt}, ${request.inputTokens}, ${request.countedWith}, ${request.maxOutputTokens}, ${request.customPromptTokens},
       ${idempotency?.key ?? null}, ${idempotency?.hash ?? null}
     )`;
   return parseRow(begunSchema, rows);
@@ -315,9 +316,30 @@ export async function estimateRun(
     select estimate
     from api.estimate_run(
       ${userId}, ${runId}, ${request.packageId}, ${request.packageVersion}, ${request.sessionId}, ${request.model},
-      ${request.useNoPrompt}, ${request.inputTokens}, ${request.countedWith}, ${request.maxOutputTokens}, ${null}
+      ${request.useNoPrompt}, ${request.inputTokens}, ${request.countedWith}, ${request.maxOutputTokens}, ${request.customPromptTokens}
     ) as estimate`;
   return parseRow(z.object({ estimate: estimateSchema }), rows).estimate;
+}
+
+/** What holds for custom prompts, and whether this user may run one. */
+const customPromptsSchema = z.object({
+  available: z.boolean(),
+  verifiedAuthor: z.boolean(),
+  maxOutputTokens: z.number(),
+  creditMultiplier: z.coerce.number(),
+  tokensPerCredit: z.number(),
+  firstTokenTimeoutMs: z.number(),
+  runTimeoutMs: z.number(),
+});
+
+export async function describeCustomPrompts(
+  sql: Sql,
+  userId: string | null,
+): Promise<z.output<typeof customPromptsSchema>> {
+  const rows = await sql`
+    select available, verified_author, max_output_tokens, credit_multiplier, tokens_per_credit, first_token_timeout_ms, run_timeout_ms
+    from api.describe_custom_prompts(${userId})`;
+  return parseRow(customPromptsSchema, rows);
 }
 
 export const chargeStepSchema = z.object({

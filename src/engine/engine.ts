@@ -60,6 +60,8 @@ export type Ask = {
   sessionId: string | null;
   model: string | null;
   useNoPrompt: boolean;
+  /** The caller's own prompt, in place of a package's. */
+  customPrompt: string | null;
   maxOutputTokens: number | null;
   input: string;
   temperature: number | null;
@@ -109,20 +111,21 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
 
   async function complete(userId: string, ask: Ask): Promise<RunRequest & { tokenizer: Tokenizer }> {
     let { packageId, model } = ask;
-    if (packageId === null && ask.sessionId !== null) {
+    if (packageId === null && ask.sessionId !== null && ask.customPrompt === null) {
       const session = await readSession(reads, userId, ask.sessionId);
       if (session === undefined) throw new Failure('session_not_found', 'There is no such session of yours.');
       packageId = session.packageId;
       model ??= session.model;
     }
-    if (packageId === null)
+    if (packageId === null && ask.customPrompt === null)
       throw new Failure('validation_error', 'package_id is required.', { errors: [PACKAGE_MISSING] });
     const tokenizer = await tokenizerOf(userId, model);
     const inputTokens = await countTokens(ask.input, tokenizer);
+    const customPromptTokens = ask.customPrompt === null ? null : await countTokens(ask.customPrompt, tokenizer);
     const { packageVersion, sessionId, useNoPrompt, maxOutputTokens } = ask;
     return {
       ...{ packageId, packageVersion, sessionId, model, useNoPrompt, maxOutputTokens },
-      ...{ inputTokens, countedWith: tokenizer, tokenizer },
+      ...{ inputTokens, customPromptTokens, countedWith: tokenizer, tokenizer },
     };
   }
 
@@ -413,7 +416,7 @@ function providerCall(userId: string, ask: Pick<Ask, 'input' | 'temperature'>, b
   return {
     provider: begun.provider,
     model: begun.providerModel,
-    system: begun.systemPrompt,
+    system: ask.customPrompt ?? begun.systemPrompt,
     messages: [...(begun.history ?? []), { role: 'user', content: ask.input }],
     maxOutputTokens: begun.outputCap,
     temperature: ask.temperature,
@@ -426,8 +429,9 @@ function providerCall(userId: string, ask: Pick<Ask, 'input' | 'temperature'>, b
 
 /** The same for the same request, however its fields were named or ordered. Spec 5.3. */
 function hashOf(ask: Ask): Buffer {
-  const { idempotencyKey: _, ...request } = ask;
-  return hash('sha256', JSON.stringify(request, Object.keys(request).sort()), 'buffer');
+  const { idempotencyKey: _, customPrompt, ...request } = ask;
+  const asked = customPrompt === null ? request : { ...request, customPrompt };
+  return hash('sha256', JSON.stringify(asked, Object.keys(asked).sort()), 'buffer');
 }
 
 type Rate = { rateLimit: number | null; rateRemaining: number | null; rateReset: number | null };

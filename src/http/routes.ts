@@ -75,6 +75,22 @@ export const routes: readonly Route[] = [
   },
   {
     method: 'POST',
+    path: '/custom-prompt/run',
+    summary: "Run one's own prompt",
+    name: 'runs.executeCustom',
+    procedure: runs.executeCustom,
+    streams: 'asked',
+  },
+  {
+    method: 'GET',
+    path: '/custom-prompt/info',
+    summary: 'What holds for custom prompts',
+    name: 'runs.customPrompts',
+    procedure: runs.customPrompts,
+    open: true,
+  },
+  {
+    method: 'POST',
     path: '/playground/estimate',
     summary: 'What a run would cost',
     name: 'runs.estimate',

@@ -26,6 +26,10 @@ export const whoseInput = z.object({
 });
 export const packageInput = z.string().trim().min(1).max(200).describe('Id or name of a package.');
 
+/** Characters of a custom prompt, least and most. Spec 10.5. */
+export const CUSTOM_PROMPT_LENGTH = [10, 50_000] as const;
+export const customPromptInput = characters(...CUSTOM_PROMPT_LENGTH);
+
 /** What a run or an estimate asks for. Spec 5.1. */
 export const askInput = z.object({
   packageId: packageInput.nullish(),
@@ -33,6 +37,7 @@ export const askInput = z.object({
   packageVersion: z.string().trim().min(1).max(50).nullish().describe('The newest where left out.'),
   sessionId: idInput.nullish().describe('Goes on in this session; package_id may then be left out.'),
   model: z.string().trim().min(1).max(64).nullish().describe('Alias of a model; the default where left out.'),
+  customPrompt: customPromptInput.nullish().describe("One's own prompt in place of a package's, for verified authors."),
   useNoPrompt: z.boolean().nullish().describe("Without the package's prompt, as a baseline."),
   maxOutputTokens: z.int().min(1).max(1_000_000).nullish().describe('Tokens: the longest answer that is wanted.'),
   temperature: z.number().min(0).max(2).nullish(),

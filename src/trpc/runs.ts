@@ -2,6 +2,7 @@ import { type TrackedEnvelope, tracked } from '@trpc/server';
 import { z } from 'zod';
 import {
   chargeStepSchema,
+  describeCustomPrompts,
   estimateSchema,
   explainCharge,
   invitationSchema,
@@ -11,8 +12,16 @@ import {
 import type { Ask } from '../engine/engine.ts';
 import { type NumberedEvent, type RunEvent, shownReceiptSchema, showReceipt } from '../engine/events.ts';
 import { Failure } from '../errors/failure.ts';
-import { askInput, idInput, packageInput, runInput } from './inputs.ts';
-import { countRead, estimateProcedure, publicProcedure, readProcedure, router, runProcedure } from './trpc.ts';
+import { askInput, CUSTOM_PROMPT_LENGTH, customPromptInput, idInput, nothingInput, packageInput, runInput } from './inputs.ts';
+import {
+  type Context,
+  countRead,
+  estimateProcedure,
+  publicProcedure,
+  readProcedure,
+  router,
+  runProcedure,
+} from './trpc.ts';
 
 const messageSchema = z.object({
   role: z.enum(['user', 'assistant']),
@@ -23,6 +32,24 @@ const messageSchema = z.object({
 
 const answerSchema = shownReceiptSchema.extend({ response: z.string(), conversation: z.array(messageSchema) });
 const storedSchema = shownReceiptSchema.extend({ question: z.string().nullable(), response: z.string().nullable() });
+const customInput = runInput
+  .omit({ packageId: true, packageVersion: true, useNoPrompt: true })
+  .extend({ customPrompt: customPromptInput.describe("One's own prompt.") });
+
+const customPromptsSchema = z.object({
+  available: z.boolean().describe('Whether who asks may run one now.'),
+  requirements: z.object({ verifiedAuthor: z.literal(true), isMet: z.boolean(), description: z.string() }),
+  limits: z.object({
+    minPromptLength: z.number(),
+    maxPromptLength: z.number(),
+    recommendedPromptLength: z.string(),
+    maxTokensOutput: z.number(),
+    firstTokenTimeoutSeconds: z.number(),
+    timeoutSeconds: z.number(),
+  }),
+  pricing: z.object({ creditMultiplier: z.number(), description: z.string() }),
+});
+
 const startedSchema = z.object({ runId: z.string(), sessionId: z.string(), isNew: z.boolean() });
 
 const eventsSchema = z.custom<AsyncIterable<TrackedEnvelope<RunEvent>>>(
@@ -36,17 +63,45 @@ export const runsRouter = router({
   execute: runProcedure
     .input(runInput)
     .output(answerSchema)
-    .mutation(async ({ ctx, input, signal }) => {
-      const { engine } = ctx.services;
-      const { userId, isAdmin } = ctx.principal;
-      const begun = await engine.begin(userId, askOf(input), ctx.facts);
-      const end = await engine.result(userId, begun, signal);
-      const { receipt, answer, failure } = end;
-      if (receipt !== null) ctx.facts.creditsRemaining = receipt.creditsRemaining;
-      if (failure !== null || receipt === null)
-        throw withOutcome(failure ?? new Failure('internal_error'), end, isAdmin);
-      const conversation = await engine.conversation(userId, begun, end);
-      return { ...showReceipt(receipt, isAdmin), response: answer, conversation };
+    .mutation(({ ctx, input, signal }) => answerTo(ctx, askOf(input), signal)),
+
+  /** One's own prompt in place of a package's, for verified authors. Spec 10.5. */
+  executeCustom: runProcedure
+    .input(customInput)
+    .output(answerSchema.extend({ isCustomPrompt: z.literal(true), warnings: z.array(z.string()) }))
+    .mutation(async ({ ctx, input, signal }) => ({
+      ...(await answerTo(ctx, askOf(input), signal)),
+      isCustomPrompt: true as const,
+      warnings: warningsOf(input.customPrompt),
+    })),
+
+  customPrompts: publicProcedure
+    .input(nothingInput)
+    .output(customPromptsSchema)
+    .query(async ({ ctx }) => {
+      const [least, most] = CUSTOM_PROMPT_LENGTH;
+      const rules = await describeCustomPrompts(ctx.services.database.reads, ctx.visitor.userId);
+      const { available, verifiedAuthor, creditMultiplier, tokensPerCredit } = rules;
+      return {
+        available,
+        requirements: {
+          verifiedAuthor: true,
+          isMet: verifiedAuthor,
+          description: 'Only verified authors may run their own prompts.',
+        },
+        limits: {
+          minPromptLength: least,
+          maxPromptLength: most,
+          recommendedPromptLength: '500 to 5,000 characters',
+          maxTokensOutput: rules.maxOutputTokens,
+          firstTokenTimeoutSeconds: rules.firstTokenTimeoutMs / 1000,
+          timeoutSeconds: rules.runTimeoutMs / 1000,
+        },
+        pricing: {
+          creditMultiplier,
+          description: `Each begun ${tokensPerCredit.toLocaleString('en')} tokens are a credit, times the model's factor, times ${creditMultiplier}.`,
+        },
+      };
     }),
 
   start: runProcedure
@@ -158,12 +213,46 @@ function visitOf({ packageId, packageVersion = null, input }: z.output<typeof an
 }
 
 function askOf(input: z.output<typeof askInput> & { idempotencyKey?: string | null | undefined }): Ask {
+type Caller = Context & { principal: { userId: string; isAdmin: boolean } };
+
+/** Carries a run out and waits for its end. */
+async function answerTo(
+  ctx: Caller,
+  ask: Ask,
+  signal: AbortSignal | undefined,
+): Promise<z.output<typeof answerSchema>> {
+  const { engine } = ctx.services;
+  const { userId, isAdmin } = ctx.principal;
+  const begun = await engine.begin(userId, ask, ctx.facts);
+  const end = await engine.result(userId, begun, signal);
+  const { receipt, answer, failure } = end;
+  if (receipt !== null) ctx.facts.creditsRemaining = receipt.creditsRemaining;
+  if (failure !== null || receipt === null) throw withOutcome(failure ?? new Failure('internal_error'), end, isAdmin);
+  const conversation = await engine.conversation(userId, begun, end);
+  return { ...showReceipt(receipt, isAdmin), response: answer, conversation };
+}
+
+/** What is likely not meant so; the run goes on all the same. */
+function warningsOf(prompt: string): string[] {
+  const warnings: string[] = [];
+  if (prompt.length < 50) warnings.push('A prompt of less than 50 characters says little to the model.');
+  if (prompt.length > 20_000)
+    warnings.push('A prompt of more than 20,000 characters costs its tokens in every exchange.');
+  if (/ignore[\s\S]{0,40}previous/i.test(prompt))
+    warnings.push('The prompt asks to ignore what came before: there is nothing before it.');
+  return warnings;
+}
+
+type Asked = Partial<z.output<typeof runInput>> & { input: string };
+
+function askOf(input: Asked): Ask {
   return {
     packageId: input.packageId ?? null,
     packageVersion: input.packageVersion ?? null,
     sessionId: input.sessionId ?? null,
     model: input.model ?? null,
     useNoPrompt: input.useNoPrompt ?? false,
+    customPrompt: input.customPrompt ?? null,
     maxOutputTokens: input.maxOutputTokens ?? null,
     input: input.input,
     temperature: input.temperature ?? null,

@@ -52,7 +52,8 @@ it('tells the truth: every route answers what the document says', async () => {
     token: ada.token,
     body: { package_id: 'haiku', input: 'hello' },
   });
-  await house.database.ops`select from ops.set_user(${ada.userId}, is_admin => true, reason => 'test')`;
+  await house.database
+    .ops`select from ops.set_user(${ada.userId}, is_admin => true, verified_author => true, reason => 'test')`;
   const [made] = await house.database.ops`
     select token from ops.create_token(${ada.userId}, 'test', ${['run', 'read', 'billing', 'publish', 'admin']})`;
   const token = String(made?.token);
@@ -77,6 +78,7 @@ it('tells the truth: every route answers what the document says', async () => {
     '/api/v1/packages': { name: 'limerick', version: '1.0.0', prompt: 'A limerick.' },
     '/api/v1/account/tokens': { name: 'laptop', scopes: ['read'] },
     '/api/v1/account/email-preferences': { credits: false },
+    '/api/v1/custom-prompt/run': { custom_prompt: 'Write a limerick about it.', input: 'hello' },
     '/api/v1/playground/sessions/{id}/continue': { input: 'more' },
     '/api/v1/admin/cost-analytics/user/{id}/unthrottle': { reason: 'asked' },
     '/api/v1/admin/cost-analytics/alerts/{id}/acknowledge': { reason: 'at it' },
