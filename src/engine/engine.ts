@@ -185,7 +185,7 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
       throw refusalFailure(begun.refusal);
     }
     const run = new LiveRun({ userId: NOBODY, question: input, begun, tokenizer: VISITORS_TOKENIZER });
-    const call = providerCall(runId, { input, temperature: null }, begun);
+    const call = providerCall(runId, { input, temperature: null, customPrompt: null }, begun);
     launch(run, call, nobodysBooks, facts);
     return { run, invitation };
   }
@@ -412,7 +412,11 @@ const PACKAGE_MISSING = {
   message: 'is required, unless session_id names a session to go on with',
 };
 
-function providerCall(userId: string, ask: Pick<Ask, 'input' | 'temperature'>, begun: StartedRun): ProviderCall {
+function providerCall(
+  userId: string,
+  ask: Pick<Ask, 'input' | 'temperature' | 'customPrompt'>,
+  begun: StartedRun,
+): ProviderCall {
   return {
     provider: begun.provider,
     model: begun.providerModel,

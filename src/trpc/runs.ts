@@ -12,7 +12,15 @@ import {
 import type { Ask } from '../engine/engine.ts';
 import { type NumberedEvent, type RunEvent, shownReceiptSchema, showReceipt } from '../engine/events.ts';
 import { Failure } from '../errors/failure.ts';
-import { askInput, CUSTOM_PROMPT_LENGTH, customPromptInput, idInput, nothingInput, packageInput, runInput } from './inputs.ts';
+import {
+  askInput,
+  CUSTOM_PROMPT_LENGTH,
+  customPromptInput,
+  idInput,
+  nothingInput,
+  packageInput,
+  runInput,
+} from './inputs.ts';
 import {
   type Context,
   countRead,
@@ -212,7 +220,6 @@ function visitOf({ packageId, packageVersion = null, input }: z.output<typeof an
   return { packageId, packageVersion, input };
 }
 
-function askOf(input: z.output<typeof askInput> & { idempotencyKey?: string | null | undefined }): Ask {
 type Caller = Context & { principal: { userId: string; isAdmin: boolean } };
 
 /** Carries a run out and waits for its end. */
