@@ -140,3 +140,16 @@ create index if not exists anonymous_runs_running on public.anonymous_runs (hold
 insert into public.jobs (job, every, after, description, call) values
   ('end-anonymous-runs', '1 minute', '0', 'Ends visitors'' runs whose server is gone, forgets visits of past months: ops.end_anonymous_runs()', 'end_anonymous_runs')
 on conflict do nothing;
+
+-- All that is kept of a person, to be read by them or erased.
+create index if not exists identities_by_user on public.identities (user_id);
+create index if not exists user_emails_by_user on public.user_emails (user_id);
+create index if not exists alerts_by_user on public.alerts (user_id) where user_id is not null;
+create index if not exists shared_sessions_by_user on public.shared_sessions (user_id);
+create index if not exists share_views_by_visitor on public.share_views (visitor);
+create index if not exists packages_by_author on public.packages (author_id);
+create index if not exists package_versions_by_publisher on public.package_versions (published_by);
+create index if not exists suggested_inputs_by_author on public.suggested_inputs (created_by);
+--! include accounts/export_parts.sql
+--! include accounts/export_rows.sql
+--! include accounts/export_page.sql

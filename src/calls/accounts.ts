@@ -93,3 +93,15 @@ export async function listTokens(sql: Sql, userId: string): Promise<z.output<typ
 export async function revokeToken(sql: Sql, userId: string, id: string): Promise<boolean> {
   return (await sql`select id from api.revoke_token(${userId}, ${id})`).length > 0;
 }
+
+const exportPageSchema = z.object({ part: z.string(), rows: z.string(), nextCursor: z.string().nullable() });
+
+/** One page of all that is kept of a user: rows of the table `part`, as the text of a JSON array, so that no figure is rounded. Spec 10.8. */
+export async function exportPage(
+  sql: Sql,
+  userId: string,
+  cursor: string | null,
+): Promise<z.output<typeof exportPageSchema>> {
+  const rows = await sql`select part, rows::text as rows, next_cursor from api.export_page(${userId}, ${cursor})`;
+  return parseRow(exportPageSchema, rows);
+}

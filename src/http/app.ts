@@ -18,6 +18,7 @@ import { appRouter } from '../trpc/_app.ts';
 import type { Services, Context as TrpcContext } from '../trpc/trpc.ts';
 import { parseObject, readBody, readBytes } from './body.ts';
 import { docsPage } from './docs.ts';
+import { sendExport } from './download.ts';
 import { camelKeys } from './input.ts';
 import { openApi } from './openapi.ts';
 import { type ProcedureRoute, type Route, routes } from './routes.ts';
@@ -173,6 +174,11 @@ async function answer(services: Services, route: Route, path: string, c: Context
       return RESPONSE_ALREADY_SENT;
     }
     const output = await invoke(route.name, route.procedure, sent);
+    if (route.file !== undefined) {
+      await sendExport(outgoing, pagesOf(output), headersOf(services, call), route.file);
+      note(services, call, 200);
+      return RESPONSE_ALREADY_SENT;
+    }
     return reply(services, call, route.status ?? 200, JSON.stringify(named(route, output)));
   } catch (error) {
     const failure = failureFrom(error);
@@ -229,6 +235,11 @@ function eventsOf(events: unknown): AsyncIterable<TrackedEnvelope<RunEvent>> {
   if (typeof events !== 'object' || events === null || !(Symbol.asyncIterator in events))
     throw new TypeError('no events');
   return events as AsyncIterable<TrackedEnvelope<RunEvent>>; // the output of runs.stream, which its schema checks
+}
+
+function pagesOf(pages: unknown): AsyncIterable<unknown> {
+  if (typeof pages !== 'object' || pages === null || !(Symbol.asyncIterator in pages)) throw new TypeError('no pages');
+  return pages as AsyncIterable<unknown>; // each page is checked when it is written
 }
 
 /** Aborted when the caller is gone before the answer was complete. */

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { runEventSchema } from '../engine/events.ts';
 import { type ErrorCode, registry } from '../errors/registry.ts';
 import { camelName, snakeName } from '../names.ts';
+import { exportAnswerSchema } from './download.ts';
 import { type ProcedureRoute, type Route, routes } from './routes.ts';
 
 type Json = Record<string, unknown>;
@@ -137,6 +138,7 @@ function inputSchema(route: ProcedureRoute): { properties: Json; required: strin
 }
 
 function outputSchema(route: ProcedureRoute): Json {
+  if (route.file !== undefined) return jsonSchema(exportAnswerSchema, 'output');
   return jsonSchema(Reflect.get(route.procedure._def, 'output'), 'output', answeredAs(route));
 }
 

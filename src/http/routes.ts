@@ -24,6 +24,8 @@ export type ProcedureRoute = Common & {
   numbers?: readonly string[];
   /** `asked`: answers as a stream where the caller asks for one. `always`: follows the run `params` name. */
   streams?: 'asked' | 'always';
+  /** Answers with a file of this name, written as it is read. */
+  file?: string;
   /** What starts a run that is asked for as a stream, and what follows it; those of users where not said. */
   stream?: { start: AnyProcedure; follow: AnyProcedure };
   status?: 201;
@@ -307,6 +309,14 @@ export const routes: readonly Route[] = [
     summary: 'Who you are, and what your token may do',
     name: 'accounts.me',
     procedure: accounts.me,
+  },
+  {
+    method: 'GET',
+    path: '/account/export',
+    summary: 'Everything that is kept of you, as one JSON object',
+    name: 'accounts.export',
+    procedure: accounts.export,
+    file: 'prpm-playground-export.json',
   },
   {
     method: 'GET',

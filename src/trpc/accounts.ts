@@ -1,10 +1,10 @@
 import { hash, randomBytes } from 'node:crypto';
 import { uuidv7 } from 'uuidv7';
 import { z } from 'zod';
-import { createToken, listTokens, revokeToken, scopeSchema, tokenSchema } from '../calls/accounts.ts';
+import { createToken, exportPage, listTokens, revokeToken, scopeSchema, tokenSchema } from '../calls/accounts.ts';
 import { Failure } from '../errors/failure.ts';
 import { refusalFailure } from '../errors/refusal.ts';
-import { characters, idInput } from './inputs.ts';
+import { characters, idInput, nothingInput } from './inputs.ts';
 import { readProcedure, router, signedInProcedure } from './trpc.ts';
 
 const meSchema = z.object({
@@ -15,13 +15,37 @@ const meSchema = z.object({
   scopes: z.array(scopeSchema),
 });
 
+/** `rows` is the text of a JSON array. */
+export const exportedSchema = z.object({ part: z.string(), rows: z.string() });
+
 const newTokenInput = z.object({
   name: characters(1, 100),
   scopes: z.array(scopeSchema).min(1),
   expiresAt: z.iso.datetime({ offset: true }).nullish(),
 });
 
+const exportSchema = z.custom<AsyncIterable<z.output<typeof exportedSchema>>>(
+  (value) => typeof value === 'object' && value !== null && Symbol.asyncIterator in value,
+);
+
 export const accountsRouter = router({
+  /** Everything that is kept of who asks, table by table, page by page; what is not in it, core.export_parts says why. */
+  export: readProcedure
+    .input(nothingInput)
+    .output(exportSchema)
+    .subscription(async function* ({ ctx, signal }) {
+      let cursor: string | null = null;
+      do {
+        const page: Awaited<ReturnType<typeof exportPage>> = await exportPage(
+          ctx.services.database.reads,
+          ctx.principal.userId,
+          cursor,
+        );
+        yield { part: page.part, rows: page.rows };
+        cursor = page.nextCursor;
+      } while (cursor !== null && !signal?.aborted);
+    }),
+
   me: readProcedure
     .input(z.object({}).optional())
     .output(meSchema)

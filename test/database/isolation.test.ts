@@ -22,6 +22,8 @@ const theirCustomer = 'cus_theirs';
 const theirSession = 'cs_theirs';
 let theirPurchase: string;
 let cursors: { sessions: string; history: string };
+/** Where an export goes on with texts. */
+let exported: string;
 
 beforeAll(async () => {
   database = await createDatabase();
@@ -69,6 +71,9 @@ beforeAll(async () => {
 
   const [sessions] = await app`select next_cursor from api.list_sessions(${victim}, 1)`;
   const [history] = await app`select next_cursor from api.list_credit_history(${victim}, null, 1)`;
+  const [texts] = await database.owner`
+    select core.encode_cursor(place::text, null) as cursor from core.export_parts() where part = 'run_texts'`;
+  exported = texts?.cursor;
   cursors = { sessions: sessions?.next_cursor, history: history?.next_cursor };
   for (const value of [...Object.values(theirs), ...Object.values(cursors)]) expect(value).toEqual(expect.any(String));
 });
@@ -196,6 +201,10 @@ const attempts: Record<string, [ask: (sql: postgres.ISql) => Promise<postgres.Ro
   'read_version.package': [
     (sql) => sql`select * from api.read_version(${stranger}, ${theirs.package}, '1.0.0')`,
     'nothing',
+  ],
+  'export_page.cursor': [
+    (sql) => sql`select * from api.export_page(${stranger}, ${exported})`,
+    { part: 'run_texts', rows: [], next_cursor: expect.any(String) },
   ],
   'search_packages.cursor': [
     (sql) => sql`select * from api.search_packages(${stranger}, ${mark})`,
