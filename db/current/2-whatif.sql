@@ -7,3 +7,11 @@
 --! include analytics/simulate_usage.sql
 --! include analytics/simulate.sql
 --! include analytics/api_simulate.sql
+--! include limits/release_throttle.sql
+--! include analytics/project_margin.sql
+--! include billing/replay_stripe_event.sql
+--! include billing/retry_stripe_events.sql
+--! include runs/expire_holds.sql
+--! include runs/explain_charge.sql
+--! include jobs/ops_jobs.sql
+--! include jobs/checks.sql
