@@ -23,6 +23,7 @@ begin
 
     ('expire-holds', '* * * * *'),
     ('end-anonymous-runs', '* * * * *'),
+    ('finish-erasures', '* * * * *'),
     ('watch-budgets', '* * * * *'),
     ('choose-cached-prompts', '* * * * *'),
     ('retry-stripe-events', '* * * * *'),

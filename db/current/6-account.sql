@@ -150,6 +150,62 @@ create index if not exists share_views_by_visitor on public.share_views (visitor
 create index if not exists packages_by_author on public.packages (author_id);
 create index if not exists package_versions_by_publisher on public.package_versions (published_by);
 create index if not exists suggested_inputs_by_author on public.suggested_inputs (created_by);
+create table if not exists public.erasures (
+  user_id uuid primary key,
+  erased_at timestamptz not null,
+  purchased_credits bigint not null,
+  other_credits bigint not null,
+  email text,
+  username text,
+  finished_at timestamptz
+);
+comment on table public.erasures is 'per-user. Who asked to be erased, and was (spec 10.8).';
+comment on column public.erasures.user_id is 'Whose account it was.';
+comment on column public.erasures.erased_at is 'When.';
+comment on column public.erasures.purchased_credits is 'Credits that they had bought and lost, as they had confirmed.';
+comment on column public.erasures.other_credits is 'Other credits that they lost.';
+comment on column public.erasures.email is 'What is still to be looked for where no key leads; null when that is done.';
+comment on column public.erasures.username is 'Likewise.';
+comment on column public.erasures.finished_at is 'When it was found nowhere any more.';
+do $$
+begin
+  if to_regtype('core.erasure') is null then
+    create type core.erasure as (
+      user_id uuid, outcome text, erased_at timestamptz, purchased_credits bigint, other_credits bigint, subscription text,
+      running_runs integer, sessions bigint, private_packages bigint, published_packages bigint
+    );
+  end if;
+end
+$$;
+comment on type core.erasure is
+  'What an erasure takes. outcome: to_confirm (nothing was done: send purchased_credits back to confirm their loss) or erased (erased_at). '
+  'purchased_credits and other_credits are lost; subscription: the plan that ends at once, null without one; running_runs stop; sessions and '
+  'private_packages are blanked; published_packages stay, without an author''s name.';
+
+--! include accounts/scrub.sql
+--! include accounts/erase_identity.sql
+--! include catalog/erase_packages.sql
+--! include sessions/erase_sessions.sql
+--! include runs/erase_texts.sql
+--! include runs/keep_texts.sql
+--! include runs/settle_run.sql
+--! include billing/end_billing.sql
+--! include billing/follow_erasure.sql
+--! include billing/refuse_sale.sql
+--! include billing/keep_checkout.sql
+--! include billing/apply_stripe_event.sql
+--! include billing/apply_object.sql
+--! include billing/finish_stripe_work.sql
+--! include alerts/erase_mails.sql
+--! include jobs/describe_erasure.sql
+--! include jobs/finish_erasure.sql
+--! include jobs/erase_user.sql
+--! include jobs/api_erase_user.sql
+--! include jobs/ops_erase_user.sql
+--! include jobs/finish_erasures.sql
+insert into public.jobs (job, every, after, description, call) values
+  ('finish-erasures', '1 minute', '0', 'Takes the names of people who were erased from what no key leads to: ops.finish_erasures()', 'finish_erasures')
+on conflict do nothing;
 --! include accounts/export_parts.sql
 --! include accounts/export_rows.sql
 --! include accounts/export_page.sql

@@ -82,3 +82,29 @@ const readySchema = z.object({ migration: z.number().nullable(), jobs: z.enum(['
 export async function checkReady(sql: Sql): Promise<z.output<typeof readySchema>> {
   return parseRow(readySchema, await sql`select migration, jobs from api.check_ready()`);
 }
+
+/** What an erasure takes, and what stays. `to_confirm`: nothing was done yet. */
+export const erasureSchema = z.object({
+  outcome: z.enum(['to_confirm', 'erased']),
+  erasedAt: z.string().nullable(),
+  purchasedCredits: z.number(),
+  otherCredits: z.number(),
+  subscription: z.string().nullable(),
+  runningRuns: z.number(),
+  sessions: z.number(),
+  privatePackages: z.number(),
+  publishedPackages: z.number(),
+});
+
+/** Erases a user who has confirmed how many purchased credits they lose. Spec 10.8. */
+export async function eraseUser(
+  sql: Sql,
+  userId: string,
+  confirmPurchasedCredits: number | null,
+): Promise<z.output<typeof erasureSchema>> {
+  const rows = await sql`
+    select outcome, erased_at, purchased_credits, other_credits, subscription, running_runs, sessions, private_packages,
+      published_packages
+    from api.erase_user(${userId}, ${confirmPurchasedCredits})`;
+  return parseRow(erasureSchema, rows);
+}

@@ -369,6 +369,11 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
       return this.read(userId, runId);
     },
 
+    /** Asks all of a user's runs that are carried out here to stop. */
+    stopAll(userId: string): void {
+      for (const run of live.values()) if (run.userId === userId) run.stop('asked');
+    },
+
     async estimate(userId: string, ask: Ask) {
       return estimateRun(sql, userId, uuidv7(), await complete(userId, ask));
     },

@@ -319,6 +319,13 @@ export const routes: readonly Route[] = [
     file: 'prpm-playground-export.json',
   },
   {
+    method: 'POST',
+    path: '/account/erase',
+    summary: 'Erase your account for good; the first call says what is lost',
+    name: 'accounts.erase',
+    procedure: accounts.erase,
+  },
+  {
     method: 'GET',
     path: '/account/tokens',
     summary: 'List your API tokens',

@@ -24,6 +24,8 @@ export type Billing = {
   portal(userId: string, returnUrl: string): Promise<string>;
   /** Takes a delivery of the webhook. */
   receive(delivery: Delivery): Promise<Received>;
+  /** There may be something to do at Stripe. */
+  nudge(): void;
   /** Until nothing is under way at Stripe and nothing is due now. */
   idle(): Promise<void>;
   stop(): Promise<void>;
@@ -123,6 +125,7 @@ export async function openBilling(options: BillingOptions): Promise<Billing | un
       return received;
     },
 
+    nudge: () => worker.nudge(),
     idle: () => worker.idle(),
 
     async stop() {

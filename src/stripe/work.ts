@@ -59,6 +59,14 @@ const kinds: Record<string, Perform> = {
       () => ask(() => stripe.subscriptions.retrieve(key)),
     ),
 
+  /** One that is gone already is what was wanted. */
+  delete_customer: (stripe, { workId, key }, ask) =>
+    orElse<unknown>(
+      404,
+      () => ask(() => stripe.customers.del(key, {}, { idempotencyKey: workId })),
+      async () => ({ id: key, deleted: true }),
+    ),
+
   refund_payment: (stripe, { workId, parameters }, ask) =>
     ask(() => stripe.refunds.create(body(parameters), { idempotencyKey: workId })),
 

@@ -2,10 +2,11 @@ import { hash, randomBytes } from 'node:crypto';
 import { uuidv7 } from 'uuidv7';
 import { z } from 'zod';
 import { createToken, exportPage, listTokens, revokeToken, scopeSchema, tokenSchema } from '../calls/accounts.ts';
+import { eraseUser, erasureSchema } from '../calls/jobs.ts';
 import { Failure } from '../errors/failure.ts';
 import { refusalFailure } from '../errors/refusal.ts';
 import { characters, idInput, nothingInput } from './inputs.ts';
-import { readProcedure, router, signedInProcedure } from './trpc.ts';
+import { ownerProcedure, readProcedure, router, signedInProcedure } from './trpc.ts';
 
 const meSchema = z.object({
   userId: z.string(),
@@ -50,6 +51,33 @@ export const accountsRouter = router({
     .input(z.object({}).optional())
     .output(meSchema)
     .query(({ ctx: { principal } }) => ({ ...principal, scopes: [...principal.scopes] })),
+
+  /**
+   * Erases who asks, for good. The first call says what is lost and does nothing; the second sends `purchasedCredits` back
+   * as its confirmation. Spec 10.8.
+   */
+  erase: ownerProcedure
+    .input(
+      z.object({
+        confirmPurchasedCredits: z
+          .int()
+          .min(0)
+          .nullish()
+          .describe('The number of purchased credits that are lost, as the first call said.'),
+      }),
+    )
+    .output(erasureSchema)
+    .mutation(async ({ ctx, input }) => {
+      const { database, authenticate, engine, billing } = ctx.services;
+      const { userId } = ctx.principal;
+      const erasure = await eraseUser(database.sql, userId, input.confirmPurchasedCredits ?? null);
+      if (erasure.outcome === 'erased') {
+        authenticate.forget(userId);
+        engine.stopAll(userId);
+        billing?.nudge();
+      }
+      return erasure;
+    }),
 
   tokens: router({
     /** The token is in this answer and nowhere else. It can do no more, and for no longer, than the one that made it. */

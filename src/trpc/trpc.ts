@@ -112,16 +112,16 @@ export const cronProcedure = base.use(({ ctx, next }) => {
   return next();
 });
 
-/** For whoever has a good token or JWT with this scope. */
-function procedureFor(scope: Scope | null) {
-  return base.meta({ scope }).use(async ({ ctx, next }) => {
+/** For whoever has a good token or JWT with this scope, or with all of these. */
+function procedureFor(scope: Scope | readonly Scope[] | null) {
+  const needed: readonly Scope[] = typeof scope === 'string' ? [scope] : (scope ?? []);
+  return base.meta({ scope: needed[0] ?? null }).use(async ({ ctx, next }) => {
     const found = ctx.services.authenticate(ctx.authorization);
     // What is remembered needs no turn of the event loop.
     const principal: Principal | null = found instanceof Promise ? await found : found;
     if (principal === null) throw new Failure('authentication_required');
-    if (scope !== null && !principal.scopes.has(scope)) {
-      throw new Failure('insufficient_scope', `This needs a token with the scope ${scope}.`);
-    }
+    const missing = needed.find((one) => !principal.scopes.has(one));
+    if (missing !== undefined) throw new Failure('insufficient_scope', `This needs a token with the scope ${missing}.`);
     return next({ ctx: { principal } });
   });
 }
@@ -140,7 +140,7 @@ export const runProcedure = procedureFor('run');
 export const publishProcedure = procedureFor('publish');
 
 /** Counted in the user's minute of reads. Spec 3.6. */
-function countedProcedureFor(scope: Scope | null) {
+function countedProcedureFor(scope: Scope | readonly Scope[] | null) {
   return procedureFor(scope).use(async ({ ctx, next }) => {
     await countRead(ctx);
     return next();
@@ -157,6 +157,8 @@ function billingProcedureFor(scope: Scope) {
 }
 
 export const signedInProcedure = countedProcedureFor(null);
+/** Who could do all that a person can do to their account may end it. */
+export const ownerProcedure = countedProcedureFor(['run', 'read', 'billing', 'publish']);
 export const readProcedure = countedProcedureFor('read');
 export const estimateProcedure = countedProcedureFor('run');
 /** The token may administer; whether its owner may, the database says. Spec 2.2. */

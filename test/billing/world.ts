@@ -255,6 +255,8 @@ export async function openBilling(given?: TestDatabase) {
       balance,
     },
     ...{ individual, member },
+    /** Knows that a customer is a user's. */
+    adopt: (customer: string, user: string) => void customers.set(customer, user),
     audit: async () => [...(await ops`select * from ops.audit_books()`)],
     review: async () => [...(await ops`select kind, what, why from ops.stripe_review`)],
     /** Delivers all that is new, in order, and does the work. */

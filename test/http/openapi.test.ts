@@ -76,6 +76,7 @@ it('tells the truth: every route answers what the document says', async () => {
   };
   const bodies: Record<string, unknown> = {
     '/api/v1/packages': { name: 'limerick', version: '1.0.0', prompt: 'A limerick.' },
+    '/api/v1/account/erase': {},
     '/api/v1/account/tokens': { name: 'laptop', scopes: ['read'] },
     '/api/v1/account/email-preferences': { credits: false },
     '/api/v1/custom-prompt/run': { custom_prompt: 'Write a limerick about it.', input: 'hello' },
