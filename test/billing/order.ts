@@ -218,6 +218,10 @@ const KNOWN: readonly [string, number][] = [
     'resume:740350 subscribe:840783 fail_refund:879683 resume:724459 days:794264 jobs:162471 cancel:421761 resume:96187 buy:464007 jobs:594881 card_good:479345 cancel_now:300320 deliver_some:953149 leave:700908 resume:666325 subscribe:280069 period:601256 subscribe:735872 retry_invoice:39385 cancel_for_credit:772790 period:370080 period:855788',
     1357045422,
   ],
+  [
+    'jobs:874900 hours:305735 hours:81518 buy:791443 deliver_some:119876 leave:417628 unpause:870811 resume:407192 hours:270449 dispute_lost:499804 run:114469 dispute_lost:638611 buy:3876 dispute_lost:411549 subscribe:638889 join:334106 cancel_now:893107 dispute_won:686015 refund_part:117936 refund:950486 subscribe:643713 dispute:990487 fail_refund:99086 buy:590033 coupon:181093 subscribe:59715 unpause:35687 deliver_some:138391 dispute:593251 card_fails:704739 period:336650 fail_refund:821181',
+    552183405,
+  ],
 ];
 const known = KNOWN.map(([text, chance]): [Step[], number] => [
   text.split(' ').map((word) => {
