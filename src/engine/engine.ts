@@ -33,7 +33,7 @@ import type { Metrics, RunOutcome } from '../telemetry/metrics.ts';
 import type { TracedRequest, TracedRun } from '../telemetry/traces.ts';
 import { countTokens, type Tokenizer } from '../tokens/count.ts';
 import { keepCheckpoints, noCheckpoints } from './checkpoints.ts';
-import { closingEvents, failureOf, type NumberedEvent, type RunEnd, START } from './events.ts';
+import { closingEvents, failureOf, type NumberedEvent, type RunEnd, START, withInvitation } from './events.ts';
 import { LiveRun } from './live-run.ts';
 import { createModels } from './models.ts';
 import { persist } from './persist.ts';
@@ -184,7 +184,7 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
       metrics?.runRefused(begun.refusal.code);
       throw refusalFailure(begun.refusal);
     }
-    const run = new LiveRun({ userId: NOBODY, question: input, begun, tokenizer: VISITORS_TOKENIZER });
+    const run = new LiveRun({ userId: NOBODY, question: input, begun, tokenizer: VISITORS_TOKENIZER, invitation });
     const call = providerCall(runId, { input, temperature: null, customPrompt: null }, begun);
     launch(run, call, nobodysBooks, facts);
     return { run, invitation };
@@ -324,8 +324,9 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     /** Follows a visitor's run that is carried out here. Who knows its id may. */
     followAnonymous(runId: string, after: number, signal: AbortSignal | undefined): AsyncIterable<NumberedEvent> {
       const run = findLive(NOBODY, runId);
-      if (run === null) throw new Failure('run_not_found', 'That run is over, or another server carries it out.');
-      return run.follow(after, signal, false);
+      if (run === null || run.invitation === null)
+        throw new Failure('run_not_found', 'That run is over, or another server carries it out.');
+      return withInvitation(run.follow(after, signal, false), run.invitation);
     },
 
     /** Waits for the end of a run. One that only a key made known is waited for at most 30 s. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type Receipt, receiptSchema } from '../calls/runs.ts';
+import { type Invitation, invitationSchema, type Receipt, receiptSchema } from '../calls/runs.ts';
 import { Failure } from '../errors/failure.ts';
 import { type ErrorCode, isErrorCode, registry } from '../errors/registry.ts';
 
@@ -48,7 +48,8 @@ export const runEventSchema = z.discriminatedUnion('type', [
       estimated: z.boolean(),
     }),
   }),
-  z.object({ type: z.literal('run.completed'), data: shownReceiptSchema }),
+  // A visitor is told how to sign up, too.
+  z.object({ type: z.literal('run.completed'), data: shownReceiptSchema.extend(invitationSchema.partial().shape) }),
   z.object({ type: z.literal('run.stopped'), data: shownReceiptSchema }),
   z.object({ type: z.literal('run.failed'), data: failedSchema }),
 ]);
@@ -85,5 +86,17 @@ export function* closingEvents(end: RunEnd, after: number, isAdmin: boolean): Ge
   } else {
     const type = shown.status === 'completed' ? 'run.completed' : 'run.stopped';
     yield { id: last + 2, event: { type, data: shown } };
+  }
+}
+
+/** The events of a visitor's run: the last one says how to sign up. */
+export async function* withInvitation(
+  events: AsyncIterable<NumberedEvent>,
+  invitation: Invitation,
+): AsyncGenerator<NumberedEvent> {
+  for await (const { id, event } of events) {
+    yield event.type === 'run.completed'
+      ? { id, event: { ...event, data: { ...event.data, ...invitation } } }
+      : { id, event };
   }
 }

@@ -1,4 +1,4 @@
-import type { StartedRun } from '../calls/runs.ts';
+import type { Invitation, StartedRun } from '../calls/runs.ts';
 import type { Tokenizer } from '../tokens/count.ts';
 import { closingEvents, type NumberedEvent, type RunEnd, START } from './events.ts';
 
@@ -11,6 +11,8 @@ export class LiveRun {
   readonly question: string;
   readonly begun: StartedRun;
   readonly tokenizer: Tokenizer;
+  /** What a visitor is told at the end. */
+  readonly invitation: Invitation | null;
   #pieces: string[] = [];
   #length = 0;
   #end: RunEnd | null = null;
@@ -23,11 +25,18 @@ export class LiveRun {
   #changed: PromiseWithResolvers<void> | null = null;
   #ended = Promise.withResolvers<void>();
 
-  constructor(run: { userId: string; question: string; begun: StartedRun; tokenizer: Tokenizer }) {
+  constructor(run: {
+    userId: string;
+    question: string;
+    begun: StartedRun;
+    tokenizer: Tokenizer;
+    invitation?: Invitation;
+  }) {
     this.userId = run.userId;
     this.question = run.question;
     this.begun = run.begun;
     this.tokenizer = run.tokenizer;
+    this.invitation = run.invitation ?? null;
   }
 
   get runId(): string {

@@ -61,6 +61,7 @@ it('streams as other runs do, and can be followed by its id alone while it runs 
   expect(sent[0]?.event).toBe('run.created');
   expect(sent.at(-1)).toMatchObject({ event: 'run.completed', data: { status: 'completed', credits_spent: 0 } });
   expect(sent.at(-1)?.data.cost).toBeUndefined();
+  expect(sent.at(-1)?.data).toMatchObject({ login_required: true, login_url: '/login' });
 
   const client = createTRPCClient<AppRouter>({
     links: [httpLink({ url: `${server.url}/trpc`, headers: from('192.0.2.5') })],
