@@ -11,6 +11,14 @@ import { roleNames } from './roles.ts';
 const root = resolve(import.meta.dirname, '../..');
 const owner = 'prpm_owner';
 
+/** A migration that lets anyone wait longer for a lock is broken off, so that all in all nobody waits 100 ms. */
+const PATIENCE_MS = 70;
+/** How often that is looked at. */
+const LOOK_MS = 10;
+/** How often a migration that was broken off is tried again, and what is waited in between, times the attempt. */
+const ATTEMPTS = 8;
+const AGAIN_MS = 250;
+
 /** The settings that graphile-migrate's own commands read too, with its folder made absolute. */
 export async function migrationSettings(): Promise<{ migrationsFolder: string; blankMigrationContent: string }> {
   const settings = JSON.parse(await readFile(join(root, '.gmrc'), 'utf8'));
@@ -20,6 +28,10 @@ export async function migrationSettings(): Promise<{ migrationsFolder: string; b
 export type MigrateOptions = {
   /** Apply db/current too, as development and tests do. Default false. */
   current?: boolean;
+  /** Let others wait for as long as it takes. Default false: then they come first. */
+  hold?: boolean;
+  /** Where the migrations are, if not in db/. */
+  folder?: string;
 };
 
 export type Migrated = {
@@ -33,29 +45,40 @@ export type Migrated = {
 
 /**
  * Applies the committed migrations that a database lacks. `url` is that of prpm_owner, or of a superuser, who then acts
- * as prpm_owner. Two at once wait for each other. Throws a plain Error, its message meant for a person, when a role is
+ * as prpm_owner. Two at once wait for each other. A migration that others wait for is taken back and tried again, some times:
+ * one that waits for a lock holds up all who come after it, so a time-out for its own waiting would not be enough. Throws a plain Error, its message meant for a person, when a role is
  * missing, the user may not migrate, or SQL fails; connection errors come as postgres.js throws them.
  */
 export async function migrate(url: string, options: MigrateOptions = {}): Promise<Migrated> {
   const settings = await migrationSettings();
+  if (options.folder !== undefined) settings.migrationsFolder = options.folder;
   const sql = postgres(url, { max: 1, onnotice: () => {}, connect_timeout: 10 });
   const application = `prpm-migrate-${process.pid}-${Date.now()}`;
   try {
     await refuseWithoutRoles(sql);
     await sql`select pg_advisory_lock(hashtext('prpm-playground migrate'))`;
     const before = await appliedMigrations(sql);
-    const complaints: string[] = [];
-    const logger = new graphileMigrate.Logger(() => (level, line) => {
-      if (level === 'error') complaints.push(line);
-    });
     const hasCurrent = await isCurrentWritten(settings.migrationsFolder);
     const run = hasCurrent && options.current ? graphileMigrate.current : graphileMigrate.migrate;
     const connection = new URL(url);
     connection.searchParams.set('application_name', application);
-    try {
-      await run({ ...settings, connectionString: connection.href, pgSettings: { role: owner }, logger });
-    } catch (error) {
-      throw new Error(complaints.join('\n') || message(error), { cause: error });
+    for (let attempt = 1; ; attempt++) {
+      const complaints: string[] = [];
+      const logger = new graphileMigrate.Logger(() => (level, line) => {
+        if (level === 'error') complaints.push(line);
+      });
+      const guard = options.hold ? undefined : guardOthers(sql, application);
+      try {
+        await run({ ...settings, connectionString: connection.href, pgSettings: { role: owner }, logger });
+        break;
+      } catch (error) {
+        await guard?.stop();
+        if (!guard?.hasBrokenOff()) throw new Error(complaints.join('\n') || message(error), { cause: error });
+        if (attempt === ATTEMPTS) throw new Error(stoodInTheWay, { cause: error });
+        await sleep(AGAIN_MS * attempt);
+      } finally {
+        await guard?.stop();
+      }
     }
     const after = await appliedMigrations(sql);
     return {
@@ -67,6 +90,40 @@ export async function migrate(url: string, options: MigrateOptions = {}): Promis
     await closeConnections(sql, application);
     await sql.end();
   }
+}
+
+const stoodInTheWay =
+  `Others would have waited longer than ${PATIENCE_MS} ms for what a migration locks, ${ATTEMPTS} times, so it was taken back; those before ` +
+  'it are applied. Stop the servers, or let people wait: npm run migrate -- --hold';
+
+type Guard = { hasBrokenOff(): boolean; stop(): Promise<void> };
+
+/** Breaks off the migration of `application` when somebody has waited too long for it, or behind it. */
+function guardOthers(sql: postgres.Sql, application: string): Guard {
+  let stopped = false;
+  let broken = false;
+  const watch = async () => {
+    while (!stopped) {
+      const found = await sql`
+        select pg_cancel_backend(m.pid)
+        from pg_stat_activity m
+        where m.application_name = ${application} and m.state = 'active' and exists (
+          select from pg_locks l
+          where not l.granted and l.pid <> m.pid and l.waitstart < clock_timestamp() - make_interval(secs => ${PATIENCE_MS / 1000})
+            and m.pid = any (pg_blocking_pids(l.pid))
+        )`;
+      if (found.length > 0) broken = true;
+      await sleep(LOOK_MS);
+    }
+  };
+  const watching = watch().catch(() => {}); // without a connection the migration itself fails, too
+  return {
+    hasBrokenOff: () => broken,
+    stop: async () => {
+      stopped = true;
+      await watching;
+    },
+  };
 }
 
 /**
@@ -120,7 +177,10 @@ async function main(environment: NodeJS.ProcessEnv, args: string[]): Promise<voi
   const url = environment.MIGRATE_DATABASE_URL || environment.DATABASE_URL;
   if (!url) throw new Error('Set MIGRATE_DATABASE_URL (or DATABASE_URL) to the URL of prpm_owner.');
   const { host, pathname } = new URL(url);
-  const { applied, committed, current } = await migrate(url, { current: args.includes('--current') });
+  const { applied, committed, current } = await migrate(url, {
+    current: args.includes('--current'),
+    hold: args.includes('--hold'),
+  });
   for (const name of applied) console.log(`applied ${name}`);
   if (current === 'applied') console.log('applied db/current');
   if (current === 'left out') console.log('left out db/current, which is not committed yet (--current applies it too)');
