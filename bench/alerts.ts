@@ -28,11 +28,24 @@ export async function measureAlerts(report: Report, { rounds, quick }: Length): 
       `ms, ${users} users, ${users * runs} runs stored, ${mails?.count} mails written`,
     );
     report('check_alerts_ms', median(times), 'ms, nothing new');
-    for (const part of ['spend', 'run', 'limit', 'loss', 'billing', 'usage'])
+    await sql`update alert_intervals set checked_at = null`;
+    report(
+      'check_alerts_hourly_ms',
+      await milliseconds(() => sql`select ops.check_alerts()`),
+      'ms, with what is looked at once an hour',
+    );
+    for (const [part, more, when] of [
+      ['spend', '', 'ms of it'],
+      ['run', '', 'ms of it'],
+      ['limit', '', 'ms of it'],
+      ['loss', '', 'ms of it'],
+      ['billing', '', 'ms of it'],
+      ['usage', ", '{}'", 'ms of the hourly one'],
+    ])
       report(
         `check_alerts_${part}_ms`,
-        await milliseconds(() => sql.unsafe(`select * from core.${part}_conditions(core.now())`)),
-        'ms of it',
+        await milliseconds(() => sql.unsafe(`select * from core.${part}_conditions(core.now()${more})`)),
+        when ?? '',
       );
     for (const part of ['limit', 'credit', 'payment'])
       report(

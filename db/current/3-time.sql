@@ -36,3 +36,23 @@ $$;
 --! include analytics/people_this_month.sql
 --! include analytics/people_back_then.sql
 --! include analytics/month_figures.sql
+
+-- Alerts that cost a look at everybody's month rest in between.
+create table if not exists public.alert_intervals (
+  kind text primary key,
+  every interval not null check (every > interval '0'),
+  checked_at timestamptz
+);
+comment on table public.alert_intervals is
+  'ops. Kinds of alerts that are too dear to look at in each check (spec 9), and how often they are; all others are looked at each time.';
+comment on column public.alert_intervals.kind is 'alerts.kind.';
+comment on column public.alert_intervals.every is 'Once in each such time (counted in UTC from midnight, on the full hour for an hour).';
+comment on column public.alert_intervals.checked_at is 'When it was looked at last; null: not yet.';
+insert into public.alert_intervals (kind, every) values ('loss_making', '1 hour'), ('provider_drift', '1 hour') on conflict do nothing;
+drop function if exists core.alert_conditions(timestamptz);
+drop function if exists core.usage_conditions(timestamptz);
+drop function if exists core.raise_alerts(core.alert_condition[], timestamptz);
+--! include alerts/usage_conditions.sql
+--! include alerts/alert_conditions.sql
+--! include alerts/raise_alerts.sql
+--! include jobs/check_alerts.sql

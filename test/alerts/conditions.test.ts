@@ -30,6 +30,8 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 
+/** The next check looks at everything, as the first of an hour does. */
+const endRest = () => database.owner`update alert_intervals set checked_at = null`;
 const owner = (statement: string) => () => database.owner.unsafe(statement);
 const failed = async (error: string, reason: string) => {
   const id = await begin(database, subscriber, { model: 'sonnet' });
@@ -248,6 +250,7 @@ describe('operators are told once, and once of the end, about', () => {
   it.each(cases)('$name', async ({ disturb, undo, alert, subject }) => {
     expect(await openAlerts(database)).toEqual([]);
     await disturb();
+    await endRest();
     for (const _ of [1, 2, 3]) await check(database);
     const [name] = await openAlerts(database);
     expect(await openAlerts(database)).toEqual([name]);
@@ -258,11 +261,40 @@ describe('operators are told once, and once of the end, about', () => {
 
     await undo();
     await forgiveJobs(database);
+    await endRest();
     for (const _ of [1, 2, 3]) await check(database);
     expect(await openAlerts(database)).toEqual([]);
     const resolved = (await collect(database)).filter(({ userId }) => userId === null);
     expect(resolved.map(({ channel }) => channel).sort()).toEqual(['operator_email', 'webhook']);
     for (const message of resolved) expect(message.subject).toMatch(/^Resolved: /);
+  });
+
+  it('what costs a look at everybody each alert_intervals.every alone: between them it is neither raised nor resolved', async () => {
+    const loss = cases.find(({ name }) => name.startsWith('a model, a package or a pack'));
+    const margin = cases.find(({ name }) => name.startsWith('an overall margin'));
+    const openAfterCheck = async () => {
+      await check(database);
+      return openAlerts(database);
+    };
+    const anHourLater = async () => {
+      await collect(database);
+      await wait(database, '1 hour');
+      await forgiveJobs(database);
+    };
+    await endRest();
+    expect(await openAfterCheck()).toEqual([]);
+    await loss?.disturb();
+    expect(await openAfterCheck()).toEqual([]);
+    await anHourLater();
+    expect(await openAfterCheck()).toEqual(['loss_making pack small']);
+    await loss?.undo();
+    await margin?.disturb();
+    expect(await openAfterCheck()).toEqual(['loss_making pack small', 'margin']);
+    await margin?.undo();
+    expect(await openAfterCheck()).toEqual(['loss_making pack small']);
+    await anHourLater();
+    expect(await openAfterCheck()).toEqual([]);
+    await collect(database);
   });
 
   it('and the books are as before', async () => {
