@@ -110,3 +110,18 @@ begin
   from generate_series(1, n) i;
 end
 $$;
+
+-- Texts of 150 words each, some frequent and most rare.
+create function bench_fill_words() returns void language sql as $$
+update public.run_texts t set question = words.asked, answer = words.answered
+from (
+  select r.user_id, r.id,
+    string_agg('word' || w.which, ' ') filter (where n <= 30) as asked,
+    string_agg('word' || w.which, ' ') filter (where n > 30) as answered
+  from public.runs r
+  cross join generate_series(1, 150) n
+  cross join lateral (select abs(hashtextextended(r.id::text, n) % (5 + 20000 / (n % 20 + 1))) as which) w
+  group by r.user_id, r.id
+) words
+where t.user_id = words.user_id and t.run_id = words.id;
+$$;

@@ -8,7 +8,9 @@ export const loadSchema = z.object({
   seconds: z.number().default(600),
   requests: z.number().default(Number.POSITIVE_INFINITY),
   /** Connection n takes the n-th, and begins anew behind the last. */
-  bodies: z.array(z.string()).min(1),
+  bodies: z.array(z.string()).min(1).default(['']),
+  /** Paths to GET, one after the other over all connections, instead of posting a body to the url's own. */
+  paths: z.array(z.string()).default([]),
   headers: z.array(z.record(z.string(), z.string())).min(1),
   /** Text in a stream that marks its first token; null: not a stream. */
   firstEvent: z.string().nullable().default(null),

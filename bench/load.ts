@@ -21,6 +21,7 @@ const end = begin + load.seconds * 1000;
  */
 class Connection {
   readonly #request: Buffer;
+  readonly #rest: string;
   #socket: Socket | null = null;
   #ended: (() => void) | null = null;
   #started = 0;
@@ -39,10 +40,11 @@ class Connection {
       ...load.headers[number % load.headers.length],
     };
     const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-    this.#request = Buffer.from(`POST ${url.pathname} HTTP/1.1\r\n${lines.join('')}\r\n${body}`);
+    this.#rest = `HTTP/1.1\r\n${lines.join('')}\r\n${body}`;
+    this.#request = Buffer.from(`POST ${url.pathname} ${this.#rest}`);
   }
 
-  async once(): Promise<void> {
+  async once(path: string | undefined): Promise<void> {
     this.#socket ??= await this.#connect();
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#ended = resolve;
@@ -51,7 +53,7 @@ class Connection {
     this.#text = '';
     this.#first = undefined;
     this.#started = performance.now();
-    this.#socket.write(this.#request);
+    this.#socket.write(path === undefined ? this.#request : `GET ${path} ${this.#rest}`);
     await promise;
   }
 
@@ -106,8 +108,9 @@ await Promise.all(
   Array.from({ length: load.connections }, async (_, number) => {
     const connection = new Connection(number);
     while (performance.now() < end && sent < load.requests) {
+      const path = load.paths[sent % load.paths.length];
       sent += 1;
-      await connection.once();
+      await connection.once(path);
     }
   }),
 );

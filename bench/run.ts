@@ -7,6 +7,7 @@ import { measureGrowth } from './growth.ts';
 import { measureHttp } from './http.ts';
 import { measureMetrics } from './metrics.ts';
 import { measurePairs } from './pairs.ts';
+import { measureSearch } from './search.ts';
 import { measureWebhooks } from './webhooks.ts';
 
 const benches = {
@@ -18,6 +19,7 @@ const benches = {
   analytics: measureAnalytics,
   alerts: measureAlerts,
   disturbance: measureDisturbance,
+  search: measureSearch,
 };
 
 export type Report = (name: string, value: number, unit: string) => void;

@@ -22,8 +22,10 @@ const sessionSchema = z.object({
 export const sessionPageSchema = z.object({
   sessions: z.array(sessionSchema),
   nextCursor: z.string().nullable(),
-  /** Of all the user's sessions; null for a search. */
+  /** Of all the user's sessions; null for a search, and where the page is not complete. */
   total: z.number().nullable(),
+  /** False: so many are new that older ones are still missing; ask again. */
+  complete: z.boolean(),
 });
 
 export type Page = { limit: number; cursor: string | null; offset: number };
@@ -35,7 +37,7 @@ export async function listSessions(
   page: Page & { query: string | null },
 ): Promise<z.output<typeof sessionPageSchema>> {
   const rows = await sql`
-    select sessions, next_cursor, total from api.list_sessions(${userId}, ${page.limit}, ${page.cursor}, ${page.offset}, ${page.query})`;
+    select sessions, next_cursor, total, complete from api.list_sessions(${userId}, ${page.limit}, ${page.cursor}, ${page.offset}, ${page.query})`;
   return parseRow(sessionPageSchema, rows);
 }
 

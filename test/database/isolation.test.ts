@@ -165,7 +165,7 @@ const attempts: Record<string, [ask: (sql: postgres.ISql) => Promise<postgres.Ro
   ],
   'list_sessions.cursor': [
     (sql) => sql`select * from api.list_sessions(${stranger}, 100, ${cursors.sessions})`,
-    { sessions: [], next_cursor: null, total: '0' },
+    { sessions: [], next_cursor: null, total: '0', complete: true },
   ],
   'list_credit_history.cursor': [
     (sql) => sql`select * from api.list_credit_history(${stranger}, null, 100, ${cursors.history})`,

@@ -26,6 +26,7 @@ async function find(query: string | null, limit = 20, cursor: string | null = nu
     found: page?.sessions.map(({ id }: { id: string }) => names[id] ?? id),
     next: page?.next_cursor,
     total: page?.total,
+    complete: page?.complete,
   };
 }
 
@@ -118,6 +119,34 @@ describe('the list', () => {
     expect(again?.session_count).toBe(count?.count);
     expect((await find(null)).found).toHaveLength(Number(count?.count));
   });
+});
+
+test('who has more that is new than a look can take is told so, sees the newest, and gets all in the end (spec 10.1)', async () => {
+  const cleo = await signUp(database, 'cleo');
+  await database.ops`select from ops.set_user(${cleo}, tier_override => 'unlimited', reason => 'test')`;
+  await database.ops`select from ops.grant_credits(${cleo}, 1000, 'test')`;
+  const list = async (query: string | null = null) =>
+    (await database.app`select * from api.list_sessions(${cleo}, 1, null, 0, ${query})`)[0];
+  // What runs has no words yet, so the index waits for it, with all behind it.
+  const running = await begin(database, cleo);
+  let newest = '';
+  for (let n = 0; n < 230; n++) newest = await converse(database, cleo, { question: `Number ${n}` });
+  expect(await list()).toMatchObject({ complete: false, total: null, sessions: [{ id: newest }] });
+  expect(await list('229')).toMatchObject({ complete: false, sessions: [{ id: newest }] });
+  await settle(database, cleo, running, { question: 'First' });
+  expect(await list()).toMatchObject({ complete: true, total: '231', sessions: [{ id: newest }] });
+  expect(await list('first')).toMatchObject({ complete: true, sessions: [{ id: running }] });
+});
+
+test('a look costs nothing where nothing is new: the mark is at the newest run', async () => {
+  await find(null);
+  const marks = () => database.owner`
+    select m.*, u.last_run_id, (select max(xmin::text::bigint) from session_index x where x.user_id = m.user_id) as touched
+    from session_marks m join users u on u.id = m.user_id where m.user_id = ${ann}`;
+  const [before] = await marks();
+  expect(before?.through_run_id).toBe(before?.last_run_id);
+  await find('apple');
+  expect(await marks()).toEqual([before]);
 });
 
 test('words whose texts have gone with age are found no more, but in what is shared (spec 7.1)', async () => {
