@@ -56,3 +56,14 @@ drop function if exists core.raise_alerts(core.alert_condition[], timestamptz);
 --! include alerts/alert_conditions.sql
 --! include alerts/raise_alerts.sql
 --! include jobs/check_alerts.sql
+
+-- Messages that are done go after a time.
+alter table public.settings add column if not exists message_days integer default 90 check (message_days >= 40);
+comment on column public.settings.message_days is
+  'Days that alerts and mails are kept that were delivered or given up, but for the newest of each kind to each user; null: for ever. At least 40: no period '
+  'in which something is told once is longer.';
+grant update (message_days) on public.settings to prpm_ops;
+create index if not exists messages_done on public.messages (created_at) where delivered_at is not null or given_up_at is not null;
+--! include jobs/forget_history.sql
+--! include jobs/faults_of_work.sql
+drop view if exists core.texts_about_to_go;

@@ -111,6 +111,16 @@ describe('a check names', () => {
       "insert into messages (dedupe, channel, kind, subject, body, created_at, due_at, attempts, given_up_at) values ('x', 'webhook', 'margin', 'Margin 12 %', '', core.now(), core.now(), 9, core.now())",
       'message not delivered',
     ],
+    [
+      'a message that no server takes',
+      "insert into messages (dedupe, channel, kind, subject, body, created_at, due_at) values ('x', 'webhook', 'margin', 'Margin 12 %', '', core.now() - interval '16 minutes', core.now())",
+      'message not delivered',
+    ],
+    [
+      'a message that failed three times',
+      "insert into messages (dedupe, channel, kind, subject, body, created_at, due_at, attempts, error) values ('x', 'user_email', 'throttled', 'No more runs', '', core.now(), core.now(), 3, 'SMTP 451')",
+      'message not delivered',
+    ],
     ['a table that the server may read', 'grant select on runs to prpm_app', 'rights'],
     ['a column that the scheduler may change', 'grant update (cost) on runs to prpm_cron', 'rights'],
     ['books that an operator may change', 'grant insert on credit_transactions to prpm_ops', 'rights'],

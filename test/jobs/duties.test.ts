@@ -26,20 +26,26 @@ it('audits the books each night, and fails with the number of rows and the first
   expect(await ops`select has_failed from ops.jobs where job = 'audit-books'`).toEqual([{ has_failed: false }]);
 });
 
-it('drops the texts of sessions that nobody used for run_text_days, says a fortnight before whose, and keeps the books (spec 7.1)', async () => {
+it('drops the texts of sessions that nobody used for run_text_days, says more than a fortnight before whose, and keeps the books (spec 7.1)', async () => {
   await world.at('2033-01-01T12:00:00Z');
   const [idle, busy] = [await world.person({ tier: 'unlimited' }), await world.person({ tier: 'unlimited' })];
   const { begun_session_id: session, begun_run_id: run } = await world.start(busy);
   await world.settle(busy, run);
   for (let n = 0; n < 2; n++) await world.run(idle);
-  const told = () => owner`
-    select sessions::int, goes_at from core.texts_about_to_go where user_id in ${owner([idle, busy])}`;
+  const told = async () => {
+    const rows =
+      await owner`select subject from core.text_notices(core.now()) where user_id in ${owner([idle, busy])} order by 1`;
+    return rows.map(({ subject }) => subject);
+  };
 
-  await world.at('2033-03-18T11:00:00Z');
+  await world.at('2033-03-11T11:00:00Z');
   expect(await told()).toEqual([]);
+  await world.at('2033-03-11T13:00:00Z');
+  const of = (sessions: number) => `Texts of ${sessions} of your sessions are dropped from April 1, 2033 on`;
+  expect(await told()).toEqual([of(1), of(2)]);
   await world.at('2033-03-18T13:00:00Z');
   await world.run(busy, { session });
-  expect(await told()).toEqual([{ sessions: 2, goes_at: expect.any(Date) }]);
+  expect(await told()).toEqual([of(2)]);
 
   await world.at('2033-04-01T02:00:30Z'); // ten hours before
   await job('apply-retention');
@@ -78,6 +84,57 @@ it('drops bodies of webhook events that are done, not of others, and old job his
     { slot: new Date('2034-01-01T00:00:00Z') },
   ]);
   await expect(ops`update settings set inbox_body_days = 29`).rejects.toMatchObject({ code: '23514' });
+});
+
+it('drops messages that are done, in batches, but for what keeps a user from being told again (spec 7.1, 9)', async () => {
+  await world.at('2034-06-01T00:00:00Z');
+  await owner`truncate messages`;
+  const [user, other] = [await world.person(), await world.person()];
+  const write = (
+    name: string,
+    days: number,
+    more: { to?: string; kind?: string; done?: 'delivered_at' | 'given_up_at' },
+  ) => owner`
+    insert into messages (dedupe, channel, kind, user_id, period, subject, body, created_at, due_at, delivered_at, given_up_at)
+    select ${name}, ${more.to ? 'user_email' : 'webhook'}, ${more.kind ?? 'credits_low'}, ${more.to ?? null}, ${name}, 'x', 'x', at, at,
+      case when ${more.done ?? ''} = 'delivered_at' then at end, case when ${more.done ?? ''} = 'given_up_at' then at end
+    from (select core.now() - make_interval(days => ${days}) as at) x`;
+  const left = async () => {
+    const rows = await owner`select dedupe from messages order by dedupe`;
+    return rows.map(({ dedupe }) => dedupe);
+  };
+  await write('alert of long ago', 91, { done: 'delivered_at' });
+  await write('alert of late', 89, { done: 'delivered_at' });
+  await write('alert that nobody takes', 200, {});
+  await write('mail, oldest', 300, { to: user, done: 'delivered_at' });
+  await write('mail, given up', 250, { to: user, done: 'given_up_at' });
+  await write('mail, newest', 200, { to: user, done: 'delivered_at' });
+  await write('mail, of another kind', 300, { to: user, kind: 'throttled', done: 'delivered_at' });
+  await write('mail, to another', 300, { to: other, done: 'delivered_at' });
+  const kept = [
+    'alert of late',
+    'alert that nobody takes',
+    'mail, newest',
+    'mail, of another kind',
+    'mail, to another',
+  ];
+
+  await ops`update settings set message_days = null`;
+  await ops`select ops.forget_history()`;
+  expect(await left()).toHaveLength(8);
+  await ops`update settings set message_days = default`;
+  await ops`select ops.forget_history()`;
+  expect(await left()).toEqual(kept);
+  await expect(ops`update settings set message_days = 39`).rejects.toMatchObject({ code: '23514' });
+
+  await ops`update settings set job_batch = 1`;
+  for (let n = 0; n < 130; n++) await write(`many ${n}`, 100, { done: 'delivered_at' });
+  await ops`select ops.forget_history()`;
+  expect(await left()).toHaveLength(kept.length + 30);
+  await ops`select ops.forget_history()`;
+  expect(await left()).toEqual(kept);
+  await ops`update settings set job_batch = default`;
+  await owner`truncate messages`;
 });
 
 it('shows what waits for a server that does not come, and since when (spec 7.1)', async () => {
