@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as graphileMigrate from 'graphile-migrate';
 import { clearAllPools } from 'graphile-migrate/dist/pg.js';
 import postgres from 'postgres';
+import { withSecretFiles } from '../config/secret-files.ts';
 import { explainConnectionError } from './connection.ts';
 import { roleNames } from './roles.ts';
 
@@ -173,7 +174,8 @@ async function isCurrentWritten(migrationsFolder: string): Promise<boolean> {
 
 const message = (error: unknown) => (error instanceof Error ? error.message : String(error));
 
-async function main(environment: NodeJS.ProcessEnv, args: string[]): Promise<void> {
+async function main(variables: NodeJS.ProcessEnv, args: string[]): Promise<void> {
+  const environment = withSecretFiles(variables);
   const url = environment.MIGRATE_DATABASE_URL || environment.DATABASE_URL;
   if (!url) throw new Error('Set MIGRATE_DATABASE_URL (or DATABASE_URL) to the URL of prpm_owner.');
   const { host, pathname } = new URL(url);

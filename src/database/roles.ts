@@ -2,6 +2,7 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import postgres from 'postgres';
+import { withSecretFiles } from '../config/secret-files.ts';
 import { explainConnectionError } from './connection.ts';
 
 export const roleNames = ['prpm_owner', 'prpm_app', 'prpm_ops', 'prpm_cron', 'prpm_readonly'] as const;
@@ -71,7 +72,7 @@ function connect(url: string) {
 type Login = { variable: string; role: string; password: string; database: string };
 
 /** What the environment's URLs say about our roles; a URL of another user is left to whoever made that user. */
-function loginsFrom(environment: NodeJS.ProcessEnv): Login[] {
+function loginsFrom(environment: Record<string, string | undefined>): Login[] {
   return ['DATABASE_URL', 'MIGRATE_DATABASE_URL', 'APP_DATABASE_URL'].flatMap((variable) => {
     const value = environment[variable];
     if (!value) return [];
@@ -81,7 +82,8 @@ function loginsFrom(environment: NodeJS.ProcessEnv): Login[] {
   });
 }
 
-async function main(environment: NodeJS.ProcessEnv): Promise<void> {
+async function main(variables: NodeJS.ProcessEnv): Promise<void> {
+  const environment = withSecretFiles(variables);
   const superuserUrl = environment.SUPERUSER_DATABASE_URL;
   const logins = loginsFrom(environment);
   const databases = new Set(logins.map(({ database }) => database).filter((name) => name !== ''));

@@ -1,6 +1,7 @@
 // `npm run db:cron [-- --remove]`: has pg_cron do the jobs, once, as a superuser. Runs as often as you like.
 import { readFile } from 'node:fs/promises';
 import postgres from 'postgres';
+import { withSecretFiles } from '../config/secret-files.ts';
 import { explainConnectionError } from '../database/connection.ts';
 import { withDatabase } from '../database/roles.ts';
 
@@ -36,7 +37,8 @@ async function homeOfCron(superuserUrl: string): Promise<string> {
   );
 }
 
-async function main(environment: NodeJS.ProcessEnv, remove: boolean): Promise<void> {
+async function main(variables: NodeJS.ProcessEnv, remove: boolean): Promise<void> {
+  const environment = withSecretFiles(variables);
   const superuserUrl = environment.SUPERUSER_DATABASE_URL;
   const ours = environment.DATABASE_URL || environment.MIGRATE_DATABASE_URL || environment.APP_DATABASE_URL;
   const database = ours ? decodeURIComponent(new URL(ours).pathname.slice(1)) : '';
