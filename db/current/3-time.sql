@@ -67,3 +67,6 @@ create index if not exists messages_done on public.messages (created_at) where d
 --! include jobs/forget_history.sql
 --! include jobs/faults_of_work.sql
 drop view if exists core.texts_about_to_go;
+
+-- The reset in one call keeps those who are at it waiting the least.
+--! include limits/reset_monthly_api_costs.sql
