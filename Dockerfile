@@ -6,6 +6,15 @@ RUN apt-get update \
   && rm -rf /var/lib/apt/lists/*
 CMD ["postgres", "-c", "shared_preload_libraries=pg_cron,pg_stat_statements", "-c", "cron.database_name=postgres", "-c", "cron.use_background_workers=on", "-c", "timezone=UTC"]
 
+FROM node:24-bookworm-slim AS page
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY sandbox/process-lock.mjs ./sandbox/
+COPY src ./src
+COPY web ./web
+RUN node web/build.ts
+
 FROM node:24-bookworm-slim AS server
 WORKDIR /app
 ENV NODE_ENV=production
@@ -15,6 +24,7 @@ RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund && n
 COPY LICENSE .gmrc ./
 COPY db ./db
 COPY src ./src
+COPY --from=page /app/web/dist ./web/dist
 USER node
 EXPOSE 3000
 # Node.js itself gets SIGTERM, not npm: a server that is asked to stop lets its runs end.

@@ -31,6 +31,7 @@ begin
     ('index-sessions', '*/5 * * * *'),
     ('forget-keys', '0 * * * *'),
     ('forget-visits', '5 * * * *'),
+    ('forget-logins', '5 * * * *'),
     ('align-prices', '10 * * * *'),
     ('reconcile-stripe', '20 * * * *'),
     ('audit-books', '30 0 * * *'),

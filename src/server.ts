@@ -4,23 +4,31 @@ import { openChannels } from './alerts/channels.ts';
 import { startDelivery } from './alerts/deliver.ts';
 import { createAuthenticate } from './auth/authenticate.ts';
 import { jwtVerifier } from './auth/jwt.ts';
+import { openLogins } from './auth/logins.ts';
+import { type OpenId, openIdClient } from './auth/openid.ts';
 import { readMetrics } from './calls/jobs.ts';
 import type { Environment } from './config/environment.ts';
-import { openDatabase } from './database/client.ts';
+import { openDatabase, type Sql } from './database/client.ts';
 import { newestMigration } from './database/newest-migration.ts';
 import { createEngine } from './engine/engine.ts';
 import { addressReader } from './http/address.ts';
 import { createApp, VERSION } from './http/app.ts';
+import { type Page, readPage } from './http/page.ts';
 import { startJobs } from './jobs/schedule.ts';
 import { createProviders } from './providers/create.ts';
 import { type Billing, openBilling } from './stripe/billing.ts';
 import { createLog, type Log, plainLog } from './telemetry/log.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import type { Traces } from './telemetry/traces.ts';
+import type { DemoPerson } from './trpc/trpc.ts';
 
 export type ServerOptions = {
   environment: Environment;
   log?: Log;
+  /** What was built of the page, where it is not what lies in web/dist; it may be in the making. */
+  page?: Promise<Page | undefined>;
+  /** Whom anybody may be without signing in: for a demo. */
+  people?: readonly DemoPerson[];
   /** Do the jobs and the work at Stripe that are due each minute; harmless where pg_cron or others do them too. Default true. */
   jobs?: boolean;
 };
@@ -63,6 +71,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
   const engine = createEngine({ database, providers, log, metrics: counted });
   let url = '';
+  const origin = () => environment.PUBLIC_URL ?? url;
+  const built = options.page ?? readPage();
+  built.then(
+    (found) => found ?? log.warn('the page is not built (npm run build): /playground and all others answer 404'),
+    (error: unknown) => log.error({ error }, 'the page cannot be read'),
+  );
   const services = {
     database,
     engine,
@@ -74,8 +88,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     metrics: counted && token !== undefined ? { counted, token } : undefined,
     traces,
     addressOf: addressReader(environment.TRUSTED_PROXIES),
-    pageUrl: (path: string) => `${environment.PUBLIC_URL ?? url}${path}`,
+    pageUrl: (path: string) => `${origin()}${path}`,
     authenticate: createAuthenticate(database.sql, verifyJwt),
+    page: {
+      ...{ built, origin, people: options.people ?? [] },
+      logins: openLogins(database.sql, origin),
+      openId: issuerOf(environment, database.sql),
+    },
   };
   const server = createServer(
     { keepAliveTimeout: 65_000, requestTimeout: 60_000 },
@@ -119,6 +138,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       return closing;
     },
   };
+}
+
+function issuerOf(environment: Environment, sql: Sql): OpenId | undefined {
+  const { AUTH_ISSUER: issuer, AUTH_CLIENT_ID: clientId, AUTH_CLIENT_SECRET: clientSecret } = environment;
+  return issuer === undefined || clientId === undefined
+    ? undefined
+    : openIdClient(sql, { issuer, clientId, clientSecret });
 }
 
 async function traceWhereAsked(environment: Environment): Promise<Traces | undefined> {

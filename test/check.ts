@@ -8,6 +8,7 @@ export type Check = { name: string; command: string[] };
 
 export const checks: Check[] = [
   { name: 'types', command: ['node_modules/typescript/bin/tsc'] },
+  { name: 'types of the page', command: ['node_modules/typescript/bin/tsc', '-p', 'web'] },
   { name: 'style', command: ['node_modules/@biomejs/biome/bin/biome', 'check', '--error-on-warnings'] },
   { name: 'dead code', command: ['node_modules/knip/bin/knip.js'] },
 ];

@@ -22,6 +22,7 @@ export function screen(shown: Shown): string {
   return `
 PRPM Playground, ready in ${seconds.toFixed(1)} s
 
+  Page       ${url}   (sign in as one of these people, without a password)
   API        ${url}/api/v1   (every route: ${url}/api/v1/openapi.json)
   Database   ${database}
   Providers  ${providers}

@@ -9,6 +9,7 @@ import { endWithNpm } from './ancestors.ts';
 import { externalUrl, prepareDatabase, reachServer, startPrivateServer, type Urls } from './database.ts';
 import { type Home, lockHome, newMemory, openHome, type Seeded } from './home.ts';
 import { type Options, readOptions, usage } from './options.ts';
+import { buildBeside } from './page.ts';
 import { choosePort, host } from './ports.ts';
 import { screen } from './screen.ts';
 import { seed } from './seed.ts';
@@ -47,6 +48,8 @@ async function run(options: Options): Promise<void> {
   home.withdraw();
   opened.defer(home.withdraw);
 
+  const page = buildBeside(home.log);
+  opened.defer(page.stop);
   const external = externalUrl(process.env);
   if (options.reset) home.clear();
   const known = home.recall();
@@ -77,6 +80,8 @@ async function run(options: Options): Promise<void> {
   const playground = await startServer({
     environment: step(environment(urls, port, { ...providers.variables, ...shop.variables })),
     log: createLog('info', home.log),
+    page: page.built,
+    people: memory.seeded.people.map(({ id, username, about }) => ({ userId: id, username, about })),
   });
   opened.defer(playground.close);
   shop.open();

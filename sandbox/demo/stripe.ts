@@ -74,7 +74,7 @@ async function setUp(stripe: StripeStandIn, home: Home, memory: Memory, origin: 
     STRIPE_API_BASE: stripe.url,
     ...environment,
     STRIPE_PLAYGROUND_WEBHOOK_SECRET: webhookSecret,
-    ALLOWED_RETURN_ORIGINS: [origin, guideOrigin].join(),
+    ALLOWED_RETURN_ORIGINS: [...pageOrigins(origin), guideOrigin].join(),
   } satisfies Variables;
 }
 
@@ -110,9 +110,12 @@ export function ownShop(given: NodeJS.ProcessEnv, origin: string): Shop {
     return { shown: 'none, STRIPE_SECRET_KEY is not set', notes, variables: {}, ...nothingMore };
   }
   const shown = `your account, ${key.includes('_live_') ? 'live mode: people pay real money' : 'test mode'}`;
-  const withOrigins = { ...variables, ALLOWED_RETURN_ORIGINS: [origin, ...origins].join() };
+  const withOrigins = { ...variables, ALLOWED_RETURN_ORIGINS: [...pageOrigins(origin), ...origins].join() };
   return { shown, notes: [], variables: withOrigins, ...nothingMore };
 }
+
+/** People write one or the other. */
+const pageOrigins = (origin: string) => [origin, origin.replace(host, 'localhost')];
 
 /** Those that billing reads. */
 function billingVariables(given: NodeJS.ProcessEnv): Variables {

@@ -9,4 +9,6 @@ export type Principal = {
   scopes: ReadonlySet<Scope>;
   /** Of the API token; null for a JWT. */
   tokenId: string | null;
+  /** Seconds for which a sign-in on the page lasts; for no other. */
+  lastsSeconds?: number;
 };

@@ -26,6 +26,28 @@ export async function authenticateToken(sql: Sql, tokenHash: Buffer): Promise<z.
   return parseRow(authenticatedSchema, rows);
 }
 
+const loginSchema = z.discriminatedUnion('outcome', [
+  z.object({ outcome: z.literal('ok'), ...person, lastsSeconds: z.number() }),
+  z.object({ outcome: z.enum(['unknown', 'expired', 'closed']) }),
+]);
+
+/** Who is signed in on the page, by the SHA-256 of what the cookie holds. Moves the end of the sign-in on. */
+export async function authenticateLogin(sql: Sql, tokenHash: Buffer): Promise<z.output<typeof loginSchema>> {
+  const rows = await sql`
+    select outcome, user_id, username, email, is_admin, lasts_seconds from api.authenticate_login(${tokenHash})`;
+  return parseRow(loginSchema, rows);
+}
+
+/** Signs a person in on the page who has proved who they are. */
+export async function beginLogin(sql: Sql, userId: string, tokenHash: Buffer): Promise<{ lastsSeconds: number }> {
+  const rows = await sql`select lasts_seconds from api.begin_login(${userId}, ${tokenHash})`;
+  return parseRow(z.object({ lastsSeconds: z.number() }), rows);
+}
+
+export async function endLogin(sql: Sql, userId: string, tokenHash: Buffer): Promise<void> {
+  await sql`select from api.end_login(${userId}, ${tokenHash})`;
+}
+
 const signedInSchema = z.discriminatedUnion('outcome', [
   z.object({ outcome: z.literal('ok'), ...person, created: z.boolean(), emailTaken: z.boolean() }),
   z.object({ outcome: z.literal('closed') }),

@@ -109,6 +109,10 @@ export const environmentSchema = z.object({
 
   AUTH_ISSUER: optional(httpUrl).describe('OpenID Connect issuer whose tokens sign people in. Needs AUTH_AUDIENCE.'),
   AUTH_AUDIENCE: optional(z.string()).describe('Audience that those tokens must name.'),
+  AUTH_CLIENT_ID: optional(z.string()).describe(
+    "This server's client id at the issuer, for sign-in on the page, which comes back to /auth/callback. Without it nobody signs in there.",
+  ),
+  AUTH_CLIENT_SECRET: optional(z.string()).describe('Its secret there. Optional: sign-in uses PKCE.'),
 
   ANTHROPIC_API_KEY: optional(z.string().trim()).describe(
     'Key for Anthropic. Without it its models answer provider_not_configured.',
@@ -202,6 +206,8 @@ export type Environment = z.output<typeof environmentSchema>;
 const NEEDS: readonly [keyof Environment, keyof Environment][] = [
   ['AUTH_ISSUER', 'AUTH_AUDIENCE'],
   ['AUTH_AUDIENCE', 'AUTH_ISSUER'],
+  ['AUTH_CLIENT_ID', 'AUTH_ISSUER'],
+  ['AUTH_CLIENT_SECRET', 'AUTH_CLIENT_ID'],
   ['ALERT_WEBHOOK_URL', 'ALERT_WEBHOOK_SECRET'],
   ['ALERT_WEBHOOK_SECRET', 'ALERT_WEBHOOK_URL'],
   ['SMTP_URL', 'EMAIL_FROM'],

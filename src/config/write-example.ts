@@ -21,6 +21,7 @@ const examples: Record<string, string> = {
   MIGRATE_DATABASE_URL: `postgres://prpm_owner:PASSWORD@${database}`,
   AUTH_ISSUER: 'https://login.example.com',
   AUTH_AUDIENCE: 'prpm-playground',
+  AUTH_CLIENT_ID: 'prpm-playground-page',
   ANTHROPIC_API_KEY: 'sk-ant-xxxxxxxxxxxxx',
   OPENAI_API_KEY: 'sk-xxxxxxxxxxxxx',
   STRIPE_SECRET_KEY: 'sk_live_xxxxxxxxxxxxx',

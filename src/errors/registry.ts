@@ -27,6 +27,8 @@ export const registry = {
   invalid_token: [401, 'Invalid token', 'Make a new token, or sign in again.'],
   token_expired: [401, 'Token expired', 'Make a new token, or sign in again.'],
   token_revoked: [401, 'Token revoked', 'Make a new token.'],
+  login_expired: [401, 'Signed out', 'Sign in again.'],
+  cross_site_request: [403, 'Request from another site', 'Act on the page itself.'],
   insufficient_scope: [403, 'Insufficient scope', 'Use a token with the scope that the message names.'],
   token_limit: [409, 'Too many tokens', 'Revoke tokens that you no longer use.'],
   account_closed: [403, 'Account closed', 'Ask the operator.'],

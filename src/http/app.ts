@@ -15,13 +15,15 @@ import { problemOf } from '../errors/problem.ts';
 import { failureFrom } from '../errors/trpc.ts';
 import { bothCases, snakeCase } from '../names.ts';
 import { appRouter } from '../trpc/_app.ts';
-import type { Services, Context as TrpcContext } from '../trpc/trpc.ts';
+import type { PageServices, Services, Context as TrpcContext } from '../trpc/trpc.ts';
 import { parseObject, readBody, readBytes } from './body.ts';
 import { docsPage } from './docs.ts';
 import { sendExport } from './download.ts';
 import { camelKeys } from './input.ts';
 import { openApi } from './openapi.ts';
+import { answerAsset, answerDocument, isPagePath, movedTo } from './page.ts';
 import { type ProcedureRoute, type Route, routes } from './routes.ts';
+import { answerCallback, answerSignIn, CALLBACK, SIGN_IN } from './sign-in.ts';
 import { sendEvents } from './sse.ts';
 import { answerUnsubscribe } from './unsubscribe.ts';
 
@@ -101,13 +103,59 @@ export function createApp(services: Services, table: readonly Route[] = routes):
     app.all(path, (c) => replyProblem(services, beginCall(services, c, path), notAllowed(c.req.raw.method, allowed)));
   }
   app.all('/trpc/*', (c) => answerTrpc(services, c));
-  app.notFound((c) => replyProblem(services, beginCall(services, c), new Failure('route_not_found')));
+  const { page } = services;
+  if (page !== undefined) {
+    app.get(SIGN_IN, (c) => seen(services, c, SIGN_IN, () => answerSignIn(page, queryParameters(c))));
+    app.get(CALLBACK, (c) =>
+      seen(services, c, CALLBACK, async ({ incoming, requestId }) => {
+        if (page.openId === undefined) throw new Failure('route_not_found');
+        const note = (error: unknown) => services.log.warn({ error, requestId }, 'a sign-in did not succeed');
+        return answerCallback(page, page.openId, { incoming, query: queryParameters(c), note });
+      }),
+    );
+  }
+  app.notFound((c) => seen(services, c, NO_ROUTE, () => answerPage(page, c)));
   app.onError((error, c) => {
     const call = beginCall(services, c);
     services.log.error({ error, requestId: call.requestId }, 'request failed');
     return replyProblem(services, call, failureFrom(error));
   });
   return app;
+}
+
+/** An answer that is no JSON, noted as all are. */
+async function seen(
+  services: Services,
+  c: Context<Bindings>,
+  route: string,
+  make: (call: Call) => Promise<Response>,
+): Promise<Response> {
+  const call = beginCall(services, c, route);
+  try {
+    const response = await make(call);
+    note(services, call, response.status);
+    return response;
+  } catch (error) {
+    return replyProblem(services, call, failureFrom(error));
+  }
+}
+
+const queryParameters = (c: Context<Bindings>) => new URL(c.req.url).searchParams;
+
+/** A file of the page, or its document: at a path that is a page's, and to whoever looks for one where there is nothing. */
+async function answerPage(page: PageServices | undefined, c: Context<Bindings>): Promise<Response> {
+  const { path, method } = c.req;
+  if (page === undefined || (method !== 'GET' && method !== 'HEAD')) throw new Failure('route_not_found');
+  const target = movedTo(path, queryParameters(c));
+  if (target !== undefined) return c.redirect(target);
+  const wantsDocument = c.req.header('accept')?.includes('text/html') && !/^\/(api|trpc|assets|auth)(\/|$)/.test(path);
+  if (!isPagePath(path) && !path.startsWith('/assets/') && !wantsDocument) throw new Failure('route_not_found');
+
+  const built = await page.built;
+  const asset = built?.assets.get(path);
+  if (asset !== undefined) return answerAsset(asset, c.req.header('accept-encoding'));
+  if (built === undefined || path.startsWith('/assets/')) throw new Failure('route_not_found');
+  return answerDocument(built, isPagePath(path) ? 200 : 404);
 }
 
 /** One request: what its answer and its line in the log need. */
@@ -298,6 +346,11 @@ async function answerTrpc(services: Services, c: Context<Bindings>): Promise<Res
       return replyProblem(services, call, failureFrom(error));
     }
   }
+  const page = call.incoming.headers.authorization === undefined ? services.page : undefined;
+  const login = page?.logins.read(call.incoming);
+  if (page !== undefined && req.method === 'POST' && login !== undefined && !page.logins.isFromPage(call.incoming))
+    return replyProblem(services, call, new Failure('cross_site_request'));
+  const cookies: string[] = [];
   const response = await fetchRequestHandler({
     endpoint: '/trpc',
     router: appRouter,
@@ -306,9 +359,13 @@ async function answerTrpc(services: Services, c: Context<Bindings>): Promise<Res
       ...{ services, authorization: call.incoming.headers.authorization, requestId: call.requestId, path: call.path },
       address: services.addressOf(call.incoming),
       facts: call.facts,
+      ...(page !== undefined && { login, setCookie: (cookie: string) => void cookies.push(cookie) }),
     }),
     responseMeta: ({ errors }) => {
       const headers = new Headers(headersOf(services, call));
+      const isOver = errors.some((error) => ['login_expired', 'account_closed'].includes(failureFrom(error).code));
+      if (login !== undefined && page !== undefined && isOver) cookies.push(page.logins.cleared());
+      for (const cookie of cookies) headers.append('set-cookie', cookie);
       const waits = errors.map((error) => failureFrom(error).extras.retryAfter ?? 0);
       if (errors.length > 0 && Math.max(...waits) > 0)
         headers.set('retry-after', String(Math.ceil(Math.max(...waits))));

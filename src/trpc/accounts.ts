@@ -6,7 +6,7 @@ import { eraseUser, erasureSchema } from '../calls/jobs.ts';
 import { Failure } from '../errors/failure.ts';
 import { refusalFailure } from '../errors/refusal.ts';
 import { characters, idInput, nothingInput } from './inputs.ts';
-import { ownerProcedure, readProcedure, router, signedInProcedure } from './trpc.ts';
+import { ownerProcedure, publicProcedure, readProcedure, router, signedInProcedure } from './trpc.ts';
 
 const meSchema = z.object({
   userId: z.string(),
@@ -18,6 +18,7 @@ const meSchema = z.object({
 
 /** `rows` is the text of a JSON array. */
 export const exportedSchema = z.object({ part: z.string(), rows: z.string() });
+const demoPersonSchema = z.object({ userId: z.string(), username: z.string(), about: z.string() });
 
 const newTokenInput = z.object({
   name: characters(1, 100),
@@ -47,10 +48,48 @@ export const accountsRouter = router({
       } while (cursor !== null && !signal?.aborted);
     }),
 
+  /** Where the page asks, its cookie is renewed. */
   me: readProcedure
     .input(z.object({}).optional())
     .output(meSchema)
-    .query(({ ctx: { principal } }) => ({ ...principal, scopes: [...principal.scopes] })),
+    .query(({ ctx: { principal, services, login, setCookie } }) => {
+      const { lastsSeconds } = principal;
+      const renewed =
+        login !== undefined && lastsSeconds !== undefined && services.page?.logins.renewed(login, lastsSeconds);
+      if (renewed) setCookie?.(renewed);
+      return { ...principal, scopes: [...principal.scopes] };
+    }),
+
+  /** How to sign in on the page: at the issuer, or in a demo as one of its people. */
+  signInOptions: publicProcedure
+    .input(z.object({}).optional())
+    .output(z.object({ issuer: z.boolean(), people: z.array(demoPersonSchema) }))
+    .query(({ ctx: { services } }) => ({
+      issuer: services.page?.openId !== undefined,
+      people: [...(services.page?.people ?? [])],
+    })),
+
+  /** In a demo alone. */
+  signInAs: publicProcedure
+    .input(z.object({ userId: idInput }))
+    .output(z.object({ userId: z.string() }))
+    .mutation(async ({ ctx: { services, setCookie }, input: { userId } }) => {
+      const { page } = services;
+      if (page === undefined || setCookie === undefined || !page.people.some((one) => one.userId === userId))
+        throw new Failure('not_found', 'There is nobody here whom you may be without signing in.');
+      setCookie(await page.logins.begin(userId));
+      return { userId };
+    }),
+
+  signOut: signedInProcedure
+    .input(z.object({}).optional())
+    .output(z.object({ signedOut: z.boolean() }))
+    .mutation(async ({ ctx: { services, principal, login, setCookie } }) => {
+      if (login === undefined || services.page === undefined) return { signedOut: false };
+      setCookie?.(await services.page.logins.end(principal.userId, login));
+      services.authenticate.forget(principal.userId);
+      return { signedOut: true };
+    }),
 
   /**
    * Erases who asks, for good. The first call says what is lost and does nothing; the second sends `purchasedCredits` back

@@ -1,5 +1,7 @@
 import { initTRPC } from '@trpc/server';
 import type { Authenticate } from '../auth/authenticate.ts';
+import type { Logins } from '../auth/logins.ts';
+import type { OpenId } from '../auth/openid.ts';
 import type { Principal } from '../auth/principal.ts';
 import { bringsSecret } from '../auth/shared-secret.ts';
 import type { Scope } from '../calls/accounts.ts';
@@ -10,6 +12,7 @@ import { Failure } from '../errors/failure.ts';
 import { problemOf } from '../errors/problem.ts';
 import { failureFrom, trpcErrorFrom } from '../errors/trpc.ts';
 import type { AddressOf } from '../http/address.ts';
+import type { Page } from '../http/page.ts';
 import type { Billing } from '../stripe/billing.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -36,11 +39,30 @@ export type Services = {
   addressOf: AddressOf;
   /** The address of a page, as people see it. */
   pageUrl(path: string): string;
+  /** Undefined where a server has no page. */
+  page?: PageServices | undefined;
 };
+
+export type PageServices = {
+  /** What was built; undefined where nothing was. It may be in the making while the server serves all else already. */
+  built: Promise<Page | undefined>;
+  logins: Logins;
+  /** Undefined without an issuer to sign in at. */
+  openId: OpenId | undefined;
+  /** Whom a demo lets anybody be; nobody elsewhere. */
+  people: readonly DemoPerson[];
+  /** Of the page, as people see it. */
+  origin(): string;
+};
+export type DemoPerson = { userId: string; username: string; about: string };
 
 export type Context = {
   services: Services;
   authorization: string | undefined;
+  /** What the page's cookie holds; for /trpc alone. Spec 2.2. */
+  login?: string | undefined;
+  /** Sets a cookie with the answer; for /trpc alone. */
+  setCookie?: ((cookie: string) => void) | undefined;
   requestId: string;
   path: string;
   /** Where the request came from. */
@@ -116,7 +138,7 @@ export const cronProcedure = base.use(({ ctx, next }) => {
 function procedureFor(scope: Scope | readonly Scope[] | null) {
   const needed: readonly Scope[] = typeof scope === 'string' ? [scope] : (scope ?? []);
   return base.meta({ scope: needed[0] ?? null }).use(async ({ ctx, next }) => {
-    const found = ctx.services.authenticate(ctx.authorization);
+    const found = ctx.services.authenticate(ctx.authorization, ctx.login);
     // What is remembered needs no turn of the event loop.
     const principal: Principal | null = found instanceof Promise ? await found : found;
     if (principal === null) throw new Failure('authentication_required');
@@ -131,7 +153,7 @@ function procedureFor(scope: Scope | readonly Scope[] | null) {
  * nobody. Spec 2.2, 3.6.
  */
 export const publicProcedure = base.meta({ scope: null }).use(async ({ ctx, next }) => {
-  const principal = await ctx.services.authenticate(ctx.authorization);
+  const principal = await ctx.services.authenticate(ctx.authorization, ctx.login);
   await countRead({ ...ctx, principal });
   return next({ ctx: { visitor: { userId: principal?.userId ?? null, address: ctx.address } } });
 });

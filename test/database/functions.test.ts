@@ -21,6 +21,7 @@ afterAll(async () => {
 /** Functions of api that act for nobody who is known yet, or for nobody in particular, and why. */
 const withoutUser: Record<string, string> = {
   'api.authenticate_token': 'tells who the user is',
+  'api.authenticate_login': 'tells who the user is',
   'api.sign_in': 'tells who the user is, and makes them at first sight',
   'api.due_jobs': 'jobs are due for everybody (spec 7.1)',
   'api.run_job': 'jobs are done for everybody (spec 7.1)',

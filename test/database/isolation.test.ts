@@ -44,6 +44,7 @@ beforeAll(async () => {
   const [token] = await ops`select id as token_id from ops.create_token(${victim}, ${mark}, array['run'])`;
   await app`
     select from api.create_token(${victim}, ${tokenHash}, gen_random_uuid(), ${mark}, array['run'], null)`;
+  await app`select from api.begin_login(${victim}, ${tokenHash})`;
   const [published] = await app`
     select package_id from api.publish_version(${victim}, ${`${mark}-private`}, ${mark}, array[${mark}], 'private', null,
       '1.0.0', ${`${mark} prompt`}, 3, 3, 3)`;
@@ -250,6 +251,12 @@ const attempts: Record<string, [ask: (sql: postgres.ISql) => Promise<postgres.Ro
   'list_alerts.cursor': [(sql) => sql`select * from api.list_alerts(${stranger})`, 'PR403'],
   'acknowledge_alert.alert_id': [(sql) => sql`select * from api.acknowledge_alert(${stranger}, 1, 'mine')`, 'PR403'],
   'list_user_costs.cursor': [(sql) => sql`select * from api.list_user_costs(${stranger})`, 'PR403'],
+  'begin_login.token_hash': [
+    // Somebody else's sign-in cannot be taken over by its hash.
+    (sql) => sql`select * from api.begin_login(${stranger}, ${tokenHash})`,
+    '23505',
+  ],
+  'end_login.token_hash': [(sql) => sql`select * from api.end_login(${stranger}, ${tokenHash})`, 'nothing'],
   'sign_in.new_user_id': [
     (sql) => sql`
       select outcome, user_id from api.sign_in('https://issuer.example', 'mine', null, false, 'mine', ${victim})`,
@@ -265,6 +272,7 @@ const attempts: Record<string, [ask: (sql: postgres.ISql) => Promise<postgres.Ro
 /** Arguments that name something, but nothing of a person that could be kept from another, and why. */
 const namesNobodysThing: Record<string, string> = {
   'authenticate_token.token_hash': 'is what proves who acts',
+  'authenticate_login.token_hash': 'is what proves who acts',
   'store_stripe_event.event_id': 'is told by Stripe, whose signature the server has verified',
   'apply_stripe_event.event_id': 'is told by Stripe; its customer says whose it is',
   'fail_stripe_event.event_id': 'is told by Stripe; its customer says whose it is',

