@@ -2,10 +2,11 @@ import type { Transporter } from 'nodemailer';
 import type { Message } from '../calls/alerts.ts';
 import { DeliveryError } from './delivery-error.ts';
 
-/** `url` is smtp:// or smtps://, `from` an address with or without a name, `publicUrl` where people reach the playground. */
-export type Mail = { url: string; from: string; publicUrl: string | undefined };
-
-const TIMEOUT_MS = 15_000;
+/**
+ * `url` is smtp:// or smtps://, `from` an address with or without a name, `publicUrl` where people reach the playground; the
+ * server has `patienceMs` for each answer.
+ */
+export type Mail = { url: string; from: string; publicUrl: string | undefined; patienceMs: number };
 
 export type Mailer = {
   /** To a user, who can decline mails like it. */
@@ -17,12 +18,12 @@ export type Mailer = {
  * Sends plain text by SMTP. A message has the same Message-ID in every attempt, so that mail programs show it once. Throws a
  * DeliveryError; one that refuses a user's address is final. Spec 9.
  */
-export function createMailer({ url, from, publicUrl }: Mail): Mailer {
+export function createMailer({ url, from, publicUrl, patienceMs }: Mail): Mailer {
   const domain = /@([^@>\s]+)>?$/.exec(from)?.[1] ?? 'localhost';
   let opened: Promise<Transporter> | undefined;
 
   async function send(message: Message, to: readonly string[], text: string, headers: Record<string, string>) {
-    opened ??= openTransport(url);
+    opened ??= openTransport(url, patienceMs);
     const transport = await opened;
     try {
       await transport.sendMail({
@@ -58,10 +59,10 @@ function unsubscribeLink(publicUrl: string, token: string | null): string | unde
 }
 
 /** The package is loaded where there is mail to send, and not before. */
-async function openTransport(url: string): Promise<Transporter> {
+async function openTransport(url: string, patienceMs: number): Promise<Transporter> {
   const { createTransport } = await import('nodemailer');
   return createTransport({
-    ...{ url, connectionTimeout: TIMEOUT_MS, greetingTimeout: TIMEOUT_MS, socketTimeout: TIMEOUT_MS },
+    ...{ url, connectionTimeout: patienceMs, greetingTimeout: patienceMs, socketTimeout: patienceMs },
     ...{ disableFileAccess: true, disableUrlAccess: true },
   });
 }

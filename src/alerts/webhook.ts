@@ -1,10 +1,9 @@
 import { createHmac } from 'node:crypto';
 import { DeliveryError } from './delivery-error.ts';
 
-/** Where the operator's webhook is, and the secret that it shares with us: `whsec_` and base64. */
-export type Receiver = { url: string; secret: string };
+/** Where the operator's webhook is, the secret that it shares with us (`whsec_` and base64), and how long it has to answer. */
+export type Receiver = { url: string; secret: string; patienceMs: number };
 
-const TIMEOUT_MS = 15_000;
 const GONE = 410;
 
 /**
@@ -12,7 +11,7 @@ const GONE = 410;
  * that of this one. Follows no redirect. Throws a DeliveryError where the receiver does not answer 2xx; 410 is final. Spec 9.
  */
 export async function postWebhook(
-  { url, secret }: Receiver,
+  { url, secret, patienceMs }: Receiver,
   { id, body }: { id: string; body: string },
   signal: AbortSignal,
 ): Promise<void> {
@@ -28,9 +27,9 @@ export async function postWebhook(
       'webhook-signature': signWebhook(secret, { id, timestamp, body }),
     },
     body,
-    signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
+    signal: AbortSignal.any([signal, AbortSignal.timeout(patienceMs)]),
   }).catch((error: unknown) => {
-    throw new DeliveryError(describe(error), { cause: error });
+    throw new DeliveryError(describe(error, patienceMs), { cause: error });
   });
   await response.body?.cancel();
   if (!response.ok) throw new DeliveryError(`HTTP ${response.status}`, { isFinal: response.status === GONE });
@@ -46,9 +45,9 @@ export function signWebhook(
 }
 
 /** An error of fetch without the URL, which may itself be a secret. */
-function describe(error: unknown): string {
+function describe(error: unknown, patienceMs: number): string {
   if (!(error instanceof Error)) return 'no answer';
-  if (error.name === 'TimeoutError') return `no answer within ${TIMEOUT_MS / 1000} s`;
+  if (error.name === 'TimeoutError') return `no answer within ${patienceMs / 1000} s`;
   const { cause } = error;
   return cause instanceof Error && 'code' in cause ? String(cause.code) : error.name;
 }

@@ -32,7 +32,7 @@ afterAll(async () => {
 });
 beforeEach(async () => {
   receiver.heal();
-  Object.assign(mail.state, { isOut: false, refused: new Set() });
+  Object.assign(mail.state, { isOut: false, isHanging: false, refused: new Set() });
   for (const list of [receiver.taken, receiver.ids, mail.mails]) list.length = 0;
   await database.owner`truncate messages, alert_channels`;
 });
@@ -57,10 +57,10 @@ const environment = (more: Record<string, string> = {}) =>
   });
 
 /** A server as far as delivery goes. */
-async function startServer(): Promise<Delivery> {
+async function startServer(patienceMs?: number): Promise<Delivery> {
   const server = await openDatabase({ url: database.appUrl, pool: 1, production: false });
   const log = createLog('silent');
-  const delivery = startDelivery(server.reads, openChannels(environment()), log);
+  const delivery = startDelivery(server.reads, openChannels(environment(), patienceMs), log);
   servers.push({ server, delivery });
   await delivery.look();
   return delivery;
@@ -103,6 +103,7 @@ describe('a webhook', () => {
 
   it.each([
     ['fails', 'HTTP 500', (receiver: Receiver) => receiver.behave((_, response) => response.writeHead(500).end())],
+    ['hangs', 'no answer within 1 s', (receiver: Receiver) => receiver.behave(() => {})],
     ['hangs up', 'UND_ERR_SOCKET', (receiver: Receiver) => receiver.behave((request) => request.socket.destroy())],
     [
       'leads elsewhere',
@@ -112,7 +113,7 @@ describe('a webhook', () => {
   ])('whose receiver %s is tried again, ever later, under the same id', async (_, error, misbehave) => {
     const [id] = await write('webhook');
     misbehave(receiver);
-    const delivery = await startServer();
+    const delivery = await startServer(1_000);
     expect(await stateOf(id)).toMatchObject({ attempts: 1, error, delivered: false, claimed: false });
     await delivery.look();
     expect(receiver.ids).toEqual([id]); // not due yet
@@ -182,6 +183,23 @@ describe('mail', () => {
     expect(one?.text?.trim()).toBe('Advice.');
     expect(one?.from?.text).toBe('"PRPM Playground" <playground@example.com>');
     expect([one?.to].flat().map((to) => to?.text)).toEqual(['one@operators.example, two@operators.example']);
+  });
+
+  it.each([
+    ['hangs', 'SMTP ETIMEDOUT', async () => Object.assign(mail.state, { isHanging: true }), async () => {}],
+    ['is away', 'SMTP ESOCKET', () => mail.stop(), () => mail.start()],
+  ])('whose server %s arrives when that is over, under the same Message-ID', async (_, error, misbehave, mend) => {
+    const [id] = await write('operator_email');
+    await misbehave();
+    const delivery = await startServer(1_000);
+    const failed = await stateOf(id);
+    expect(failed).toMatchObject({ attempts: 1, delivered: false, claimed: false });
+    expect(failed.error).toContain(error);
+    await mend();
+    mail.state.isHanging = false;
+    await wait(database, '16 seconds');
+    await delivery.look();
+    expect(mail.mails.map(({ messageId }) => messageId)).toEqual([`<${id}@example.com>`]);
   });
 
   it('has the same Message-ID in every attempt', async () => {
@@ -263,6 +281,41 @@ describe('servers', () => {
     await wait(database, '2 minutes');
     await startServer();
     expect(receiver.taken.map((one) => one.id)).toEqual([id]);
+  });
+
+  it('deliver every message at least once through receivers that fail, hang and restart by turns, while servers die', async () => {
+    const ids = [...(await write('webhook', 30)), ...(await write('user_email', 10, ada))];
+    await startServer(500);
+    let survivor = await startServer(500);
+    const turns: [() => unknown, () => unknown][] = [
+      [() => receiver.behave((_, response) => response.writeHead(500).end()), () => {}],
+      [() => receiver.behave(() => {}), () => {}],
+      [() => Promise.all([receiver.stop(), mail.stop()]), () => Promise.all([receiver.start(), mail.start()])],
+      [() => Object.assign(mail.state, { isOut: true }), () => Object.assign(mail.state, { isOut: false })],
+    ];
+    for (const [misbehave, mend] of turns) {
+      // What was delivered before is forgotten, as by a server that dies after it has delivered.
+      await database.owner`update messages set delivered_at = null, due_at = core.now() where id in (select id from messages order by random() limit 20)`;
+      await misbehave();
+      const dying = servers.shift();
+      const underWay = survivor.look();
+      await dying?.delivery.stop();
+      await dying?.server.close();
+      await underWay;
+      await mend();
+      receiver.heal();
+      survivor = await startServer(500);
+    }
+    for (let day = 0; (await pending()) > 0 && day < 20; day++) {
+      await wait(database, '3 hours');
+      await survivor.look();
+    }
+    expect(await pending()).toBe(0);
+    const arrived = new Set([
+      ...receiver.taken.map(({ id }) => id),
+      ...mail.mails.map(({ messageId }) => messageId?.slice(1, 37)),
+    ]);
+    expect([...arrived].sort()).toEqual([...ids].sort());
   });
 
   it('one whose database goes away after a delivery delivers again rather than never', async () => {

@@ -69,35 +69,44 @@ export async function openReceiver() {
 }
 export type Receiver = Awaited<ReturnType<typeof openReceiver>>;
 
-/** Takes mail for everybody but for `refused`, or nothing while `isOut`. */
+/** Takes mail for everybody but for `refused`, nothing while `isOut`, and never says whether it has while `isHanging`. On the same port after a restart. */
 export async function openMailServer() {
   const mails: ParsedMail[] = [];
-  const state = { isOut: false, refused: new Set<string>() };
-  const server = new SMTPServer({
-    authOptional: true,
-    disabledCommands: ['STARTTLS'],
-    onRcptTo({ address }, _session, done) {
-      if (state.refused.has(address)) done(Object.assign(new Error('no such person'), { responseCode: 550 }));
-      else done();
-    },
-    onData(stream, _session, done) {
-      simpleParser(stream).then(
-        (mail) => {
-          if (state.isOut) return done(Object.assign(new Error('out of order'), { responseCode: 451 }));
-          mails.push(mail);
-          done();
-        },
-        (error) => done(error),
-      );
-    },
-  });
-  const listening = server.listen(0, '127.0.0.1');
-  await once(listening, 'listening');
-  const { port } = listening.address() as AddressInfo;
+  const state = { isOut: false, isHanging: false, refused: new Set<string>() };
+  const open = () =>
+    new SMTPServer({
+      authOptional: true,
+      disabledCommands: ['STARTTLS'],
+      onRcptTo({ address }, _session, done) {
+        if (state.refused.has(address)) done(Object.assign(new Error('no such person'), { responseCode: 550 }));
+        else done();
+      },
+      onData(stream, _session, done) {
+        simpleParser(stream).then(
+          (mail) => {
+            if (state.isHanging) return;
+            if (state.isOut) return done(Object.assign(new Error('out of order'), { responseCode: 451 }));
+            mails.push(mail);
+            done();
+          },
+          (error) => done(error),
+        );
+      },
+    });
+  let port = 0;
+  let server: SMTPServer;
+  const start = async () => {
+    server = open();
+    const listening = server.listen(port, '127.0.0.1');
+    await once(listening, 'listening');
+    port = (listening.address() as AddressInfo).port;
+  };
+  await start();
   return {
     mails,
     state,
     url: `smtp://127.0.0.1:${port}`,
+    start,
     stop: () => new Promise<void>((resolve) => server.close(resolve)),
   };
 }
