@@ -157,6 +157,31 @@ ALTER TYPE core.begun_run OWNER TO prpm_owner;
 COMMENT ON TYPE core.begun_run IS 'outcome: started (with the exact provider request, the hold in credits, and what is free then), known (begun_run_id, run_status) or refused (refusal: code, status, figures, when to try again). Tokens: estimated_input, held_input, wanted_output, output_cap. rate_*: what is left of the minute''s attempts, rate_reset in seconds; null limit: none. Spec 1.5, 3.2, 3.6, 5.1.';
 
 --
+-- Name: erasure; Type: TYPE; Schema: core; Owner: prpm_owner
+--
+
+CREATE TYPE core.erasure AS (
+	user_id uuid,
+	outcome text,
+	erased_at timestamp with time zone,
+	purchased_credits bigint,
+	other_credits bigint,
+	subscription text,
+	running_runs integer,
+	sessions bigint,
+	private_packages bigint,
+	published_packages bigint
+);
+
+ALTER TYPE core.erasure OWNER TO prpm_owner;
+
+--
+-- Name: TYPE erasure; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON TYPE core.erasure IS 'What an erasure takes. outcome: to_confirm (nothing was done: send purchased_credits back to confirm their loss) or erased (erased_at). purchased_credits and other_credits are lost; subscription: the plan that ends at once, null without one; running_runs stop; sessions and private_packages are blanked; published_packages stay, without an author''s name.';
+
+--
 -- Name: person_notice; Type: TYPE; Schema: core; Owner: prpm_owner
 --
 
@@ -250,30 +275,36 @@ ALTER FUNCTION api.acknowledge_alert(user_id uuid, alert_id bigint, reason text)
 COMMENT ON FUNCTION api.acknowledge_alert(user_id uuid, alert_id bigint, reason text) IS 'Says for an administrator that somebody is at an open alert, as ops.acknowledge_alert does for an operator; audit_log keeps the administrator''s id as "by". Errors: PR403; PR404 no such open alert; PR400 without a reason. Spec 8.3, 9.';
 
 --
--- Name: admit_read(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+-- Name: admit_read(uuid, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
-CREATE FUNCTION api.admit_read(user_id uuid, OUT allowed boolean, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer) RETURNS record
+CREATE FUNCTION api.admit_read(user_id uuid, address text DEFAULT NULL::text, OUT allowed boolean, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
   per_minute integer;
 begin
-  select s.reads_per_minute into per_minute from public.settings s;
-  select x.allowed, x.remaining, x.reset into allowed, rate_remaining, rate_reset
-  from core.count_in_window(admit_read.user_id, 'read', per_minute) x;
+  if admit_read.user_id is null then
+    select s.visitor_reads_per_minute into per_minute from public.settings s;
+    select x.allowed, x.remaining, x.reset into allowed, rate_remaining, rate_reset
+    from core.count_visit(core.visitor_of(null, admit_read.address), per_minute) x;
+  else
+    select s.reads_per_minute into per_minute from public.settings s;
+    select x.allowed, x.remaining, x.reset into allowed, rate_remaining, rate_reset
+    from core.count_in_window(admit_read.user_id, 'read', per_minute) x;
+  end if;
   rate_limit := per_minute;
 end
 $$;
 
-ALTER FUNCTION api.admit_read(user_id uuid, OUT allowed boolean, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer) OWNER TO prpm_owner;
+ALTER FUNCTION api.admit_read(user_id uuid, address text, OUT allowed boolean, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION admit_read(user_id uuid, OUT allowed boolean, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer); Type: COMMENT; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION admit_read(user_id uuid, address text, OUT allowed boolean, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.admit_read(user_id uuid, OUT allowed boolean, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer) IS 'Counts a read or estimate in the user''s fixed minute window (settings.reads_per_minute) and says whether it may go on. rate_reset is seconds. Spec 3.6.';
+COMMENT ON FUNCTION api.admit_read(user_id uuid, address text, OUT allowed boolean, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer) IS 'Counts a read or estimate in a fixed minute window and says whether it may go on: of the user (settings.reads_per_minute) or, where user_id is null, of the visitor at this address (settings.visitor_reads_per_minute). rate_reset is seconds. Spec 3.6.';
 
 --
 -- Name: apply_stripe_event(text); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -339,6 +370,7 @@ begin
     error = complaint, user_id = owner, applied_at = now
   where e.id = event.id and e.status = 'received'
   returning e.status into event.status;
+  perform core.follow_erasure(owner);
   return event.status;
 end
 $$;
@@ -350,6 +382,54 @@ ALTER FUNCTION api.apply_stripe_event(event_id text) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION api.apply_stripe_event(event_id text) IS 'Books what a stored event tells, once for each user and event, in whatever order events come. Returns applied, ignored (of no customer of ours) or needs_review. Locks the user''s row. Errors: PR404 unknown event. Spec 6.4, 6.5.';
+
+--
+-- Name: authenticate_login(bytea); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.authenticate_login(token_hash bytea) RETURNS TABLE(outcome text, user_id uuid, username text, email text, is_admin boolean, lasts_seconds integer)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  now timestamptz := core.now();
+  login public.logins;
+  person public.users;
+  ends_at timestamptz;
+begin
+  select l.* into login from public.logins l where l.token_hash = authenticate_login.token_hash;
+  select u.* into person from public.users u where u.id = login.user_id;
+
+  outcome := case
+    when login.user_id is null or person.id is null then 'unknown'
+    when person.closed_at is not null then 'closed'
+    when login.ended_at is not null or login.expires_at <= now then 'expired'
+    else 'ok'
+  end;
+  if outcome = 'ok' then
+    user_id := person.id;
+    username := person.username;
+    email := person.email;
+    is_admin := person.is_admin;
+    ends_at := core.login_ends_at(login.created_at, now);
+    if ends_at > login.expires_at + interval '1 minute' then
+      update public.logins l set expires_at = ends_at where l.token_hash = authenticate_login.token_hash;
+    else
+      ends_at := login.expires_at;
+    end if;
+    lasts_seconds := extract(epoch from ends_at - now)::integer;
+  end if;
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.authenticate_login(token_hash bytea) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION authenticate_login(token_hash bytea); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.authenticate_login(token_hash bytea) IS 'Who is signed in on the page by the cookie whose SHA-256 this is. One row: outcome ok, unknown, expired (signed out, too) or closed (the account); the other columns are null unless ok. Moves its end on, once a minute, and says in how many seconds it is. Spec 2.2.';
 
 --
 -- Name: authenticate_token(bytea); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -402,6 +482,156 @@ ALTER FUNCTION api.authenticate_token(token_hash bytea) OWNER TO prpm_owner;
 COMMENT ON FUNCTION api.authenticate_token(token_hash bytea) IS 'Who acts with the API token of this SHA-256. One row: outcome ok, unknown, expired, revoked or closed (the account); the other columns are null unless ok. Notes the use, once a minute. Spec 2.2.';
 
 --
+-- Name: begin_anonymous_run(uuid, uuid, text, text, text, integer, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, OUT begun json, OUT invitation json) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  b core.begun_run;
+  s public.settings;
+  m public.models;
+  now timestamptz;
+  today date;
+  seen_by text := core.visitor_of(null, begin_anonymous_run.address);
+  p record;
+  k record;
+  v record;
+  d public.anonymous_days;
+  estimated_input integer;
+  held_input integer;
+  wanted integer;
+  useful integer;
+  input_cost numeric;
+  cost_left numeric;
+  hold numeric;
+begin
+  s := (select x from public.settings x);
+  now := clock_timestamp() + s.clock_offset;
+  today := (now at time zone 'UTC')::date;
+  invitation := core.describe_invitation(s.signup_credits);
+  b.outcome := 'refused';
+  if exists (select from public.anonymous_runs r where r.id = begin_anonymous_run.run_id) then
+    b.outcome := 'known';
+    b.begun_run_id := begin_anonymous_run.run_id;
+    b.begun_session_id := begin_anonymous_run.run_id;
+    b.run_status := (select r.status from public.anonymous_runs r where r.id = begin_anonymous_run.run_id);
+    begun := row_to_json(b);
+    return;
+  end if;
+
+  -- What is asked for.
+  m := (select x from public.models x where x.alias = s.anonymous_model);
+  select x.id, x.input, x.cache_write, x.output into p from public.model_prices x where x.model = m.alias and x.valid @> now;
+  select x.id, x.name, x.latest_version, x.visibility, x.author_id, x.organization_id into k
+  from public.packages x
+  where x.id = core.uuid_or_null(begin_anonymous_run.package) or x.name = lower(begin_anonymous_run.package)
+  order by x.id = core.uuid_or_null(begin_anonymous_run.package) desc nulls last
+  limit 1;
+  select x.version, x.prompt, x.tokens_o200k, x.tokens_cl100k, x.tokens_approximate, x.cache_prompt into v
+  from public.package_versions x
+  where x.package_id = k.id and x.version = coalesce(begin_anonymous_run.package_version, k.latest_version);
+  b.refusal := case
+    when begin_anonymous_run.user_id is not null then core.describe_refusal('forbidden', 403,
+      'You are signed in, so this run would be for nobody. Use POST /api/v1/playground/run.', now)
+    when not s.runs_enabled then core.describe_refusal('runs_disabled', 503, 'Runs are switched off for the moment.', now,
+      retry_at => now + interval '1 minute')
+    when m.alias is null or not m.enabled or p.id is null then core.refuse_by_model(s.anonymous_model, m, now)
+    else core.refuse_by_package(null, begin_anonymous_run.package, begin_anonymous_run.package_version, k.id, k.visibility, k.author_id,
+      k.organization_id, v.version, now)
+  end;
+  if b.refusal is not null then
+    begun := row_to_json(b);
+    return;
+  end if;
+
+  -- How large it is.
+  estimated_input := begin_anonymous_run.input_tokens + 11 + case m.tokenizer
+    when 'o200k_base' then v.tokens_o200k when 'cl100k_base' then v.tokens_cl100k else v.tokens_approximate
+  end;
+  held_input := ceil(estimated_input * case when counted_with = m.tokenizer and m.tokenizer <> 'approximate' then s.estimate_safety_exact else s.estimate_safety end);
+  wanted := least(m.max_output_tokens, s.max_request_tokens - estimated_input, m.context_tokens - estimated_input, s.max_output_tokens);
+  useful := least(s.min_output_tokens, m.max_output_tokens, s.max_output_tokens);
+  if wanted < useful then
+    b.refusal := core.refuse_by_size(null, null, s, m, p.input, p.output, 1, estimated_input, held_input, wanted, useful, false, now);
+    begun := row_to_json(b);
+    return;
+  end if;
+
+  -- Once a month: who comes second waits here for the first of the same visitor, and for nobody else.
+  insert into public.anonymous_visits (visitor, month) values (seen_by, date_trunc('month', today::timestamp)::date) on conflict do nothing;
+  if not found then
+    b.refusal := core.refuse_visit('limit_exceeded', 'You have already used your free playground run of this month.',
+      (date_trunc('month', today::timestamp) + interval '1 month') at time zone 'UTC', now, s.signup_credits);
+    begun := row_to_json(b);
+    return;
+  end if;
+
+  -- What all visitors share, last of all, so that its row is held for as short as can be.
+  input_cost := held_input * greatest(p.input, p.cache_write) * 0.000001;
+  insert into public.anonymous_days (day) values (today) on conflict do nothing;
+  select x.* into d from public.anonymous_days x where x.day = today for no key update;
+  cost_left := s.anonymous_daily_budget - d.used - d.held;
+  b.output_cap := case
+    when cost_left < input_cost then -1
+    when p.output = 0 then wanted
+    else least(wanted, floor((cost_left - input_cost) * 1000000 / p.output))
+  end;
+  if b.output_cap < useful then
+    delete from public.anonymous_visits x where x.visitor = seen_by and x.month = date_trunc('month', today::timestamp)::date;
+    b.refusal := core.refuse_visit('anonymous_budget', 'The free runs of today are used up.',
+      case when cost_left + d.held < input_cost + useful * p.output * 0.000001
+        then (today + 1)::timestamp at time zone 'UTC' else now + interval '10 seconds' end, now, s.signup_credits);
+    begun := row_to_json(b);
+    return;
+  end if;
+  hold := input_cost + b.output_cap * p.output * 0.000001;
+  insert into public.anonymous_runs (
+    id, day, visitor, status, model, provider_model, package_id, package_version, price_id, estimated_input, output_cap, hold_cost,
+    hold_expires_at, started_at
+  ) values (
+    begin_anonymous_run.run_id, today, seen_by, 'running', m.alias, m.provider_model, k.id, v.version, p.id, estimated_input, b.output_cap,
+    hold, now + (s.run_timeout_ms + s.hold_ms) * interval '1 millisecond', now
+  );
+  update public.anonymous_days x set held = x.held + hold, runs = x.runs + 1 where x.day = today;
+
+  b.outcome := 'started';
+  b.begun_run_id := begin_anonymous_run.run_id;
+  b.begun_session_id := begin_anonymous_run.run_id;
+  b.run_status := 'running';
+  b.provider := m.provider;
+  b.provider_model := m.provider_model;
+  b.model_alias := m.alias;
+  b.package_id := k.id;
+  b.package_name := k.name;
+  b.version := v.version;
+  b.system_prompt := v.prompt;
+  b.cache_prompt := v.cache_prompt;
+  b.first_token_timeout_ms := s.first_token_timeout_ms;
+  b.run_timeout_ms := s.run_timeout_ms;
+  b.checkpoint_ms := s.checkpoint_ms;
+  b.abandon_after_ms := s.abandon_after_ms;
+  b.hold_credits := 0;
+  b.available_credits := 0;
+  b.estimated_input := estimated_input;
+  b.held_input := held_input;
+  b.wanted_output := wanted;
+  begun := row_to_json(b);
+end
+$$;
+
+ALTER FUNCTION api.begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, OUT begun json, OUT invitation json) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, OUT begun json, OUT invitation json); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, OUT begun json, OUT invitation json) IS 'Lets a visitor''s one run of the calendar month in, with settings.anonymous_model, as far as settings.anonymous_daily_budget bears its worst case, or says why not. address is the visitor''s, kept as a keyed hash while it is needed; package is an id or name, package_version null the newest; input_tokens is the visitor''s own text counted with counted_with. user_id is null: who is signed in is refused. Returns core.begun_run as JSON, as api.begin_run does, without credits, and what to tell the visitor (core.describe_invitation). Spec 5.9.';
+
+--
 -- Name: begin_customer(uuid, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -432,6 +662,44 @@ ALTER FUNCTION api.begin_customer(user_id uuid, livemode boolean, OUT customer_i
 --
 
 COMMENT ON FUNCTION api.begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT look_since timestamp with time zone, OUT email text, OUT username text) IS 'A user''s customer at Stripe in that mode; where customer_id is null it is to be made, with write_id as idempotency key, and then told to api.keep_customer. Stripe knows a key for 24 hours: where look_since is not null, this one may be forgotten, and the customer is first to be looked for among those made since; if it is not there, api.renew_customer gives another key. Errors: PR404 unknown user. Spec 6.1.';
+
+--
+-- Name: begin_login(uuid, bytea); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.begin_login(user_id uuid, token_hash bytea) RETURNS TABLE(lasts_seconds integer)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  now timestamptz := core.now();
+  person public.users;
+begin
+  select u.* into person from public.users u where u.id = begin_login.user_id;
+  if not found then
+    raise exception 'there is no user %', begin_login.user_id using errcode = 'PR404', detail = 'user_id';
+  end if;
+  if person.closed_at is not null then
+    raise exception 'this account is closed' using errcode = 'PR403', hint = 'Nobody signs in to a closed account.';
+  end if;
+  if coalesce(length(begin_login.token_hash), 0) <> 32 then
+    raise exception 'a sign-in has the SHA-256 of its text' using errcode = 'PR400', detail = 'token_hash';
+  end if;
+  return query
+    insert into public.logins as l (token_hash, user_id, created_at, expires_at)
+    values (begin_login.token_hash, person.id, now, core.login_ends_at(now, now))
+    returning extract(epoch from l.expires_at - now)::integer;
+end
+$$;
+
+ALTER FUNCTION api.begin_login(user_id uuid, token_hash bytea) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION begin_login(user_id uuid, token_hash bytea); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.begin_login(user_id uuid, token_hash bytea) IS 'Signs a person in on the page: keeps the SHA-256 of what the cookie will hold. The caller has proved who they are. Returns for how many seconds it lasts unless it is used. Errors: PR404 unknown user; PR403 a closed account; PR400 naming token_hash. Spec 2.2.';
 
 --
 -- Name: begin_portal(uuid, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -562,12 +830,12 @@ declare
   history json;
 begin
   -- Rows are read whole, as one value: a list of columns is set up anew, column by column, in every call.
-  s := (select x from public.settings x);
   u := (select x from public.users x where x.id = begin_run.user_id for no key update);
+  s := (select x from public.settings x);
   if u.id is null then
     raise exception 'user % is unknown', begin_run.user_id using errcode = 'PR404', detail = 'user_id';
   end if;
-  now := clock_timestamp() + s.clock_offset;
+  now := greatest(clock_timestamp() + s.clock_offset, u.day_ends_at - interval '24 hours'); -- a clock set back begins nothing in a day that is closed
 
   -- Seen before: the same run, or the same key. Ids are ordered by time: one above all others is new.
   if begin_run.run_id <= u.last_run_id then
@@ -639,7 +907,7 @@ begin
   where x.model = m.alias and x.valid @> now;
 
   -- A condition on null is planned anew each time, so it is not asked by id where none was given.
-  asked_id := core.uuid_or_null(begin_run.package);
+  asked_id := case when custom_prompt_tokens is null then core.uuid_or_null(begin_run.package) else core.custom_package() end;
   is_known := asked_id is not null;
   if is_known then
     select x.id, x.name, x.latest_version, x.visibility, x.author_id, x.organization_id into k
@@ -658,7 +926,7 @@ begin
 
   if m.alias is null or not m.enabled or p.id is null then
     refusal := core.refuse_by_model(begin_run.model, m, now);
-  elsif k.id is null or v.version is null or k.visibility = 'private' then
+  elsif k.id is null or v.version is null or k.visibility = 'private' and custom_prompt_tokens is null then
     refusal := core.refuse_by_package(
       u.id, begin_run.package, begin_run.package_version, k.id, k.visibility, k.author_id, k.organization_id, v.version, now
     );
@@ -795,7 +1063,7 @@ ALTER FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_ve
 -- Name: FUNCTION begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea) IS 'Lets a run in, or says why not: one lock, one transaction. package is an id or name; package_version null is the newest; session_id null begins a session that has the run''s id; model null is the default; input_tokens is the caller''s own text counted with counted_with; max_output_tokens null is no wish; custom_prompt_tokens not null: the caller''s own prompt of so many tokens takes the package''s place. Returns core.begun_run, outcome: started (with the exact provider request), known (the run id or key was seen before: see run_status) or refused (refusal: code, status, figures, when to try again). Errors: PR404 unknown user. Spec 1.3, 1.5, 3.2 to 3.7, 5.1, 5.3, 5.5.';
+COMMENT ON FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea) IS 'Lets a run in, or says why not: one lock, one transaction. package is an id or name; package_version null is the newest; session_id null begins a session that has the run''s id; model null is the default; input_tokens is the caller''s own text counted with counted_with; max_output_tokens null is no wish; custom_prompt_tokens not null: the caller''s own prompt of so many tokens, booked to core.custom_package() whatever package says. Returns core.begun_run, outcome: started (with the exact provider request), known (the run id or key was seen before: see run_status) or refused (refusal: code, status, figures, when to try again). Errors: PR404 unknown user. Spec 1.3, 1.5, 3.2 to 3.7, 5.1, 5.3, 5.5.';
 
 --
 -- Name: begin_subscribe(uuid, text, text, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -865,6 +1133,7 @@ begin
     values (u.id, gen_random_uuid(), offer.plan, begin_subscribe.livemode, begin_subscribe.success_url, begin_subscribe.cancel_url, now)
     returning * into pending;
   end if;
+  perform core.note_plan_prices(offer.plan);
   outcome := 'create';
   checkout_id := pending.id;
   parameters := jsonb_build_object(
@@ -1184,6 +1453,49 @@ COMMENT ON COLUMN public.packs.stripe_price_id IS 'Stripe''s price, from the env
 COMMENT ON COLUMN public.packs.is_active IS 'False: can no longer be bought.';
 
 --
+-- Name: plan_prices; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.plan_prices (
+    stripe_price_id text NOT NULL,
+    plan text NOT NULL,
+    monthly_price numeric(12,2),
+    noted_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE public.plan_prices OWNER TO prpm_owner;
+
+--
+-- Name: TABLE plan_prices; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.plan_prices IS 'config. Prices at Stripe that plans have or had: a subscription keeps the price that it was bought at (spec 2.4). Kept by the server.';
+
+--
+-- Name: COLUMN plan_prices.stripe_price_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.plan_prices.stripe_price_id IS 'Stripe''s id of the price.';
+
+--
+-- Name: COLUMN plan_prices.plan; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.plan_prices.plan IS 'The plan that it sells.';
+
+--
+-- Name: COLUMN plan_prices.monthly_price; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.plan_prices.monthly_price IS 'US dollars a month, as Stripe has it; null: not asked yet.';
+
+--
+-- Name: COLUMN plan_prices.noted_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.plan_prices.noted_at IS 'First sight.';
+
+--
 -- Name: plans; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
@@ -1255,9 +1567,12 @@ COMMENT ON COLUMN public.plans.is_active IS 'False: can no longer be bought.';
 --
 
 CREATE FUNCTION api.compare_stripe_prices(prices jsonb, livemode boolean) RETURNS TABLE(complaint text)
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE sql SECURITY DEFINER
     SET search_path TO ''
     BEGIN ATOMIC
+ UPDATE public.plan_prices x SET monthly_price = (((theirs.value ->> 'unit_amount'::text))::numeric / (100)::numeric)
+    FROM jsonb_array_elements(compare_stripe_prices.prices) theirs(value)
+   WHERE ((x.stripe_price_id = (theirs.value ->> 'id'::text)) AND ((theirs.value ->> 'currency'::text) = 'usd'::text) AND ((theirs.value ->> 'type'::text) = 'recurring'::text) AND ((theirs.value #>> '{recurring,interval}'::text[]) = 'month'::text) AND (((theirs.value #>> '{recurring,interval_count}'::text[]))::integer = 1) AND (x.monthly_price IS DISTINCT FROM (((theirs.value ->> 'unit_amount'::text))::numeric / (100)::numeric)));
  SELECT format('%s %s sells for %s (price %s), but %s.'::text, ours.kind, ours.name, ours.costs, ours.price_id, x.problem) AS format
     FROM ((( SELECT 'Plan'::text AS kind,
              p.plan AS name,
@@ -1299,18 +1614,19 @@ ALTER FUNCTION api.compare_stripe_prices(prices jsonb, livemode boolean) OWNER T
 -- Name: FUNCTION compare_stripe_prices(prices jsonb, livemode boolean); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.compare_stripe_prices(prices jsonb, livemode boolean) IS 'Compares prices as Stripe has them (an array of its price objects, or {"id", "missing": true}) with plans and packs: amount, currency, interval, mode, active. Each row is one difference, in words that name both sides; none: they agree. Spec 2.4.';
+COMMENT ON FUNCTION api.compare_stripe_prices(prices jsonb, livemode boolean) IS 'Compares prices as Stripe has them (an array of its price objects, or {"id", "missing": true}) with plans and packs: amount, currency, interval, mode, active. Each row is one difference, in words that name both sides; none: they agree. Keeps what Stripe asks for at a plan''s price. Spec 2.4.';
 
 --
--- Name: create_token(uuid, bytea, uuid, text, text[], timestamp with time zone); Type: FUNCTION; Schema: api; Owner: prpm_owner
+-- Name: create_token(uuid, bytea, uuid, text, text[], timestamp with time zone, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
-CREATE FUNCTION api.create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(token_id uuid, created_at timestamp with time zone)
+CREATE FUNCTION api.create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, made_with uuid DEFAULT NULL::uuid) RETURNS TABLE(token_id uuid, created_at timestamp with time zone, ends_at timestamp with time zone, refusal json)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 #variable_conflict use_column
 declare
+  now timestamptz := core.now();
   token public.api_tokens;
 begin
   perform core.check_token(create_token.user_id, create_token.name, create_token.scopes, create_token.expires_at);
@@ -1319,30 +1635,39 @@ begin
       using errcode = 'PR400', detail = case when create_token.id is null then 'id' else 'token_hash' end;
   end if;
 
-  insert into public.api_tokens as t (token_hash, id, user_id, name, scopes, expires_at, created_at)
-  values (
-    create_token.token_hash, create_token.id, create_token.user_id, btrim(create_token.name), create_token.scopes,
-    create_token.expires_at, core.now()
-  )
-  on conflict do nothing;
-
-  select t.* into token
-  from public.api_tokens t
-  where t.token_hash = create_token.token_hash and t.id = create_token.id and t.user_id = create_token.user_id;
+  perform from public.users u where u.id = create_token.user_id for no key update; -- so that two at once are counted one after the other
+  select t.* into token from public.api_tokens t where t.token_hash = create_token.token_hash;
   if not found then
+    refusal := core.refuse_token(create_token.user_id, create_token.made_with, create_token.scopes, create_token.expires_at, now);
+    if refusal is not null then
+      return next;
+      return;
+    end if;
+    insert into public.api_tokens as t (token_hash, id, user_id, name, scopes, expires_at, created_at)
+    values (
+      create_token.token_hash, create_token.id, create_token.user_id, btrim(create_token.name), create_token.scopes,
+      coalesce(create_token.expires_at, (select m.expires_at from public.api_tokens m where m.id = create_token.made_with)), now
+    )
+    on conflict do nothing
+    returning t.* into token;
+  end if;
+  if token.id is distinct from create_token.id or token.user_id <> create_token.user_id then
     raise exception 'this token is there already' using errcode = 'PR409', hint = 'Make a new one, with a new id and text.';
   end if;
-  return query select token.id, token.created_at;
+  token_id := token.id;
+  created_at := token.created_at;
+  ends_at := token.expires_at;
+  return next;
 end
 $$;
 
-ALTER FUNCTION api.create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone) OWNER TO prpm_owner;
+ALTER FUNCTION api.create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone, made_with uuid) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone); Type: COMMENT; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone, made_with uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone) IS 'Keeps a new API token of a user by the SHA-256 of its text; id names it, expires_at null is never. Called again with the same id and hash it returns the same. Returns the token''s id and when it was made. Errors: as core.check_token; PR400 naming id or token_hash; PR409 an id or hash in use. Spec 2.2.';
+COMMENT ON FUNCTION api.create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone, made_with uuid) IS 'Keeps a new API token of a user by the SHA-256 of its text; id names it; made_with is the token that asks for it, null for a sign-in: it can make none that may do more or lasts longer. expires_at null is never, or with the token that made it. Called again with the same id and hash it returns the same. Returns the token''s id, when it was made and when it ends, or a refusal (token_revoked, insufficient_scope, token_limit) and nothing else. Errors: as core.check_token; PR400 naming id or token_hash; PR409 an id or hash in use. Spec 2.2.';
 
 --
 -- Name: delete_session(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -1437,8 +1762,15 @@ CREATE TABLE public.settings (
     provider_error_alert_percent numeric DEFAULT 20,
     low_credits_alert integer DEFAULT 10,
     rollover_alert_days integer DEFAULT 7,
+    message_days integer DEFAULT 90,
+    visitor_reads_per_minute integer DEFAULT 60 NOT NULL,
+    anonymous_daily_budget numeric DEFAULT 1.00 NOT NULL,
+    anonymous_model text DEFAULT 'gpt-4o-mini'::text NOT NULL,
+    login_minutes integer DEFAULT 720 NOT NULL,
+    login_days integer DEFAULT 14 NOT NULL,
     CONSTRAINT clock_offset_only_where_allowed CHECK (((clock_offset = '00:00:00'::interval) OR clock_offset_allowed)),
     CONSTRAINT settings_abandon_after_ms_check CHECK (((abandon_after_ms >= 0) AND (abandon_after_ms <= 600000))),
+    CONSTRAINT settings_anonymous_daily_budget_check CHECK (((anonymous_daily_budget >= (0)::numeric) AND (anonymous_daily_budget <= (1000000)::numeric))),
     CONSTRAINT settings_cache_min_runs_check CHECK ((cache_min_runs > 0)),
     CONSTRAINT settings_cache_min_tokens_check CHECK ((cache_min_tokens > 0)),
     CONSTRAINT settings_checkpoint_ms_check CHECK (((checkpoint_ms >= 100) AND (checkpoint_ms <= 60000))),
@@ -1454,11 +1786,14 @@ CREATE TABLE public.settings (
     CONSTRAINT settings_inbox_body_days_check CHECK ((inbox_body_days >= 30)),
     CONSTRAINT settings_job_batch_check CHECK ((job_batch > 0)),
     CONSTRAINT settings_job_run_days_check CHECK ((job_run_days > 0)),
+    CONSTRAINT settings_login_days_check CHECK (((login_days >= 1) AND (login_days <= 365))),
+    CONSTRAINT settings_login_minutes_check CHECK (((login_minutes >= 5) AND (login_minutes <= 43200))),
     CONSTRAINT settings_low_credits_alert_check CHECK ((low_credits_alert >= 0)),
     CONSTRAINT settings_margin_alert_percent_check CHECK (((margin_alert_percent >= ('-1000'::integer)::numeric) AND (margin_alert_percent <= (100)::numeric))),
     CONSTRAINT settings_max_output_tokens_check CHECK ((max_output_tokens > 0)),
     CONSTRAINT settings_max_request_tokens_check CHECK ((max_request_tokens > 0)),
     CONSTRAINT settings_max_rollover_credits_check CHECK ((max_rollover_credits >= 0)),
+    CONSTRAINT settings_message_days_check CHECK ((message_days >= 40)),
     CONSTRAINT settings_min_output_tokens_check CHECK ((min_output_tokens > 0)),
     CONSTRAINT settings_only_row_check CHECK (only_row),
     CONSTRAINT settings_provider_drift_dollars_check CHECK (((provider_drift_dollars >= (0)::numeric) AND (provider_drift_dollars <= (1000000)::numeric))),
@@ -1476,7 +1811,8 @@ CREATE TABLE public.settings (
     CONSTRAINT settings_throttled_alert_percent_check CHECK (((throttled_alert_percent >= (0)::numeric) AND (throttled_alert_percent <= (100)::numeric))),
     CONSTRAINT settings_throttled_critical_percent_check CHECK (((throttled_critical_percent >= (0)::numeric) AND (throttled_critical_percent <= (100)::numeric))),
     CONSTRAINT settings_tokens_per_credit_check CHECK ((tokens_per_credit > 0)),
-    CONSTRAINT settings_trial_credits_check CHECK ((trial_credits >= 0))
+    CONSTRAINT settings_trial_credits_check CHECK ((trial_credits >= 0)),
+    CONSTRAINT settings_visitor_reads_per_minute_check CHECK ((visitor_reads_per_minute >= 0))
 );
 
 ALTER TABLE public.settings OWNER TO prpm_owner;
@@ -1744,6 +2080,400 @@ COMMENT ON COLUMN public.settings.low_credits_alert IS 'Credits: who has paid an
 --
 
 COMMENT ON COLUMN public.settings.rollover_alert_days IS 'Days before rollover credits expire that their owner gets a mail; null: nobody (spec 9).';
+
+--
+-- Name: COLUMN settings.message_days; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.settings.message_days IS 'Days that alerts and mails are kept that were delivered or given up, but for the newest of each kind to each user; null: for ever. At least 40: no period in which something is told once is longer.';
+
+--
+-- Name: COLUMN settings.visitor_reads_per_minute; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.settings.visitor_reads_per_minute IS 'Requests a minute of one visitor who is not signed in (spec 3.6); those of users are reads_per_minute.';
+
+--
+-- Name: COLUMN settings.anonymous_daily_budget; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.settings.anonymous_daily_budget IS 'US dollars that runs of visitors who are not signed in may cost in a UTC day, all of them together; 0: none may run (spec 5.9).';
+
+--
+-- Name: COLUMN settings.anonymous_model; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.settings.anonymous_model IS 'models.alias that visitors'' runs use (spec 5.9).';
+
+--
+-- Name: COLUMN settings.login_minutes; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.settings.login_minutes IS 'Minutes for which a sign-in on the page lasts after its last use (spec 2.2).';
+
+--
+-- Name: COLUMN settings.login_days; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.settings.login_days IS 'Days after which a sign-in on the page ends however much it is used (spec 2.2).';
+
+--
+-- Name: users; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.users (
+    id uuid NOT NULL,
+    username text NOT NULL,
+    email text,
+    is_admin boolean DEFAULT false NOT NULL,
+    verified_author boolean DEFAULT false NOT NULL,
+    prpm_plus_status text,
+    tier_override text,
+    plan_tier text,
+    entitled_until timestamp with time zone,
+    timezone text DEFAULT 'UTC'::text NOT NULL,
+    current_month_api_cost numeric DEFAULT 0 NOT NULL,
+    current_month_limited_cost numeric DEFAULT 0 NOT NULL,
+    month_held_cost numeric DEFAULT 0 NOT NULL,
+    current_month_requests integer DEFAULT 0 NOT NULL,
+    month_ends_at timestamp with time zone NOT NULL,
+    current_day_api_cost numeric DEFAULT 0 NOT NULL,
+    current_day_limited_cost numeric DEFAULT 0 NOT NULL,
+    day_held_cost numeric DEFAULT 0 NOT NULL,
+    day_ends_at timestamp with time zone NOT NULL,
+    hour_requests integer DEFAULT 0 NOT NULL,
+    hour_ends_at timestamp with time zone NOT NULL,
+    minute_attempts integer DEFAULT 0 NOT NULL,
+    minute_ends_at timestamp with time zone NOT NULL,
+    lifetime_api_cost numeric DEFAULT 0 NOT NULL,
+    total_requests bigint DEFAULT 0 NOT NULL,
+    last_request_at timestamp with time zone,
+    is_throttled boolean DEFAULT false NOT NULL,
+    throttled_reason text,
+    throttled_by text,
+    throttled_at timestamp with time zone,
+    throttled_until timestamp with time zone,
+    limits_waived_until timestamp with time zone,
+    included_credits bigint DEFAULT 0 NOT NULL,
+    purchased_credits bigint DEFAULT 0 NOT NULL,
+    held_included bigint DEFAULT 0 NOT NULL,
+    held_purchased bigint DEFAULT 0 NOT NULL,
+    transaction_count bigint DEFAULT 0 NOT NULL,
+    spend_lot uuid,
+    next_lot_expiry timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
+    open_runs uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+    holds_expire_at timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
+    closed_at timestamp with time zone,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    last_run_id uuid,
+    CONSTRAINT holds_are_not_negative CHECK ((LEAST(held_included, held_purchased) >= 0))
+);
+
+ALTER TABLE public.users OWNER TO prpm_owner;
+
+--
+-- Name: TABLE users; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.users IS 'per-user (key: id). A person: their tier, windows, throttle and the cached credit figures. Figures change only by the functions that write the books; ops.audit_books() recomputes them.';
+
+--
+-- Name: COLUMN users.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.id IS 'The person''s id; the user_id of every per-user table.';
+
+--
+-- Name: COLUMN users.username; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.username IS 'Shown name.';
+
+--
+-- Name: COLUMN users.email; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.email IS 'Verified e-mail, or null. Unique by table user_emails.';
+
+--
+-- Name: COLUMN users.is_admin; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.is_admin IS 'May use the admin API. A column, never a claim (spec 2.2).';
+
+--
+-- Name: COLUMN users.verified_author; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.verified_author IS 'May run custom prompts (spec 10.5).';
+
+--
+-- Name: COLUMN users.prpm_plus_status; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.prpm_plus_status IS 'active while a subscription entitles, else Stripe''s own word, or null (spec 2.5).';
+
+--
+-- Name: COLUMN users.tier_override; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.tier_override IS 'Tier given by an operator; outranks the plan''s (spec 2.5).';
+
+--
+-- Name: COLUMN users.plan_tier; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.plan_tier IS 'Tier of the plan whose period is paid, valid until entitled_until.';
+
+--
+-- Name: COLUMN users.entitled_until; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.entitled_until IS 'Until when plan_tier holds; null without a subscription.';
+
+--
+-- Name: COLUMN users.timezone; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.timezone IS 'IANA name, for showing times only; all windows are UTC.';
+
+--
+-- Name: COLUMN users.current_month_api_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.current_month_api_cost IS 'US dollars: all provider cost of runs begun in the month window that ends at month_ends_at.';
+
+--
+-- Name: COLUMN users.current_month_limited_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.current_month_limited_cost IS 'US dollars: the part of it that counts against limits, not paid by purchased credits (spec 3.3).';
+
+--
+-- Name: COLUMN users.month_held_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.month_held_cost IS 'US dollars: worst case of running runs, counted against the month''s limit.';
+
+--
+-- Name: COLUMN users.current_month_requests; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.current_month_requests IS 'Runs let in during the month window.';
+
+--
+-- Name: COLUMN users.month_ends_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.month_ends_at IS 'End of the month window (UTC calendar month) that the month columns describe.';
+
+--
+-- Name: COLUMN users.current_day_api_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.current_day_api_cost IS 'US dollars: all provider cost of runs begun in the day window.';
+
+--
+-- Name: COLUMN users.current_day_limited_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.current_day_limited_cost IS 'US dollars: the part of it that counts against limits.';
+
+--
+-- Name: COLUMN users.day_held_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.day_held_cost IS 'US dollars: worst case of running runs, counted against the day''s limit.';
+
+--
+-- Name: COLUMN users.day_ends_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.day_ends_at IS 'End of the day window (UTC) that the day columns describe.';
+
+--
+-- Name: COLUMN users.hour_requests; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.hour_requests IS 'Runs let in during the hour window, less those that the provider failed.';
+
+--
+-- Name: COLUMN users.hour_ends_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.hour_ends_at IS 'End of the hour window (UTC).';
+
+--
+-- Name: COLUMN users.minute_attempts; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.minute_attempts IS 'Attempts to begin a run in the fixed minute window, refused or not (spec 3.6).';
+
+--
+-- Name: COLUMN users.minute_ends_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.minute_ends_at IS 'End of the minute window; set by its first attempt, never moved by later ones.';
+
+--
+-- Name: COLUMN users.lifetime_api_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.lifetime_api_cost IS 'US dollars: provider cost of every run ever.';
+
+--
+-- Name: COLUMN users.total_requests; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.total_requests IS 'Runs ever let in.';
+
+--
+-- Name: COLUMN users.last_request_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.last_request_at IS 'When the last run was let in.';
+
+--
+-- Name: COLUMN users.is_throttled; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.is_throttled IS 'True while throttled. An operator sets or lifts it with a plain UPDATE (spec 3.4).';
+
+--
+-- Name: COLUMN users.throttled_reason; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.throttled_reason IS 'Why, in words: tier, limit and amount.';
+
+--
+-- Name: COLUMN users.throttled_by; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.throttled_by IS 'limit: a used-up cost window; operator: ops.throttle_user; null: an operator''s plain UPDATE.';
+
+--
+-- Name: COLUMN users.throttled_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.throttled_at IS 'Since when.';
+
+--
+-- Name: COLUMN users.throttled_until; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.throttled_until IS 'When it ends by itself; not used for a plain UPDATE.';
+
+--
+-- Name: COLUMN users.limits_waived_until; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.limits_waived_until IS 'Until then cost limits do not hold for this person (ops.waive_limits).';
+
+--
+-- Name: COLUMN users.included_credits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.included_credits IS 'Credits left in lots that were not purchased (monthly, rollover, signup, bonus), held ones included.';
+
+--
+-- Name: COLUMN users.purchased_credits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.purchased_credits IS 'Credits left in purchased lots, held ones included.';
+
+--
+-- Name: COLUMN users.held_included; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.held_included IS 'Credits of included_credits that running runs hold.';
+
+--
+-- Name: COLUMN users.held_purchased; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.held_purchased IS 'Credits of purchased_credits that running runs hold.';
+
+--
+-- Name: COLUMN users.transaction_count; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.transaction_count IS 'Id of the last row of credit_transactions.';
+
+--
+-- Name: COLUMN users.spend_lot; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.spend_lot IS 'The lot that is spent first, or null.';
+
+--
+-- Name: COLUMN users.next_lot_expiry; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.next_lot_expiry IS 'Earliest expiry among lots with credits left; infinity if none expires.';
+
+--
+-- Name: COLUMN users.open_runs; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.open_runs IS 'Ids of running runs.';
+
+--
+-- Name: COLUMN users.holds_expire_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.holds_expire_at IS 'No hold of a running run expires before this; infinity if none runs.';
+
+--
+-- Name: COLUMN users.closed_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.closed_at IS 'Set by ops.close_user: nothing can be begun any more.';
+
+--
+-- Name: COLUMN users.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.created_at IS 'When the person was first seen.';
+
+--
+-- Name: COLUMN users.updated_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.updated_at IS 'Last change by the product''s functions.';
+
+--
+-- Name: COLUMN users.last_run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.users.last_run_id IS 'Highest id of their runs: a higher one is new, and need not be looked for (spec 5.3).';
+
+--
+-- Name: describe_custom_prompts(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.describe_custom_prompts(user_id uuid) RETURNS TABLE(available boolean, verified_author boolean, max_output_tokens integer, credit_multiplier numeric, tokens_per_credit integer, first_token_timeout_ms integer, run_timeout_ms integer)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT (COALESCE((u.verified_author AND (u.closed_at IS NULL)), false) AND s.runs_enabled),
+     COALESCE(u.verified_author, false) AS "coalesce",
+     s.custom_max_output_tokens,
+     s.custom_prompt_multiplier,
+     s.tokens_per_credit,
+     s.first_token_timeout_ms,
+     s.run_timeout_ms
+    FROM (public.settings s
+      LEFT JOIN public.users u ON ((u.id = describe_custom_prompts.user_id)));
+END;
+
+ALTER FUNCTION api.describe_custom_prompts(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION describe_custom_prompts(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.describe_custom_prompts(user_id uuid) IS 'What holds for custom prompts, from the settings that api.begin_run goes by: whether this user (null: a visitor) may run one now, the longest answer in tokens, the factor on the credits, tokens a credit, and the timeouts in milliseconds. Spec 10.5.';
 
 --
 -- Name: now(); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -2079,6 +2809,150 @@ ALTER FUNCTION api.end_checkout(user_id uuid, session_id text, how text) OWNER T
 COMMENT ON FUNCTION api.end_checkout(user_id uuid, session_id text, how text) IS 'Notes that a checkout session is expired or complete. Spec 6.1.';
 
 --
+-- Name: logins; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.logins (
+    token_hash bytea NOT NULL,
+    user_id uuid NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT logins_token_hash_check CHECK ((length(token_hash) = 32))
+);
+
+ALTER TABLE public.logins OWNER TO prpm_owner;
+
+--
+-- Name: TABLE logins; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.logins IS 'ops. Who is signed in on the page; of what the cookie holds only the SHA-256 is stored (spec 2.2). Those that are over are dropped each hour.';
+
+--
+-- Name: COLUMN logins.token_hash; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.logins.token_hash IS 'SHA-256 of what the cookie holds.';
+
+--
+-- Name: COLUMN logins.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.logins.user_id IS 'Who is signed in.';
+
+--
+-- Name: COLUMN logins.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.logins.created_at IS 'When they signed in.';
+
+--
+-- Name: COLUMN logins.expires_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.logins.expires_at IS 'Over from then on; moved on by use, at most to settings.login_days after created_at.';
+
+--
+-- Name: COLUMN logins.ended_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.logins.ended_at IS 'Over since then: signed out, or the account was closed.';
+
+--
+-- Name: end_login(uuid, bytea); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.end_login(user_id uuid, token_hash bytea) RETURNS TABLE(ended_at timestamp with time zone)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ UPDATE public.logins l SET ended_at = COALESCE(l.ended_at, core.now())
+   WHERE ((l.token_hash = end_login.token_hash) AND (l.user_id = end_login.user_id))
+   RETURNING l.ended_at;
+END;
+
+ALTER FUNCTION api.end_login(user_id uuid, token_hash bytea) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION end_login(user_id uuid, token_hash bytea); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.end_login(user_id uuid, token_hash bytea) IS 'Signs a person out on the page, from the next request on; a second call changes nothing. Returns when; no row: there is no such sign-in of theirs. Spec 2.2.';
+
+--
+-- Name: erase_user(uuid, bigint, text, boolean, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.erase_user(user_id uuid, confirmed bigint, reason text, by_words boolean, dry_run boolean) RETURNS core.erasure
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  now timestamptz := core.now();
+  u public.users;
+  erasure core.erasure;
+begin
+  select x.* into u from public.users x where x.id = erase_user.user_id for no key update;
+  if not found then
+    raise exception 'there is no user %', erase_user.user_id using errcode = 'PR404', detail = 'user_id';
+  end if;
+  erasure := core.describe_erasure(u);
+  if erasure.erased_at is not null then
+    erasure.outcome := 'erased';
+    return erasure;
+  elsif dry_run or confirmed is distinct from erasure.purchased_credits then
+    erasure.outcome := 'to_confirm';
+    return erasure;
+  end if;
+
+  perform core.note_action('erase_user', u.id::text, reason, json_build_object('purchased_credits', erasure.purchased_credits, 'other_credits', erasure.other_credits));
+  insert into public.erasures (user_id, erased_at, purchased_credits, other_credits, email, username)
+  values (u.id, now, erasure.purchased_credits, erasure.other_credits, u.email, u.username);
+  perform core.erase_texts(u.id, now);
+  perform core.erase_sessions(u.id, now);
+  perform core.erase_packages(u.id);
+  perform core.end_billing(u.id);
+  perform core.erase_mails(u.id, array_remove(array[u.email, u.username], null));
+  perform core.erase_identity(u.id, now);
+  delete from public.rate_windows w where w.user_id = u.id;
+  if by_words then
+    perform core.finish_erasure(u.id, now);
+  end if;
+  erasure.outcome := 'erased';
+  erasure.erased_at := now;
+  return erasure;
+end
+$$;
+
+ALTER FUNCTION core.erase_user(user_id uuid, confirmed bigint, reason text, by_words boolean, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION erase_user(user_id uuid, confirmed bigint, reason text, by_words boolean, dry_run boolean); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.erase_user(user_id uuid, confirmed bigint, reason text, by_words boolean, dry_run boolean) IS 'Erases a person, once their loss is confirmed: see api.erase_user. by_words also looks for their e-mail in every text that is nobody''s, which the job finish-erasures does else. One transaction: killed half-way it has done nothing. Errors: PR404 unknown user; PR400 no reason. Spec 10.8.';
+
+--
+-- Name: erase_user(uuid, bigint); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.erase_user(user_id uuid, confirm_purchased_credits bigint DEFAULT NULL::bigint) RETURNS core.erasure
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT core.erase_user(user_id, confirm_purchased_credits, 'asked for it themselves'::text, false, false) AS erase_user;
+END;
+
+ALTER FUNCTION api.erase_user(user_id uuid, confirm_purchased_credits bigint) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION erase_user(user_id uuid, confirm_purchased_credits bigint); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.erase_user(user_id uuid, confirm_purchased_credits bigint) IS 'Erases who asks: texts, names, e-mail and tokens go, runs stop, the subscription ends at once, the books stay. Returns core.erasure: outcome to_confirm, with what would be lost, unless confirm_purchased_credits is the number of purchased credits that are; erased, also when called again. Errors: PR404 unknown user. Spec 10.8.';
+
+--
 -- Name: estimate_run(uuid, uuid, text, text, uuid, text, boolean, integer, text, integer, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -2299,6 +3173,51 @@ ALTER FUNCTION api.explain_throttle(user_id uuid, target_user_id uuid) OWNER TO 
 --
 
 COMMENT ON FUNCTION api.explain_throttle(user_id uuid, target_user_id uuid) IS 'Why a user is throttled, or not: the rows of ops.explain_throttle as a JSON array. A user sees their own, an administrator anybody''s by target_user_id. Errors: PR403 another''s, and no administrator; PR404 unknown user. Spec 3, 12.';
+
+--
+-- Name: export_page(uuid, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.export_page(user_id uuid, cursor text DEFAULT NULL::text, OUT part text, OUT rows json, OUT next_cursor text) RETURNS record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  place_in text[] := core.decode_cursor(export_page.cursor, 'integer', 'jsonb');
+  p record;
+  last jsonb;
+begin
+  select x.* into p
+  from core.export_parts() x
+  where x.left_out is null and x.place >= coalesce(place_in[1]::integer, 1)
+  order by x.place
+  limit 1;
+  if not found then
+    raise data_exception;
+  end if;
+  part := p.part;
+  select x.rows, x.last into rows, last
+  from core.export_rows(export_page.user_id, p.part, p.owner, p.hidden, place_in[2]::jsonb, 100) x;
+
+  if last is not null then
+    next_cursor := core.encode_cursor(p.place::text, last::text);
+  elsif exists (select from core.export_parts() x where x.place > p.place) then
+    next_cursor := core.encode_cursor((p.place + 1)::text, null);
+  end if;
+exception
+  when data_exception then
+    raise exception 'this cursor is none that an export gave'
+      using errcode = 'PR400', detail = 'cursor', hint = 'Send next_cursor as it came, or leave cursor out to begin anew.';
+end
+$$;
+
+ALTER FUNCTION api.export_page(user_id uuid, cursor text, OUT part text, OUT rows json, OUT next_cursor text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION export_page(user_id uuid, cursor text, OUT part text, OUT rows json, OUT next_cursor text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.export_page(user_id uuid, cursor text, OUT part text, OUT rows json, OUT next_cursor text) IS 'One page of all that is kept of a user: up to 100 rows of one table (part), as JSON, and the cursor of the next page; null after the last. Tables without a row are pages too. Errors: PR400 naming cursor. Spec 10.8.';
 
 --
 -- Name: messages; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -2624,6 +3543,9 @@ begin
     if work.kind = 'fetch_payment' then
       perform core.wake_reversals(owner, work.key, now); -- should they have begun to wait in the meantime
     end if;
+    if owner is not null then
+      perform core.follow_erasure(owner);
+    end if;
   end if;
   if complaint is not null then
     update public.stripe_work w set is_failed = true, error = complaint, claimed_until = null where w.id = work.id;
@@ -2731,6 +3653,11 @@ begin
   where c.user_id = keep_checkout.user_id and c.id = keep_checkout.checkout_id;
   update public.purchases p set stripe_checkout_session_id = keep_checkout.session_id
   where p.user_id = keep_checkout.user_id and p.id = keep_checkout.checkout_id;
+  -- Erased in the meantime: nobody is to pay for it.
+  if exists (select from public.erasures e where e.user_id = keep_checkout.user_id) then
+    update public.checkouts c set url = null where c.user_id = keep_checkout.user_id and c.id = keep_checkout.checkout_id;
+    perform core.want_work('expire_session', keep_checkout.session_id, keep_checkout.user_id, is_write => true);
+  end if;
 end
 $$;
 
@@ -3374,7 +4301,7 @@ COMMENT ON FUNCTION api.list_results(user_id uuid, package text, sort text, "lim
 -- Name: list_sessions(uuid, integer, text, integer, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
-CREATE FUNCTION api.list_sessions(user_id uuid, "limit" integer DEFAULT 20, cursor text DEFAULT NULL::text, "offset" integer DEFAULT 0, query text DEFAULT NULL::text) RETURNS TABLE(sessions json, next_cursor text, total bigint)
+CREATE FUNCTION api.list_sessions(user_id uuid, "limit" integer DEFAULT 20, cursor text DEFAULT NULL::text, "offset" integer DEFAULT 0, query text DEFAULT NULL::text) RETURNS TABLE(sessions json, next_cursor text, total bigint, complete boolean)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -3383,9 +4310,7 @@ declare
   page uuid[];
 begin
   perform core.check_page("limit", "offset");
-  while core.index_sessions(list_sessions.user_id, 1000) = 1000 loop
-    null;
-  end loop;
+  complete := core.catch_up(list_sessions.user_id);
 
   page := core.find_sessions(list_sessions.user_id, list_sessions.query, after[1]::uuid, "offset", "limit" + 1);
   if cardinality(page) > "limit" then
@@ -3396,7 +4321,7 @@ begin
   end if;
 
   select coalesce(json_agg(d), '[]') into sessions from core.describe_sessions(list_sessions.user_id, page) d;
-  if btrim(coalesce(list_sessions.query, '')) = '' then
+  if complete and btrim(coalesce(list_sessions.query, '')) = '' then
     total := coalesce((select m.session_count from public.session_marks m where m.user_id = list_sessions.user_id), 0);
   end if;
   return next;
@@ -3409,7 +4334,7 @@ ALTER FUNCTION api.list_sessions(user_id uuid, "limit" integer, cursor text, "of
 -- Name: FUNCTION list_sessions(user_id uuid, "limit" integer, cursor text, "offset" integer, query text); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.list_sessions(user_id uuid, "limit" integer, cursor text, "offset" integer, query text) IS 'One page of a user''s own sessions, newest run first, all or those that a search finds (see core.parse_search). One row: sessions (JSON array of the columns of core.describe_sessions; no texts but a title), next_cursor (null on the last page) and total (all of the user''s sessions; null for a search). limit 1 to 100; cursor is the next_cursor of the page before; offset skips rows after it. Errors: PR400 naming limit, offset, cursor or query. Spec 10.1, 10.7.';
+COMMENT ON FUNCTION api.list_sessions(user_id uuid, "limit" integer, cursor text, "offset" integer, query text) IS 'One page of a user''s own sessions, newest run first, all or those that a search finds (see core.parse_search). One row: sessions (JSON array of the columns of core.describe_sessions; no texts but a title), next_cursor (null on the last page), total (all of the user''s sessions; null for a search) and complete (false, and no total: older sessions are still missing, see core.catch_up). limit 1 to 100; cursor is the next_cursor of the page before; offset skips rows after it. Errors: PR400 naming limit, offset, cursor or query. Spec 10.1, 10.7.';
 
 --
 -- Name: api_tokens; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -3992,337 +4917,6 @@ ALTER FUNCTION core.held_in_lots(user_id uuid, held_included bigint, held_purcha
 COMMENT ON FUNCTION core.held_in_lots(user_id uuid, held_included bigint, held_purchased bigint) IS 'A user''s lots in the order in which they are spent, each with the credits that running runs hold in it: holds bind the lots that would be spent first. Spec 4.1, 4.5.';
 
 --
--- Name: users; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.users (
-    id uuid NOT NULL,
-    username text NOT NULL,
-    email text,
-    is_admin boolean DEFAULT false NOT NULL,
-    verified_author boolean DEFAULT false NOT NULL,
-    prpm_plus_status text,
-    tier_override text,
-    plan_tier text,
-    entitled_until timestamp with time zone,
-    timezone text DEFAULT 'UTC'::text NOT NULL,
-    current_month_api_cost numeric DEFAULT 0 NOT NULL,
-    current_month_limited_cost numeric DEFAULT 0 NOT NULL,
-    month_held_cost numeric DEFAULT 0 NOT NULL,
-    current_month_requests integer DEFAULT 0 NOT NULL,
-    month_ends_at timestamp with time zone NOT NULL,
-    current_day_api_cost numeric DEFAULT 0 NOT NULL,
-    current_day_limited_cost numeric DEFAULT 0 NOT NULL,
-    day_held_cost numeric DEFAULT 0 NOT NULL,
-    day_ends_at timestamp with time zone NOT NULL,
-    hour_requests integer DEFAULT 0 NOT NULL,
-    hour_ends_at timestamp with time zone NOT NULL,
-    minute_attempts integer DEFAULT 0 NOT NULL,
-    minute_ends_at timestamp with time zone NOT NULL,
-    lifetime_api_cost numeric DEFAULT 0 NOT NULL,
-    total_requests bigint DEFAULT 0 NOT NULL,
-    last_request_at timestamp with time zone,
-    is_throttled boolean DEFAULT false NOT NULL,
-    throttled_reason text,
-    throttled_by text,
-    throttled_at timestamp with time zone,
-    throttled_until timestamp with time zone,
-    limits_waived_until timestamp with time zone,
-    included_credits bigint DEFAULT 0 NOT NULL,
-    purchased_credits bigint DEFAULT 0 NOT NULL,
-    held_included bigint DEFAULT 0 NOT NULL,
-    held_purchased bigint DEFAULT 0 NOT NULL,
-    transaction_count bigint DEFAULT 0 NOT NULL,
-    spend_lot uuid,
-    next_lot_expiry timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
-    open_runs uuid[] DEFAULT '{}'::uuid[] NOT NULL,
-    holds_expire_at timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
-    closed_at timestamp with time zone,
-    created_at timestamp with time zone NOT NULL,
-    updated_at timestamp with time zone NOT NULL,
-    last_run_id uuid,
-    CONSTRAINT holds_are_not_negative CHECK ((LEAST(held_included, held_purchased) >= 0))
-);
-
-ALTER TABLE public.users OWNER TO prpm_owner;
-
---
--- Name: TABLE users; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.users IS 'per-user (key: id). A person: their tier, windows, throttle and the cached credit figures. Figures change only by the functions that write the books; ops.audit_books() recomputes them.';
-
---
--- Name: COLUMN users.id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.id IS 'The person''s id; the user_id of every per-user table.';
-
---
--- Name: COLUMN users.username; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.username IS 'Shown name.';
-
---
--- Name: COLUMN users.email; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.email IS 'Verified e-mail, or null. Unique by table user_emails.';
-
---
--- Name: COLUMN users.is_admin; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.is_admin IS 'May use the admin API. A column, never a claim (spec 2.2).';
-
---
--- Name: COLUMN users.verified_author; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.verified_author IS 'May run custom prompts (spec 10.5).';
-
---
--- Name: COLUMN users.prpm_plus_status; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.prpm_plus_status IS 'active while a subscription entitles, else Stripe''s own word, or null (spec 2.5).';
-
---
--- Name: COLUMN users.tier_override; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.tier_override IS 'Tier given by an operator; outranks the plan''s (spec 2.5).';
-
---
--- Name: COLUMN users.plan_tier; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.plan_tier IS 'Tier of the plan whose period is paid, valid until entitled_until.';
-
---
--- Name: COLUMN users.entitled_until; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.entitled_until IS 'Until when plan_tier holds; null without a subscription.';
-
---
--- Name: COLUMN users.timezone; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.timezone IS 'IANA name, for showing times only; all windows are UTC.';
-
---
--- Name: COLUMN users.current_month_api_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.current_month_api_cost IS 'US dollars: all provider cost of runs begun in the month window that ends at month_ends_at.';
-
---
--- Name: COLUMN users.current_month_limited_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.current_month_limited_cost IS 'US dollars: the part of it that counts against limits, not paid by purchased credits (spec 3.3).';
-
---
--- Name: COLUMN users.month_held_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.month_held_cost IS 'US dollars: worst case of running runs, counted against the month''s limit.';
-
---
--- Name: COLUMN users.current_month_requests; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.current_month_requests IS 'Runs let in during the month window.';
-
---
--- Name: COLUMN users.month_ends_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.month_ends_at IS 'End of the month window (UTC calendar month) that the month columns describe.';
-
---
--- Name: COLUMN users.current_day_api_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.current_day_api_cost IS 'US dollars: all provider cost of runs begun in the day window.';
-
---
--- Name: COLUMN users.current_day_limited_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.current_day_limited_cost IS 'US dollars: the part of it that counts against limits.';
-
---
--- Name: COLUMN users.day_held_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.day_held_cost IS 'US dollars: worst case of running runs, counted against the day''s limit.';
-
---
--- Name: COLUMN users.day_ends_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.day_ends_at IS 'End of the day window (UTC) that the day columns describe.';
-
---
--- Name: COLUMN users.hour_requests; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.hour_requests IS 'Runs let in during the hour window, less those that the provider failed.';
-
---
--- Name: COLUMN users.hour_ends_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.hour_ends_at IS 'End of the hour window (UTC).';
-
---
--- Name: COLUMN users.minute_attempts; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.minute_attempts IS 'Attempts to begin a run in the fixed minute window, refused or not (spec 3.6).';
-
---
--- Name: COLUMN users.minute_ends_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.minute_ends_at IS 'End of the minute window; set by its first attempt, never moved by later ones.';
-
---
--- Name: COLUMN users.lifetime_api_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.lifetime_api_cost IS 'US dollars: provider cost of every run ever.';
-
---
--- Name: COLUMN users.total_requests; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.total_requests IS 'Runs ever let in.';
-
---
--- Name: COLUMN users.last_request_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.last_request_at IS 'When the last run was let in.';
-
---
--- Name: COLUMN users.is_throttled; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.is_throttled IS 'True while throttled. An operator sets or lifts it with a plain UPDATE (spec 3.4).';
-
---
--- Name: COLUMN users.throttled_reason; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.throttled_reason IS 'Why, in words: tier, limit and amount.';
-
---
--- Name: COLUMN users.throttled_by; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.throttled_by IS 'limit: a used-up cost window; operator: ops.throttle_user; null: an operator''s plain UPDATE.';
-
---
--- Name: COLUMN users.throttled_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.throttled_at IS 'Since when.';
-
---
--- Name: COLUMN users.throttled_until; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.throttled_until IS 'When it ends by itself; not used for a plain UPDATE.';
-
---
--- Name: COLUMN users.limits_waived_until; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.limits_waived_until IS 'Until then cost limits do not hold for this person (ops.waive_limits).';
-
---
--- Name: COLUMN users.included_credits; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.included_credits IS 'Credits left in lots that were not purchased (monthly, rollover, signup, bonus), held ones included.';
-
---
--- Name: COLUMN users.purchased_credits; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.purchased_credits IS 'Credits left in purchased lots, held ones included.';
-
---
--- Name: COLUMN users.held_included; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.held_included IS 'Credits of included_credits that running runs hold.';
-
---
--- Name: COLUMN users.held_purchased; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.held_purchased IS 'Credits of purchased_credits that running runs hold.';
-
---
--- Name: COLUMN users.transaction_count; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.transaction_count IS 'Id of the last row of credit_transactions.';
-
---
--- Name: COLUMN users.spend_lot; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.spend_lot IS 'The lot that is spent first, or null.';
-
---
--- Name: COLUMN users.next_lot_expiry; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.next_lot_expiry IS 'Earliest expiry among lots with credits left; infinity if none expires.';
-
---
--- Name: COLUMN users.open_runs; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.open_runs IS 'Ids of running runs.';
-
---
--- Name: COLUMN users.holds_expire_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.holds_expire_at IS 'No hold of a running run expires before this; infinity if none runs.';
-
---
--- Name: COLUMN users.closed_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.closed_at IS 'Set by ops.close_user: nothing can be begun any more.';
-
---
--- Name: COLUMN users.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.created_at IS 'When the person was first seen.';
-
---
--- Name: COLUMN users.updated_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.updated_at IS 'Last change by the product''s functions.';
-
---
--- Name: COLUMN users.last_run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.users.last_run_id IS 'Highest id of their runs: a higher one is new, and need not be looked for (spec 5.3).';
-
---
 -- Name: read_credits(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -4371,6 +4965,81 @@ ALTER FUNCTION api.read_credits(user_id uuid) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION api.read_credits(user_id uuid) IS 'What a user can spend, in credits: balance (lots that have not expired, whether or not a job has booked the others), held by running runs, available (balance less what those hold in such lots, never below 0), monthly {allocated, used, remaining, reset_at}, rollover {amount, expires_at}, signup, bonus, purchased, breakdown by kind, and lots with credits left in the order in which they are spent. Null for an unknown user. Spec 4.2, 4.5.';
+
+--
+-- Name: email_preferences; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.email_preferences (
+    user_id uuid NOT NULL,
+    limits boolean DEFAULT true NOT NULL,
+    credits boolean DEFAULT true NOT NULL,
+    payments boolean DEFAULT true NOT NULL,
+    updated_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE public.email_preferences OWNER TO prpm_owner;
+
+--
+-- Name: TABLE email_preferences; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.email_preferences IS 'per-user. Which mails a user wants; without a row, all (spec 9, 10.8).';
+
+--
+-- Name: COLUMN email_preferences.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.email_preferences.user_id IS 'Whose.';
+
+--
+-- Name: COLUMN email_preferences.limits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.email_preferences.limits IS 'Mails about limits: warnings, throttled.';
+
+--
+-- Name: COLUMN email_preferences.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.email_preferences.credits IS 'Mails about credits: few left, rollover about to expire.';
+
+--
+-- Name: COLUMN email_preferences.payments; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.email_preferences.payments IS 'Mails about payments that failed.';
+
+--
+-- Name: COLUMN email_preferences.updated_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.email_preferences.updated_at IS 'When that was last changed.';
+
+--
+-- Name: read_email_preferences(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_email_preferences(user_id uuid) RETURNS TABLE(email text, limits boolean, credits boolean, payments boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT u.email,
+     COALESCE(p.limits, true) AS "coalesce",
+     COALESCE(p.credits, true) AS "coalesce",
+     COALESCE(p.payments, true) AS "coalesce"
+    FROM (public.users u
+      LEFT JOIN public.email_preferences p ON ((p.user_id = u.id)))
+   WHERE (u.id = read_email_preferences.user_id);
+END;
+
+ALTER FUNCTION api.read_email_preferences(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_email_preferences(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_email_preferences(user_id uuid) IS 'Where a user''s mails go (null: nowhere) and which kinds they want: limits (warnings, throttled), credits (few left, rollover about to expire), payments (failed). Spec 9.';
 
 --
 -- Name: read_health(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -5616,7 +6285,7 @@ CREATE FUNCTION api.read_subscription(user_id uuid) RETURNS json
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO ''
     BEGIN ATOMIC
- SELECT json_build_object('is_active', COALESCE(((u.prpm_plus_status = 'active'::text) AND (u.entitled_until > core.now())), false), 'status', (current.s).status, 'plan', COALESCE((current.s).plan, offer.plan), 'tier', core.tier_now(u.*), 'price', (p.monthly_price)::text, 'currency', 'USD', 'interval', 'month', 'credits', p.monthly_credits, 'cancel_at_period_end', (((current.s).cancel_at IS NOT NULL) AND (NOT COALESCE(state.is_final, false))), 'cancel_at', (current.s).cancel_at, 'current_period_end', (current.s).current_period_end, 'paid_until', (current.s).paid_until, 'entitled_until', u.entitled_until, 'collection_paused', COALESCE((current.s).collection_paused, false), 'payment_problem',
+ SELECT json_build_object('is_active', COALESCE(((u.prpm_plus_status = 'active'::text) AND (u.entitled_until > core.now())), false), 'status', (current.s).status, 'plan', COALESCE((current.s).plan, offer.plan), 'tier', core.tier_now(u.*), 'price', (COALESCE(agreed.monthly_price, p.monthly_price))::text, 'currency', 'USD', 'interval', 'month', 'credits', p.monthly_credits, 'cancel_at_period_end', (((current.s).cancel_at IS NOT NULL) AND (NOT COALESCE(state.is_final, false))), 'cancel_at', (current.s).cancel_at, 'current_period_end', (current.s).current_period_end, 'paid_until', (current.s).paid_until, 'entitled_until', u.entitled_until, 'collection_paused', COALESCE((current.s).collection_paused, false), 'payment_problem',
          CASE
              WHEN ((current.s).unpaid_since IS NOT NULL) THEN json_build_object('since', (current.s).unpaid_since, 'hosted_invoice_url', (current.s).hosted_invoice_url)
              ELSE NULL::json
@@ -5627,10 +6296,11 @@ CREATE FUNCTION api.read_subscription(user_id uuid) RETURNS json
              WHEN ((current.s).collection_paused AND state.is_open) THEN 'Payments for your subscription are paused.'::text
              ELSE state.told
          END) AS json_build_object
-    FROM ((((public.users u
+    FROM (((((public.users u
       CROSS JOIN LATERAL core.offer_of(u.id) offer(plan, price, credits, price_id, organization))
       CROSS JOIN LATERAL ( VALUES (core.current_subscription(u.id))) current(s))
       LEFT JOIN public.subscription_states state ON ((state.status = (current.s).status)))
+      LEFT JOIN public.plan_prices agreed ON (((agreed.stripe_price_id = (current.s).price_id) AND (agreed.plan = (current.s).plan))))
       LEFT JOIN public.plans p ON ((p.plan = COALESCE((current.s).plan, offer.plan))))
    WHERE (u.id = read_subscription.user_id);
 END;
@@ -5641,7 +6311,7 @@ ALTER FUNCTION api.read_subscription(user_id uuid) OWNER TO prpm_owner;
 -- Name: FUNCTION read_subscription(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.read_subscription(user_id uuid) IS 'A user''s subscription: is_active (it entitles now), status (Stripe''s word, null without any), plan, tier, price (US dollars a month), credits a month, cancel_at, current_period_end, paid_until, payment_problem {since, hosted_invoice_url}, and told, a sentence for the person. Null for an unknown user. Spec 6.1.';
+COMMENT ON FUNCTION api.read_subscription(user_id uuid) IS 'A user''s subscription: is_active (it entitles now), status (Stripe''s word, null without any), plan, tier, price (US dollars a month, as agreed when it was bought), credits a month, cancel_at, current_period_end, paid_until, payment_problem {since, hosted_invoice_url}, and told, a sentence for the person. Null for an unknown user. Spec 6.1.';
 
 --
 -- Name: read_user_costs(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -5787,8 +6457,8 @@ declare
   lot_price numeric;
   lot_cost numeric;
 begin
-  select x.clock_offset, x.min_output_tokens into s from public.settings x;
   u := (select x from public.users x where x.id = settle_run.user_id for no key update);
+  select x.clock_offset, x.min_output_tokens into s from public.settings x;
   r := (select x from public.runs x where x.user_id = settle_run.user_id and x.id = settle_run.run_id);
   if r.id is null then
     raise exception 'run % of user % is unknown', settle_run.run_id, settle_run.user_id using errcode = 'PR404', detail = 'run_id';
@@ -5910,7 +6580,11 @@ begin
   r.error_reason := settle_run.error_reason;
   r.first_token_ms := settle_run.first_token_ms;
   r.duration_ms := settle_run.duration_ms;
-  if checkpointed then
+  if u.closed_at is not null then
+    -- Nobody is there to read it, and who was erased is to find nothing.
+    delete from public.run_texts t where t.user_id = u.id and t.session_id = r.session_id and t.run_id = r.id;
+    update public.runs x set error_reason = null where x.user_id = u.id and x.id = r.id and x.error_reason is not null;
+  elsif checkpointed then
     perform core.keep_texts(u.id, r.session_id, r.id, question, coalesce(answer, ''));
   elsif question is not null then
     insert into public.run_texts (user_id, session_id, run_id, question, answer)
@@ -6177,6 +6851,41 @@ ALTER FUNCTION api.search_packages(user_id uuid, query text, "limit" integer, cu
 COMMENT ON FUNCTION api.search_packages(user_id uuid, query text, "limit" integer, cursor text) IS 'One page of the packages that a text is found in, best match first: name, then tag, then description, then names like it; null or blank finds all, by name. Public ones, and the user''s own and their organizations'' of any visibility. One row: packages (JSON array of id, name, description, tags, author, visibility, latest_version, updated_at), next_cursor (null on the last page), total. limit 1 to 100. Errors: PR400 naming limit or cursor. Spec 10.6, 10.7.';
 
 --
+-- Name: set_email_preferences(uuid, boolean, boolean, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.set_email_preferences(user_id uuid, INOUT limits boolean, INOUT credits boolean, INOUT payments boolean, OUT email text) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+begin
+  select u.email into email from public.users u where u.id = set_email_preferences.user_id and u.closed_at is null;
+  if not found then
+    raise exception 'there is no user %', set_email_preferences.user_id using errcode = 'PR404', detail = 'user_id';
+  end if;
+  insert into public.email_preferences as p (user_id, limits, credits, payments, updated_at)
+  values (
+    set_email_preferences.user_id, coalesce(set_email_preferences.limits, true), coalesce(set_email_preferences.credits, true),
+    coalesce(set_email_preferences.payments, true), core.now()
+  )
+  on conflict on constraint email_preferences_pkey do update set
+    limits = coalesce(set_email_preferences.limits, p.limits), credits = coalesce(set_email_preferences.credits, p.credits),
+    payments = coalesce(set_email_preferences.payments, p.payments), updated_at = excluded.updated_at
+  returning p.limits, p.credits, p.payments
+  into set_email_preferences.limits, set_email_preferences.credits, set_email_preferences.payments;
+end
+$$;
+
+ALTER FUNCTION api.set_email_preferences(user_id uuid, INOUT limits boolean, INOUT credits boolean, INOUT payments boolean, OUT email text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION set_email_preferences(user_id uuid, INOUT limits boolean, INOUT credits boolean, INOUT payments boolean, OUT email text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.set_email_preferences(user_id uuid, INOUT limits boolean, INOUT credits boolean, INOUT payments boolean, OUT email text) IS 'Says which kinds of mail a user wants; null leaves a kind as it is. Returns what holds then, as api.read_email_preferences. Errors: PR404 unknown user, or a closed account. Spec 9.';
+
+--
 -- Name: set_stripe_prices(jsonb); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -6192,6 +6901,7 @@ begin
   update public.packs p set stripe_price_id = given.value
   from jsonb_each_text(coalesce(prices -> 'packs', '{}')) given
   where p.pack = given.key and given.value is not null and p.stripe_price_id is distinct from given.value;
+  perform core.note_plan_prices();
   return query
     select 'plan', p.plan, p.stripe_price_id, (p.monthly_price * 100)::integer, 'usd', 'month'
     from public.plans p
@@ -6210,7 +6920,70 @@ ALTER FUNCTION api.set_stripe_prices(prices jsonb) OWNER TO prpm_owner;
 -- Name: FUNCTION set_stripe_prices(prices jsonb); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.set_stripe_prices(prices jsonb) IS 'Sets the price ids at Stripe of plans and packs, {"plans": {plan: id}, "packs": {pack: id}}; what is left out stays. Returns those that have one, with what each should cost (amount in cents of currency, interval null for once). Spec 2.4.';
+COMMENT ON FUNCTION api.set_stripe_prices(prices jsonb) IS 'Sets the price ids at Stripe of plans and packs, {"plans": {plan: id}, "packs": {pack: id}}; what is left out stays, and what a plan had before is remembered. Returns those that have one, with what each should cost (amount in cents of currency, interval null for once). Spec 2.4.';
+
+--
+-- Name: settle_anonymous_run(uuid, uuid, text, boolean, boolean, integer, integer, integer, integer, boolean, text, text, integer, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.settle_anonymous_run(user_id uuid, run_id uuid, ending text, called boolean, answered boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, error text, error_reason text, first_token_ms integer, duration_ms integer) RETURNS core.receipt
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  r public.anonymous_runs;
+  p record;
+  was_held numeric;
+  was_used numeric;
+  delivered boolean := answered or ending in ('completed', 'length') or ending = 'stopped' and called;
+begin
+  select x.* into r from public.anonymous_runs x where x.id = settle_anonymous_run.run_id and settle_anonymous_run.user_id is null for no key update;
+  if not found then
+    raise exception 'run % is unknown', settle_anonymous_run.run_id using errcode = 'PR404', detail = 'run_id';
+  end if;
+  if r.status not in ('running', 'expired') or r.status = 'expired' and not r.estimated then
+    return core.write_anonymous_receipt(r);
+  end if;
+
+  was_held := case when r.status = 'running' then r.hold_cost else 0 end;
+  was_used := r.cost;
+  select x.input, x.cached_read, x.cache_write, x.output into p from public.model_prices x where x.id = r.price_id;
+  r.cached_tokens := case when called then greatest(0, coalesce(settle_anonymous_run.cached_tokens, 0)) else 0 end;
+  r.cache_write_tokens := case when called then greatest(0, coalesce(settle_anonymous_run.cache_write_tokens, 0)) else 0 end;
+  r.input_tokens := case when called
+    then greatest(coalesce(settle_anonymous_run.input_tokens, r.estimated_input), r.cached_tokens + r.cache_write_tokens) else 0 end;
+  r.output_tokens := case when called then greatest(0, coalesce(settle_anonymous_run.output_tokens, 0)) else 0 end;
+  r.cost := core.cost_of(
+    r.input_tokens, r.cached_tokens, r.cache_write_tokens, r.output_tokens, p.input, p.cached_read, p.cache_write, p.output
+  );
+  if not delivered then
+    delete from public.anonymous_visits x where x.visitor = r.visitor and x.month = date_trunc('month', r.day::timestamp)::date;
+  end if;
+  update public.anonymous_runs x set
+    -- An expired run stays one: its visitor was told so. That it is not estimated any more says that this was booked.
+    status = case
+      when r.status = 'expired' then 'expired' when not delivered then 'released' when ending = 'length' then 'completed' else ending end,
+    visitor = null, input_tokens = r.input_tokens, cached_tokens = r.cached_tokens, cache_write_tokens = r.cache_write_tokens,
+    output_tokens = r.output_tokens, cost = r.cost,
+    estimated = r.status <> 'expired' and called and (settle_anonymous_run.estimated or settle_anonymous_run.input_tokens is null),
+    error = case when r.status = 'expired' then x.error else settle_anonymous_run.error end,
+    error_reason = case when r.status = 'expired' then x.error_reason else settle_anonymous_run.error_reason end,
+    first_token_ms = settle_anonymous_run.first_token_ms, duration_ms = settle_anonymous_run.duration_ms, finished_at = core.now()
+  where x.id = r.id
+  returning x.* into r;
+  update public.anonymous_days x set held = x.held - was_held, used = x.used - was_used + r.cost where x.day = r.day;
+  return core.write_anonymous_receipt(r);
+end
+$$;
+
+ALTER FUNCTION api.settle_anonymous_run(user_id uuid, run_id uuid, ending text, called boolean, answered boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, error text, error_reason text, first_token_ms integer, duration_ms integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION settle_anonymous_run(user_id uuid, run_id uuid, ending text, called boolean, answered boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, error text, error_reason text, first_token_ms integer, duration_ms integer); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.settle_anonymous_run(user_id uuid, run_id uuid, ending text, called boolean, answered boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, error text, error_reason text, first_token_ms integer, duration_ms integer) IS 'Ends a visitor''s run by what really happened and books its exact cost on its day, once. ending: completed, length, stopped or failed; called: whether a request may have reached the provider; answered: whether anything was delivered. Who got nothing because of us or the provider may run again this month. After an expiry, which books the hold, it books the true cost. user_id is null, for nobody. Called again it answers the same receipt (see type core.receipt). Errors: PR404 unknown run. Spec 5.9.';
 
 --
 -- Name: share_session(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -6318,6 +7091,32 @@ ALTER FUNCTION api.sign_in(issuer text, subject text, claimed_email text, email_
 --
 
 COMMENT ON FUNCTION api.sign_in(issuer text, subject text, claimed_email text, email_verified boolean, claimed_username text, new_user_id uuid) IS 'The person whom an OpenID Connect token names, made at first sight with the id new_user_id; issuer and subject come from a token that the server has verified. One row: outcome ok, or closed with nothing else; created; email_taken: the verified e-mail belongs to somebody else, so this person has none. An e-mail that is not verified is left out; is_admin is the column, never a claim. Errors: PR400 naming issuer or subject. Spec 2.1, 2.2.';
+
+--
+-- Name: simulate(uuid, text, date, date, jsonb, jsonb, jsonb, jsonb, jsonb, integer, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.simulate(user_id uuid, preset text DEFAULT NULL::text, since date DEFAULT NULL::date, until date DEFAULT NULL::date, plan_prices jsonb DEFAULT NULL::jsonb, pack_prices jsonb DEFAULT NULL::jsonb, model_prices jsonb DEFAULT NULL::jsonb, multipliers jsonb DEFAULT NULL::jsonb, limits jsonb DEFAULT NULL::jsonb, tokens_per_credit integer DEFAULT NULL::integer, max_request_tokens integer DEFAULT NULL::integer) RETURNS TABLE(scenario text, revenue numeric, subscription_revenue numeric, pack_revenue numeric, cost numeric, margin numeric, margin_percent numeric, runs bigint, credits numeric, refused_runs bigint, shortened_runs bigint, throttled_users bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+begin
+  perform core.check_admin(simulate.user_id);
+  return query select * from ops.simulate(
+    simulate.preset, simulate.since, simulate.until, simulate.plan_prices, simulate.pack_prices, simulate.model_prices, simulate.multipliers,
+    simulate.limits, simulate.tokens_per_credit, simulate.max_request_tokens
+  );
+end
+$$;
+
+ALTER FUNCTION api.simulate(user_id uuid, preset text, since date, until date, plan_prices jsonb, pack_prices jsonb, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION simulate(user_id uuid, preset text, since date, until date, plan_prices jsonb, pack_prices jsonb, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.simulate(user_id uuid, preset text, since date, until date, plan_prices jsonb, pack_prices jsonb, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer) IS 'ops.simulate for an administrator. Errors: PR403 for others; PR400 as there. Spec 8.3, 8.6.';
 
 --
 -- Name: stop_run(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -6594,10 +7393,10 @@ ALTER FUNCTION core.affordable_tokens(credits bigint, tokens_per_credit integer,
 COMMENT ON FUNCTION core.affordable_tokens(credits bigint, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric) IS 'The most tokens that so many credits can pay for: the inverse of core.charge_for. 0 if they pay for nothing. Spec 1.5.';
 
 --
--- Name: alert_conditions(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: alert_conditions(timestamp with time zone, text[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.alert_conditions(now timestamp with time zone) RETURNS SETOF core.alert_condition
+CREATE FUNCTION core.alert_conditions(now timestamp with time zone, resting text[]) RETURNS SETOF core.alert_condition
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
@@ -6615,7 +7414,7 @@ begin
     union all
     select * from core.billing_conditions(alert_conditions.now)
     union all
-    select * from core.usage_conditions(alert_conditions.now)
+    select * from core.usage_conditions(alert_conditions.now, alert_conditions.resting)
     union all
     select * from core.message_conditions()
   ) c
@@ -6623,13 +7422,13 @@ begin
 end
 $$;
 
-ALTER FUNCTION core.alert_conditions(now timestamp with time zone) OWNER TO prpm_owner;
+ALTER FUNCTION core.alert_conditions(now timestamp with time zone, resting text[]) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION alert_conditions(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION alert_conditions(now timestamp with time zone, resting text[]); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.alert_conditions(now timestamp with time zone) IS 'Everything but jobs that an operator should know and that holds now: one row for each kind and key (what it is about: a user''s id, a provider …), at its highest level. ops.check_alerts raises what is new and resolves what is gone. Spec 9.';
+COMMENT ON FUNCTION core.alert_conditions(now timestamp with time zone, resting text[]) IS 'Everything but jobs that an operator should know and that holds now: one row for each kind and key (what it is about: a user''s id, a provider …), at its highest level. Kinds in resting are not looked at. ops.check_alerts raises what is new and resolves what is gone. Spec 9.';
 
 --
 -- Name: stripe_events; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -6823,7 +7622,7 @@ begin
     when 'refund_payment' then
       perform core.take_reversals(user_id, key, 'refund', jsonb_build_array(result), now);
     else
-      null; -- expire_session: what it did is known
+      null; -- expire_session, delete_customer: what they did is known
   end case;
   return null;
 end
@@ -7315,6 +8114,51 @@ ALTER FUNCTION core.ask_for_due_periods(at_once boolean, now timestamp with time
 --
 
 COMMENT ON FUNCTION core.ask_for_due_periods(at_once boolean, now timestamp with time zone) IS 'Has the subscription of each period fetched that is due for 70 minutes and not known to be paid; unless at_once, only where no fetch is queued (which comes ever later) or given up. Returns how many. Spec 6.6.';
+
+--
+-- Name: audit_anonymous(); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.audit_anonymous() RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+begin
+  return query
+  select null::uuid, 'anonymous_cost', 'anonymous run ' || r.id, trim_scale(c.cost)::text, trim_scale(r.cost)::text
+  from public.anonymous_runs r
+  left join public.model_prices p on p.id = r.price_id
+  cross join lateral (
+    select case
+      when r.status = 'running' then 0
+      when r.status = 'expired' and r.estimated then r.hold_cost
+      else core.cost_of(r.input_tokens, r.cached_tokens, r.cache_write_tokens, r.output_tokens, p.input, p.cached_read, p.cache_write, p.output)
+    end as cost
+  ) c
+  where r.cost is distinct from c.cost;
+
+  return query
+  select null::uuid, 'anonymous_day', 'visitors'' runs of ' || coalesce(d.day, e.day),
+    format('%s runs, %s used, %s held', coalesce(e.runs, 0), trim_scale(coalesce(e.used, 0)), trim_scale(coalesce(e.held, 0))),
+    format('%s runs, %s used, %s held', coalesce(d.runs, 0), trim_scale(coalesce(d.used, 0)), trim_scale(coalesce(d.held, 0)))
+  from public.anonymous_days d
+  full join (
+    select r.day, count(*) as runs, sum(r.cost) as used, sum(case when r.status = 'running' then r.hold_cost else 0 end) as held
+    from public.anonymous_runs r
+    group by r.day
+  ) e on e.day = d.day
+  where (coalesce(d.runs, 0), coalesce(d.used, 0), coalesce(d.held, 0)) <> (coalesce(e.runs, 0), coalesce(e.used, 0), coalesce(e.held, 0));
+end
+$$;
+
+ALTER FUNCTION core.audit_anonymous() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION audit_anonymous(); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.audit_anonymous() IS 'Part of ops.audit_books: the cost of each visitor''s run against tokens and price, and each day''s sums against its runs. Spec 5.9.';
 
 --
 -- Name: audit_lots(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -7869,7 +8713,7 @@ begin
     group by r.user_id, r.day, r.model, r.package_id, r.tier_name
   ) e
   full join (
-    select d.* from core.usage_by_day d where only_user is null or d.user_id = only_user
+    select d.* from core.usage_by_day d where case when only_user is null then d.user_id is not null else d.user_id = only_user end
   ) a on a.user_id = e.user_id and a.day = e.day and a.model = e.model and a.package_id = e.package_id and a.tier_name = e.tier_name
   cross join lateral (values
     ('runs', e.runs, a.runs), ('failed_runs', e.failed_runs, a.failed_runs), ('input_tokens', e.input_tokens, a.input_tokens),
@@ -8255,6 +9099,43 @@ ALTER FUNCTION core.cap_by_cost_per_credit(input_tokens integer, output_cap inte
 COMMENT ON FUNCTION core.cap_by_cost_per_credit(input_tokens integer, output_cap integer, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric, input_cost numeric, output_price numeric, cost_cap numeric) IS 'Shortens an answer until no credit that it charges costs more than cost_cap US dollars (settings.purchased_cost_per_credit_cap), wherever in it the answer ends. Returns the tokens of output that fit, -1 if none do. Spec 3.3.';
 
 --
+-- Name: catch_up(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.catch_up(user_id uuid) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  -- So many runs at a time, and no more for one who waits when so long has passed.
+  batch constant integer := 200;
+  patience constant interval := interval '100 milliseconds';
+  began timestamptz := clock_timestamp();
+begin
+  while core.index_sessions(catch_up.user_id, batch) >= batch loop
+    if clock_timestamp() > began + patience then
+      perform core.put_session_index(catch_up.user_id, array(
+        select distinct n.session_id
+        from (
+          select r.session_id from public.runs r where r.user_id = catch_up.user_id order by r.id desc limit batch
+        ) n
+      ));
+      return false;
+    end if;
+  end loop;
+  return true;
+end
+$$;
+
+ALTER FUNCTION core.catch_up(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION catch_up(user_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.catch_up(user_id uuid) IS 'Brings the index of a user''s sessions up to date for somebody who waits for it: for about 100 ms. True: all is there. False: there is more than that, the newest 200 runs'' sessions are there, and of the others some; the job and whoever looks next go on. Spec 10.1.';
+
+--
 -- Name: charge_for(bigint, integer, numeric, numeric); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -8613,6 +9494,105 @@ ALTER FUNCTION core.check_provider_figures(input_tokens bigint, cached_tokens bi
 --
 
 COMMENT ON FUNCTION core.check_provider_figures(input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, dollars numeric) IS 'Refuses tokens and US dollars that cannot be; null is not said. Errors: PR400 naming the field. Spec 1.1.';
+
+--
+-- Name: check_scenario(date, date, jsonb, jsonb, jsonb, jsonb, jsonb, integer, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.check_scenario(since date, until date, plan_prices jsonb, pack_prices jsonb, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  given record;
+begin
+  if since >= until or until - since > 366 then
+    raise exception 'from % until % is no time of 1 to 366 days', since, until using errcode = 'PR400', detail = 'since';
+  elsif since < date '2000-01-01' or since > (core.now() at time zone 'UTC')::date then
+    raise exception 'since must be a day of the past from 2000-01-01 on, not %', since using errcode = 'PR400', detail = 'since';
+  elsif tokens_per_credit not between 1 and 1000000 then
+    raise exception 'tokens_per_credit must be from 1 to 1000000, not %', tokens_per_credit using errcode = 'PR400', detail = 'tokens_per_credit';
+  elsif max_request_tokens not between 1 and 10000000 then
+    raise exception 'max_request_tokens must be from 1 to 10000000, not %', max_request_tokens using errcode = 'PR400', detail = 'max_request_tokens';
+  end if;
+
+  -- Each is an object by name: of amounts, or of objects of amounts.
+  for given in
+    select x.field, x.value, x.like_this
+    from (values
+      ('plan_prices', plan_prices, '{"prpm_plus_individual": 7}'), ('pack_prices', pack_prices, '{"large": 25}'),
+      ('model_prices', model_prices, '{"opus": {"output": 25}}'), ('multipliers', multipliers, '{"opus": 8}'),
+      ('limits', limits, '{"prpm_plus_org": {"monthly_cost_limit": 2}}')
+    ) x (field, value, like_this)
+    where x.value is not null
+  loop
+    if jsonb_typeof(given.value) <> 'object' then
+      raise exception '% must be an object, such as %', given.field, given.like_this using errcode = 'PR400', detail = given.field;
+    end if;
+    perform core.check_scenario_part(given.field, e.key, e.value, given.like_this) from jsonb_each(given.value) e;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION core.check_scenario(since date, until date, plan_prices jsonb, pack_prices jsonb, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION check_scenario(since date, until date, plan_prices jsonb, pack_prices jsonb, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.check_scenario(since date, until date, plan_prices jsonb, pack_prices jsonb, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer) IS 'Refuses inputs of ops.simulate that mean nothing. Errors: PR400 naming the field. Spec 8.6.';
+
+--
+-- Name: check_scenario_part(text, text, jsonb, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.check_scenario_part(field text, name text, value jsonb, like_this text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  known text[] := case field
+    when 'plan_prices' then array(select p.plan from public.plans p order by 1)
+    when 'pack_prices' then array(select p.pack from public.packs p order by 1)
+    when 'limits' then array(select l.tier_name from public.cost_limits_config l order by 1)
+    else array(select m.alias from public.models m order by 1)
+  end;
+  parts text[] := case field
+    when 'model_prices' then array['input', 'cached_read', 'cache_write', 'output']
+    when 'limits' then array['monthly_cost_limit', 'daily_cost_limit', 'hourly_request_limit']
+  end;
+  wrong text;
+begin
+  if name <> all (known) then
+    raise exception '% has no %: there are %', field, name, array_to_string(known, ', ') using errcode = 'PR400', detail = field;
+  elsif parts is not null and jsonb_typeof(value) <> 'object' then
+    raise exception '% of % must be an object, such as %', field, name, like_this using errcode = 'PR400', detail = field;
+  end if;
+
+  select e.key into wrong from jsonb_each(case when parts is not null then value else '{}' end) e where e.key <> all (parts);
+  if found then
+    raise exception '% of % has no %: there are %', field, name, wrong, array_to_string(parts, ', ') using errcode = 'PR400', detail = field;
+  end if;
+  select e.value #>> '{}' into wrong
+  from jsonb_each(case when parts is not null then value else jsonb_build_object(name, value) end) e
+  where not case
+    when jsonb_typeof(e.value) = 'null' then field = 'limits'
+    when jsonb_typeof(e.value) = 'number' then (e.value)::numeric between 0 and 1000000000
+    else false
+  end;
+  if found then
+    raise exception '% of % must be a number from 0 to 1000000000, not %', field, name, coalesce(wrong, 'null') using errcode = 'PR400', detail = field;
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.check_scenario_part(field text, name text, value jsonb, like_this text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION check_scenario_part(field text, name text, value jsonb, like_this text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.check_scenario_part(field text, name text, value jsonb, like_this text) IS 'Refuses one entry of what ops.simulate is to change: a name that there is not, or what is no amount; null is no limit, for limits alone. like_this is a good one. Errors: PR400 naming the field. Spec 8.6.';
 
 --
 -- Name: check_series(text, date, date, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -9209,6 +10189,40 @@ ALTER FUNCTION core.count_sale(user_id uuid, now timestamp with time zone) OWNER
 COMMENT ON FUNCTION core.count_sale(user_id uuid, now timestamp with time zone) IS 'Counts a checkout that is to be made in the user''s minute (settings.purchases_per_minute) and returns why it may not, or null. Spec 3.6.';
 
 --
+-- Name: count_visit(text, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.count_visit(visitor text, per_minute integer, OUT allowed boolean, OUT remaining integer, OUT reset integer) RETURNS record
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  now timestamptz := core.now();
+  w record;
+begin
+  insert into public.visitor_windows as r (visitor, ends_at, count)
+  values (count_visit.visitor, now + interval '1 minute', 1)
+  on conflict on constraint visitor_windows_pkey do update
+  set
+    count = case when r.ends_at <= excluded.ends_at - interval '1 minute' then 1 else r.count + 1 end,
+    ends_at = case when r.ends_at <= excluded.ends_at - interval '1 minute' then excluded.ends_at else r.ends_at end
+  returning r.count, r.ends_at into w;
+
+  allowed := w.count <= per_minute;
+  remaining := greatest(0, per_minute - w.count);
+  reset := greatest(1, ceil(extract(epoch from w.ends_at - now)));
+end
+$$;
+
+ALTER FUNCTION core.count_visit(visitor text, per_minute integer, OUT allowed boolean, OUT remaining integer, OUT reset integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION count_visit(visitor text, per_minute integer, OUT allowed boolean, OUT remaining integer, OUT reset integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.count_visit(visitor text, per_minute integer, OUT allowed boolean, OUT remaining integer, OUT reset integer) IS 'Counts one request of a visitor in a fixed minute window that later requests cannot extend; allowed is false above per_minute. reset is seconds. Spec 3.6.';
+
+--
 -- Name: cover_overrun(bigint, bigint, bigint, boolean, bigint, bigint); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -9346,6 +10360,24 @@ ALTER FUNCTION core.credit_notices(now timestamp with time zone) OWNER TO prpm_o
 COMMENT ON FUNCTION core.credit_notices(now timestamp with time zone) IS 'Mails about credits that are due: credits_low (fewer than settings.low_credits_alert left of what was paid for, once for the newest pack or month) and rollover_expiring (within settings.rollover_alert_days, once for each lot). Spec 4.3, 9.';
 
 --
+-- Name: custom_package(); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.custom_package() RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT '00000000-0000-7000-8000-00000000c057'::uuid AS uuid;
+END;
+
+ALTER FUNCTION core.custom_package() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION custom_package(); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.custom_package() IS 'The package to which runs of people''s own prompts are booked, so that they count for no author. Nobody sees or runs it otherwise. Spec 10.5.';
+
+--
 -- Name: decode_cursor(text, regtype[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -9385,6 +10417,73 @@ ALTER FUNCTION core.decode_cursor(cursor text, VARIADIC types regtype[]) OWNER T
 --
 
 COMMENT ON FUNCTION core.decode_cursor(cursor text, VARIADIC types regtype[]) IS 'The sort key that core.encode_cursor put into a cursor, each part tried as its type; null for no cursor. Errors: PR400 naming cursor, for text that no list gave. Spec 10.7.';
+
+--
+-- Name: describe_erasure(public.users); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.describe_erasure(u public.users) RETURNS core.erasure
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  erasure core.erasure;
+  done public.erasures;
+begin
+  select e.* into done from public.erasures e where e.user_id = u.id;
+  erasure.user_id := u.id;
+  erasure.erased_at := done.erased_at;
+  erasure.purchased_credits := coalesce(done.purchased_credits, u.purchased_credits);
+  erasure.other_credits := coalesce(done.other_credits, u.included_credits);
+  erasure.subscription := (
+    select s.plan
+    from public.subscriptions s
+    join public.subscription_states state on state.status = s.status and state.is_open
+    where s.user_id = u.id and not s.superseded
+    limit 1
+  );
+  erasure.running_runs := cardinality(u.open_runs);
+  erasure.sessions := (select count(*) from public.sessions s where s.user_id = u.id and s.deleted_at is null);
+  erasure.private_packages := (
+    select count(*) from public.packages p where p.author_id = u.id and p.visibility = 'private' and p.organization_id is null
+  );
+  erasure.published_packages := (
+    select count(*) from public.packages p where p.author_id = u.id and not (p.visibility = 'private' and p.organization_id is null)
+  );
+  return erasure;
+end
+$$;
+
+ALTER FUNCTION core.describe_erasure(u public.users) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION describe_erasure(u public.users); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.describe_erasure(u public.users) IS 'What a person loses by an erasure, and what stays: see type core.erasure. Of one who is erased the credits are those that they lost. Spec 10.8.';
+
+--
+-- Name: describe_invitation(integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.describe_invitation(signup_credits integer) RETURNS json
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT json_build_object('login_required', true, 'login_url', '/login', 'message',
+         CASE
+             WHEN (signup_credits > 0) THEN format('Sign up to get %s free credits and continue testing packages!'::text, signup_credits)
+             ELSE 'Sign up to continue testing packages!'::text
+         END) AS json_build_object;
+END;
+
+ALTER FUNCTION core.describe_invitation(signup_credits integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION describe_invitation(signup_credits integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.describe_invitation(signup_credits integer) IS 'What a visitor is told beside an answer or a refusal, as JSON {login_required, login_url, message}; signup_credits is what a new user gets. Spec 5.9.';
 
 --
 -- Name: dollars(numeric); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -9722,7 +10821,6 @@ COMMENT ON FUNCTION core.describe_refusals(user_id uuid) IS 'What a user was ref
 
 CREATE FUNCTION core.session_runs(user_id uuid, session_id uuid) RETURNS SETOF public.runs
     LANGUAGE sql STABLE ROWS 3
-    SET search_path TO ''
     BEGIN ATOMIC
  SELECT r.user_id,
      r.id,
@@ -10340,6 +11438,56 @@ ALTER FUNCTION core.encode_cursor(VARIADIC key text[]) OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.encode_cursor(VARIADIC key text[]) IS 'An opaque place in a list: the sort key of the last row that was shown, as JSON in base64url. core.decode_cursor reads it. Spec 10.7.';
 
 --
+-- Name: end_billing(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.end_billing(user_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  session text;
+begin
+  delete from public.stripe_work w
+  where w.user_id = end_billing.user_id and w.kind = 'update_subscription' and w.claimed_until is null;
+  perform core.want_work('cancel_subscription', s.id, s.user_id, '{"prorate": false}', is_write => true)
+  from public.subscriptions s
+  join public.subscription_states state on state.status = s.status and state.is_open
+  where s.user_id = end_billing.user_id and not s.superseded;
+
+  -- One at a time: what is read here may be written by who makes a session right now.
+  for session in
+    update public.checkouts c set status = 'expired'
+    where c.user_id = end_billing.user_id and c.status in ('begun', 'open')
+    returning c.session_id
+  loop
+    perform core.want_work('expire_session', session, end_billing.user_id, is_write => true) where session is not null;
+  end loop;
+  for session in
+    update public.purchases p set status = 'expired'
+    where p.user_id = end_billing.user_id and p.status = 'pending'
+    returning p.stripe_checkout_session_id
+  loop
+    perform core.want_work('expire_session', session, end_billing.user_id, is_write => true) where session is not null;
+  end loop;
+  update public.checkouts c set success_url = '', cancel_url = '', url = null where c.user_id = end_billing.user_id;
+  update public.subscriptions s set hosted_invoice_url = null where s.user_id = end_billing.user_id;
+
+  perform core.want_work('delete_customer', c.customer_id, c.user_id, is_write => true)
+  from public.stripe_customers c
+  where c.user_id = end_billing.user_id and c.customer_id is not null;
+end
+$$;
+
+ALTER FUNCTION core.end_billing(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION end_billing(user_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.end_billing(user_id uuid) IS 'Queues what ends a person''s dealings at Stripe: open subscriptions are canceled at once, open checkouts expire, the customer is deleted with name, e-mail and cards; payments and invoices stay there and here. The caller holds the user''s row. Spec 6.1, 10.8.';
+
+--
 -- Name: end_periods(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -10390,6 +11538,147 @@ ALTER FUNCTION core.end_subscription(user_id uuid, subscription_id text, at time
 COMMENT ON FUNCTION core.end_subscription(user_id uuid, subscription_id text, at timestamp with time zone, now timestamp with time zone) IS 'Lets a subscription''s monthly credits expire at that instant: the end of the period paid for, or at once if the money went back, and then what had rolled over of that period too. Other rollover keeps its date, purchased credits stay. Locks the user''s row. Spec 4.4.';
 
 --
+-- Name: erase_identity(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.erase_identity(user_id uuid, now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  update public.api_tokens t set name = 'erased', revoked_at = coalesce(t.revoked_at, erase_identity.now)
+  where t.user_id = erase_identity.user_id;
+  delete from public.identities i where i.user_id = erase_identity.user_id;
+  delete from public.user_emails e where e.user_id = erase_identity.user_id;
+  delete from public.organization_members m where m.user_id = erase_identity.user_id;
+  update public.users u set
+    username = 'erased-' || left(u.id::text, 8), email = null, timezone = 'UTC', is_admin = false, verified_author = false,
+    throttled_reason = case when u.throttled_by = 'limit' then u.throttled_reason end,
+    closed_at = coalesce(u.closed_at, erase_identity.now), updated_at = erase_identity.now
+  where u.id = erase_identity.user_id;
+end
+$$;
+
+ALTER FUNCTION core.erase_identity(user_id uuid, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION erase_identity(user_id uuid, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.erase_identity(user_id uuid, now timestamp with time zone) IS 'Closes an account and takes from it who it was: e-mail, username, identities, tokens, memberships. That its identity had sign-up credits stays known, by a keyed hash. The caller holds the user''s row. Spec 2.1, 10.8.';
+
+--
+-- Name: erase_mails(uuid, text[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.erase_mails(user_id uuid, words text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  delete from public.messages m where m.user_id = erase_mails.user_id and m.channel = 'user_email';
+  delete from public.email_preferences p where p.user_id = erase_mails.user_id;
+  update public.alerts a set
+    subject = core.scrub(a.subject, words), body = core.scrub(a.body, words), details = core.scrub(a.details::text, words)::jsonb
+  where a.user_id = erase_mails.user_id;
+end
+$$;
+
+ALTER FUNCTION core.erase_mails(user_id uuid, words text[]) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION erase_mails(user_id uuid, words text[]); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.erase_mails(user_id uuid, words text[]) IS 'Takes the mails of a person, sent or not, and their names (words) from alerts about them. The caller holds the user''s row. Spec 10.8.';
+
+--
+-- Name: erase_packages(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.erase_packages(user_id uuid) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  private uuid[] := array(
+    select p.id from public.packages p
+    where p.author_id = erase_packages.user_id and p.visibility = 'private' and p.organization_id is null
+  );
+begin
+  delete from public.suggested_inputs s where s.package_id = any (private);
+  update public.package_versions v set prompt = '[erased]', changelog = '' where v.package_id = any (private);
+  update public.packages p set name = 'erased-' || p.id, description = '', tags = '{}' where p.id = any (private);
+  return cardinality(private);
+end
+$$;
+
+ALTER FUNCTION core.erase_packages(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION erase_packages(user_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.erase_packages(user_id uuid) IS 'Blanks the private packages of a person that are no organization''s: names, prompts and all other texts. What was published stays, for others run it; its author has no name any more. Returns how many were blanked. Spec 10.8.';
+
+--
+-- Name: erase_sessions(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.erase_sessions(user_id uuid, now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Who indexes holds this row, and sees what follows.
+  insert into public.session_marks as m (user_id, through_run_id, session_count)
+  values (erase_sessions.user_id, '00000000-0000-0000-0000-000000000000', 0)
+  on conflict on constraint session_marks_pkey do update set session_count = 0;
+  update public.sessions s set title = null, deleted_at = coalesce(s.deleted_at, erase_sessions.now)
+  where s.user_id = erase_sessions.user_id;
+  delete from public.session_index x where x.user_id = erase_sessions.user_id;
+  update public.shared_sessions s set ended_at = coalesce(s.ended_at, erase_sessions.now), feature_description = null
+  where s.user_id = erase_sessions.user_id;
+  update public.share_views v set feedback_text = null
+  where v.visitor = core.visitor_of(erase_sessions.user_id, null) and v.feedback_text is not null;
+  update public.exchange_feedback f set comment = null where f.user_id = erase_sessions.user_id;
+end
+$$;
+
+ALTER FUNCTION core.erase_sessions(user_id uuid, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION erase_sessions(user_id uuid, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.erase_sessions(user_id uuid, now timestamp with time zone) IS 'Ends a person''s sessions and shared links and takes their titles, comments and what is found by their words. The caller holds the user''s row. Spec 10.8.';
+
+--
+-- Name: erase_texts(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.erase_texts(user_id uuid, now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  update public.runs r set stop_requested_at = coalesce(r.stop_requested_at, erase_texts.now)
+  where r.user_id = erase_texts.user_id and r.status = 'running';
+  update public.runs r set error_reason = null where r.user_id = erase_texts.user_id and r.error_reason is not null;
+  delete from public.run_texts t where t.user_id = erase_texts.user_id;
+  delete from public.idempotency_keys k where k.user_id = erase_texts.user_id;
+end
+$$;
+
+ALTER FUNCTION core.erase_texts(user_id uuid, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION erase_texts(user_id uuid, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.erase_texts(user_id uuid, now timestamp with time zone) IS 'Asks a person''s running runs to stop and takes all that was asked and answered; runs that end later keep no texts, for the account is closed. What they used and cost stays. The caller holds the user''s row. Spec 10.8.';
+
+--
 -- Name: expire_user_holds(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -10435,6 +11724,85 @@ ALTER FUNCTION core.expire_user_holds(user_id uuid, now timestamp with time zone
 --
 
 COMMENT ON FUNCTION core.expire_user_holds(user_id uuid, now timestamp with time zone) IS 'Ends a user''s running runs whose hold has expired, because their server is gone: what the last checkpoint had is charged, the rest released; with no text nothing is charged and the estimated input is booked as cost. Returns how many. Locks the user''s row. Spec 5.2, 7.1.';
+
+--
+-- Name: export_parts(); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.export_parts() RETURNS TABLE(place integer, part text, owner text, hidden text[], left_out text)
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT p.place,
+     p.part,
+     p.owner,
+     (p.hidden)::text[] AS hidden,
+     p.left_out
+    FROM ( VALUES (1,'users'::text,'id'::text,'{}'::text,NULL::text), (2,'email_preferences'::text,'user_id'::text,'{}'::text,NULL::text), (3,'user_emails'::text,'user_id'::text,'{}'::text,NULL::text), (4,'identities'::text,'user_id'::text,'{}'::text,NULL::text), (5,'api_tokens'::text,'user_id'::text,'{token_hash}'::text,NULL::text), (6,'organization_members'::text,'user_id'::text,'{}'::text,NULL::text), (7,'sessions'::text,'user_id'::text,'{}'::text,NULL::text), (8,'runs'::text,'user_id'::text,'{}'::text,NULL::text), (9,'run_texts'::text,'user_id'::text,'{}'::text,NULL::text), (10,'exchange_feedback'::text,'user_id'::text,'{}'::text,NULL::text), (11,'shared_sessions'::text,'user_id'::text,'{}'::text,NULL::text), (12,'share_views'::text,'visitor'::text,'{visitor}'::text,NULL::text), (13,'idempotency_keys'::text,'user_id'::text,'{request_hash}'::text,NULL::text), (14,'refusals'::text,'user_id'::text,'{}'::text,NULL::text), (15,'credit_lots'::text,'user_id'::text,'{}'::text,NULL::text), (16,'credit_transactions'::text,'user_id'::text,'{}'::text,NULL::text), (17,'subscriptions'::text,'user_id'::text,'{}'::text,NULL::text), (18,'subscription_periods'::text,'user_id'::text,'{}'::text,NULL::text), (19,'purchases'::text,'user_id'::text,'{}'::text,NULL::text), (20,'payments'::text,'user_id'::text,'{}'::text,NULL::text), (21,'reversals'::text,'user_id'::text,'{}'::text,NULL::text), (22,'checkouts'::text,'user_id'::text,'{}'::text,NULL::text), (23,'stripe_customers'::text,'user_id'::text,'{write_id}'::text,NULL::text), (24,'packages'::text,'author_id'::text,'{}'::text,NULL::text), (25,'package_versions'::text,'published_by'::text,'{}'::text,NULL::text), (26,'suggested_inputs'::text,'created_by'::text,'{}'::text,NULL::text), (27,'messages'::text,'user_id'::text,'{dedupe,payload}'::text,NULL::text), (28,'alerts'::text,'user_id'::text,'{acknowledged_by,acknowledged_because}'::text,NULL::text), (29,'logins'::text,'user_id'::text,'{token_hash}'::text,NULL::text), (NULL::integer,'core.usage_marks'::text,'user_id'::text,'{}'::text,'how far sums over runs have come'::text), (NULL::integer,'core.usage_corrections'::text,'user_id'::text,'{}'::text,'which runs are to be summed again'::text), (NULL::integer,'usage_rollups'::text,'user_id'::text,'{}'::text,'sums over runs, which are there'::text), (NULL::integer,'core.user_cost_figures'::text,'user_id'::text,'{}'::text,'sums over runs and payments, which are there'::text), (NULL::integer,'erasures'::text,'user_id'::text,'{}'::text,'that an account was erased, which then nobody can ask'::text), (NULL::integer,'rate_windows'::text,'user_id'::text,'{}'::text,'counts of the last minute'::text), (NULL::integer,'session_index'::text,'user_id'::text,'{}'::text,'words of titles and texts, which are there'::text), (NULL::integer,'session_marks'::text,'user_id'::text,'{}'::text,'how far the index has come'::text), (NULL::integer,'stripe_effects'::text,'user_id'::text,'{}'::text,'which news of Stripe''s were booked; what they told is in subscriptions, purchases and payments'::text), (NULL::integer,'stripe_events'::text,'user_id'::text,'{}'::text,'news of Stripe''s as they came; what they told is in subscriptions, purchases and payments'::text), (NULL::integer,'stripe_payments'::text,'user_id'::text,'{}'::text,'whose payments are whose, which are there'::text), (NULL::integer,'stripe_work'::text,'user_id'::text,'{}'::text,'what a server is about to ask Stripe'::text), (NULL::integer,'stripe_drift'::text,'user_id'::text,'{}'::text,'what differed from Stripe and was repaired'::text)) p(place, part, owner, hidden, left_out);
+END;
+
+ALTER FUNCTION core.export_parts() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION export_parts(); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.export_parts() IS 'Every table that has something of a person, in the order of an export: which column says whose a row is, which columns stay inside, or why the table is left out (place is null then). part is the table, without its schema where that is public. Spec 10.8.';
+
+--
+-- Name: export_rows(uuid, text, text, text[], jsonb, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.export_rows(user_id uuid, part text, owner text, hidden text[], after jsonb, most integer, OUT rows json, OUT last jsonb) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $_$
+declare
+  source regclass := case when strpos(export_rows.part, '.') > 0 then export_rows.part else 'public.' || export_rows.part end;
+  owner_type regtype := case when export_rows.owner = 'visitor' then 'text'::regtype else 'uuid'::regtype end;
+  keys text[];
+  types regtype[];
+begin
+  -- Page by page along the table's own key, of at most four columns; where there are fewer the last one stands in for the rest.
+  select array_agg(a.attname order by k.n), array_agg(a.atttypid order by k.n) into strict keys, types
+  from pg_catalog.pg_index i
+  cross join lateral unnest(i.indkey) with ordinality k (number, n)
+  join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number
+  where i.indrelid = source and i.indisprimary;
+  while cardinality(keys) < 4 loop
+    keys := keys || keys[cardinality(keys)];
+    types := types || types[cardinality(types)];
+  end loop;
+
+  execute format(
+    'select coalesce(json_agg(x.content order by x.n), ''[]''), case when count(*) = $3 then jsonb_agg(x.key order by x.n) -> -1 end
+     from (
+       select
+         row_number() over (order by t.%1$s, t.%2$s, t.%3$s, t.%4$s) as n, to_jsonb(t) - $4 as content,
+         jsonb_build_array(t.%1$s::text, t.%2$s::text, t.%3$s::text, t.%4$s::text) as key
+       from %9$s t
+       where t.%10$s = $1::%11$s and ($2 is null or (t.%1$s, t.%2$s, t.%3$s, t.%4$s)
+         > (($2 ->> 0)::%5$s, ($2 ->> 1)::%6$s, ($2 ->> 2)::%7$s, ($2 ->> 3)::%8$s))
+       order by t.%1$s, t.%2$s, t.%3$s, t.%4$s
+       limit $3
+     ) x',
+    quote_ident(keys[1]), quote_ident(keys[2]), quote_ident(keys[3]), quote_ident(keys[4]), types[1], types[2], types[3], types[4],
+    source, quote_ident(export_rows.owner), owner_type
+  )
+  into rows, last
+  using
+    case when export_rows.owner = 'visitor' then core.visitor_of(export_rows.user_id, null) else export_rows.user_id::text end,
+    export_rows.after, export_rows.most, export_rows.hidden;
+end
+$_$;
+
+ALTER FUNCTION core.export_rows(user_id uuid, part text, owner text, hidden text[], after jsonb, most integer, OUT rows json, OUT last jsonb) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION export_rows(user_id uuid, part text, owner text, hidden text[], after jsonb, most integer, OUT rows json, OUT last jsonb); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.export_rows(user_id uuid, part text, owner text, hidden text[], after jsonb, most integer, OUT rows json, OUT last jsonb) IS 'Up to so many rows of a part of core.export_parts that are a person''s, as JSON, behind the key after (null: from the beginning); last is the key of the last one where there may be more. Spec 10.8.';
 
 --
 -- Name: faults_of_books(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -10634,7 +12002,7 @@ begin
   having count(*) > 0
   union all
   select 'message not delivered', format('%s messages, the newest about: %s', count(*), (array_agg(m.what order by m.since desc))[1]),
-    'select * from ops.undelivered_messages;'
+    'select * from ops.undelivered_messages; it says why, and has the call that tries again.'
   from ops.undelivered_messages m
   having count(*) > 0;
 end
@@ -10750,10 +12118,12 @@ COMMENT ON FUNCTION core.find_package(user_id uuid, package text) IS 'The packag
 CREATE FUNCTION core.find_sessions(user_id uuid, query text, after_run_id uuid, skip integer, most integer) RETURNS uuid[]
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 declare
-  -- So many of the newest are looked through before the index of words is asked: a word that is common is found there.
-  newest constant integer := 500;
+  -- So many of the newest are looked through before an index is asked: what is common is found there.
+  newest integer := 500;
+  wider integer;
   search record;
   package_ids uuid[];
   found_ids uuid[];
@@ -10773,23 +12143,29 @@ begin
     );
   end if;
 
-  found_ids := array(
-    select y.session_id
-    from (
-      select x.* from public.session_index x
-      where x.user_id = find_sessions.user_id and (find_sessions.after_run_id is null or x.last_run_id < find_sessions.after_run_id)
-      order by x.last_run_id desc limit newest
-    ) y
-    where (search.words is null or y.words @@ search.words)
-      and (search.model is null or search.model = any (y.models))
-      and (package_ids is null or y.package_id = any (package_ids))
-      and (search.least_credits is null or y.credits >= search.least_credits)
-      and (search.most_credits is null or y.credits <= search.most_credits)
-    order by y.last_run_id desc offset skip limit most
-  );
-  if cardinality(found_ids) = most then
-    return found_ids;
-  end if;
+  loop
+    found_ids := array(
+      select y.session_id
+      from (
+        select x.* from public.session_index x
+        where x.user_id = find_sessions.user_id and (find_sessions.after_run_id is null or x.last_run_id < find_sessions.after_run_id)
+        order by x.last_run_id desc limit newest
+      ) y
+      where (search.words is null or y.words @@ search.words)
+        and (search.model is null or search.model = any (y.models))
+        and (package_ids is null or y.package_id = any (package_ids))
+        and (search.least_credits is null or y.credits >= search.least_credits)
+        and (search.most_credits is null or y.credits <= search.most_credits)
+      order by y.last_run_id desc offset skip limit most
+    );
+    if cardinality(found_ids) = most then
+      return found_ids;
+    end if;
+    -- Further on only where that is sure to be less work than to fetch all that an index finds.
+    wider := 750 * most / greatest(1, cardinality(found_ids));
+    exit when wider > 3000 or wider <= newest;
+    newest := wider;
+  end loop;
   return array(
     select x.session_id
     from public.session_index x
@@ -10850,6 +12226,64 @@ ALTER FUNCTION core.find_user("user" text) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.find_user("user" text) IS 'The id of the person whom an operator means: by id, e-mail or username, in this order. Errors: PR404 nobody; PR409 a username that several have. Spec 12.';
+
+--
+-- Name: finish_erasure(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.finish_erasure(user_id uuid, now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  person public.erasures;
+  words text[];
+  names text[];
+begin
+  select e.* into person from public.erasures e where e.user_id = finish_erasure.user_id for update;
+  if person.finished_at is not null then
+    return;
+  end if;
+  names := array_remove(array[person.email, person.username], null);
+  update public.audit_log l set
+    old = core.scrub(l.old::text, names)::jsonb, new = core.scrub(l.new::text, names)::jsonb, reason = core.scrub(l.reason, names)
+  where l.row_key = person.user_id::text or l.new ->> 'user_id' = person.user_id::text;
+
+  -- Where nothing says that it is about them, the e-mail tells.
+  words := array_remove(array[person.email], null);
+  if words <> '{}' then
+    update public.audit_log l set
+      old = core.scrub(l.old::text, words)::jsonb, new = core.scrub(l.new::text, words)::jsonb, reason = core.scrub(l.reason, words)
+    where strpos(lower(concat(l.old, l.new, l.reason)), person.email) > 0;
+    update public.messages m set
+      subject = core.scrub(m.subject, words), body = core.scrub(m.body, words), payload = core.scrub(m.payload::text, words)::jsonb,
+      error = core.scrub(m.error, words)
+    where strpos(lower(concat(m.subject, m.body, m.payload, m.error)), person.email) > 0;
+    update public.alerts a set
+      key = core.scrub(a.key, words), subject = core.scrub(a.subject, words), body = core.scrub(a.body, words),
+      details = core.scrub(a.details::text, words)::jsonb, acknowledged_by = core.scrub(a.acknowledged_by, words),
+      acknowledged_because = core.scrub(a.acknowledged_because, words)
+    where strpos(lower(concat(a.key, a.subject, a.body, a.details, a.acknowledged_by, a.acknowledged_because)), person.email) > 0;
+    update public.stripe_work w set error = core.scrub(w.error, words), parameters = core.scrub(w.parameters::text, words)::jsonb
+    where strpos(lower(concat(w.error, w.parameters)), person.email) > 0;
+    update public.job_runs j set error = core.scrub(j.error, words) where strpos(lower(j.error), person.email) > 0;
+    update public.stripe_events e set body = case when e.status in ('applied', 'ignored') then null else core.scrub(e.body, words) end,
+      error = core.scrub(e.error, words)
+    where strpos(lower(concat(e.body, e.error)), person.email) > 0;
+  end if;
+  update public.stripe_events e set body = null
+  where e.user_id = person.user_id and e.status in ('applied', 'ignored') and e.body is not null;
+  update public.erasures e set email = null, username = null, finished_at = finish_erasure.now where e.user_id = person.user_id;
+end
+$$;
+
+ALTER FUNCTION core.finish_erasure(user_id uuid, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION finish_erasure(user_id uuid, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.finish_erasure(user_id uuid, now timestamp with time zone) IS 'Looks for the names of an erased person where no key leads: audit log, mails and alerts of operators, Stripe''s news; then forgets the names themselves. Again it does nothing. Spec 10.8.';
 
 --
 -- Name: first_run_id(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -10916,6 +12350,48 @@ ALTER FUNCTION core.fit_run(input_tokens integer, wanted integer, tokens_per_cre
 --
 
 COMMENT ON FUNCTION core.fit_run(input_tokens integer, wanted integer, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric, input_price numeric, output_price numeric, included bigint, purchased bigint, cost_left numeric, purchased_cap numeric, OUT output_cap integer, OUT hold_included bigint, OUT hold_purchased bigint, OUT hold_cost numeric) IS 'How long an answer fits: the output cap (tokens, at most wanted) whose worst case credits and cost windows can bear, and what it would hold. input_tokens is the input''s worst case; prices are US dollars per million tokens; included and purchased are free credits; cost_left is what the narrower cost window has left in US dollars, null without limit. Included credits pay first; if the windows would cut the answer and purchased credits alone allow a longer one, those pay all and no window counts. A cap below what is useful (also negative) means that the run does not fit; the hold is meaningless then. Spec 1.5, 3.2, 3.3.';
+
+--
+-- Name: follow_erasure(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.follow_erasure(user_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  erased timestamptz;
+begin
+  select e.erased_at into erased from public.erasures e where e.user_id = follow_erasure.user_id;
+  if not found then
+    return;
+  end if;
+  update public.stripe_events e set body = null
+  where e.user_id = follow_erasure.user_id and e.status in ('applied', 'ignored') and e.body is not null;
+  update public.subscriptions s set hosted_invoice_url = null where s.user_id = follow_erasure.user_id and s.hosted_invoice_url is not null;
+
+  -- Bought in the same moment: nobody is there who could use it.
+  perform core.want_work('cancel_subscription', s.id, s.user_id, '{"prorate": false}', is_write => true)
+  from public.subscriptions s
+  join public.subscription_states state on state.status = s.status and state.is_open
+  where s.user_id = follow_erasure.user_id and s.created_at > erased
+    and not exists (select from public.stripe_work w where w.key = s.id and w.kind = 'cancel_subscription');
+  perform core.want_work('refund_payment', p.id, p.user_id,
+    jsonb_build_object('payment_intent', p.id, 'metadata', jsonb_build_object('reason', 'account erased')), is_write => true)
+  from public.payments p
+  where p.user_id = follow_erasure.user_id and p.created_at > erased and p.paid_amount > 0 and p.needs_review is null
+    and not exists (select from public.reversals r where r.user_id = p.user_id and r.payment_id = p.id)
+    and not exists (select from public.stripe_work w where w.key = p.id and w.kind = 'refund_payment');
+end
+$$;
+
+ALTER FUNCTION core.follow_erasure(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION follow_erasure(user_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.follow_erasure(user_id uuid) IS 'After news of Stripe''s on a person: where they were erased, the news is not kept, and what was paid or subscribed to and became known since is given back and canceled. The caller holds the user''s row. Spec 10.8.';
 
 --
 -- Name: forget_customer(uuid, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -11055,8 +12531,9 @@ begin
 
   for old in
     select l.id, l.kind, l.rolls_into, l.period_end,
-      -- What was ended before its period was, for money back, rolls over to nobody.
-      l.kind = 'monthly' and l.expires_at >= l.period_end and l.period_end > grant_period.period_start - interval '1 day' as rolls
+      -- What was ended before its period was, for money back, rolls over to nobody; nor does what was paid too late.
+      l.kind = 'monthly' and l.expires_at >= l.period_end and l.period_end > grant_period.period_start - interval '1 day'
+        and coalesce(grant_period.paid_at, grant_period.now) <= l.period_end + grace * interval '24 hours' as rolls
     from public.credit_lots l
     -- Empty ones too: a refund that fails may give back to them.
     where l.user_id = grant_period.user_id and l.kind in ('rollover', 'monthly')
@@ -11070,9 +12547,7 @@ begin
     where l.user_id = grant_period.user_id and l.id = old.id;
 
     -- We hear of it late, but it was paid in time: what has expired of the period before rolls over all the same.
-    if old.rolls and old.rolls_into is null
-      and coalesce(grant_period.paid_at, grant_period.now) <= old.period_end + grace * interval '24 hours'
-    then
+    if old.rolls and old.rolls_into is null then
       perform core.restore_expired(grant_period.user_id, old.id, grant_period.now);
     end if;
   end loop;
@@ -11096,12 +12571,12 @@ begin
       expires_at = least(l.expires_at, next_start),
       rolls_into = case when l.period_end > next_start - interval '1 day' then gen_random_uuid() end
     where l.user_id = grant_period.user_id and l.id = lot_id;
-    -- And what has rolled over before may be older rollover by now.
-    update public.credit_lots l
-    set expires_at = least(l.expires_at, core.rollover_ends_at(l.user_id, l.period_start, l.period_end))
-    where l.user_id = grant_period.user_id and l.kind = 'rollover';
-    perform core.tidy_lots(grant_period.user_id, grant_period.now);
   end if;
+  -- What rolled over just now, or before an earlier period was heard of, may be older rollover by now.
+  update public.credit_lots l
+  set expires_at = least(l.expires_at, core.rollover_ends_at(l.user_id, l.period_start, l.period_end))
+  where l.user_id = grant_period.user_id and l.kind = 'rollover';
+  perform core.tidy_lots(grant_period.user_id, grant_period.now);
   return lot_id;
 end
 $$;
@@ -11112,7 +12587,7 @@ ALTER FUNCTION core.grant_period(user_id uuid, subscription_id text, plan text, 
 -- Name: FUNCTION grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone, allocation bigint); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone, allocation bigint) IS 'Grants a paid billing period''s credits, once for each user, subscription and period start. What is left of the period before becomes one rollover lot, older rollover expires. A period that is heard of after a later one rolls over at once. paid_at is when it was paid (null: now): where that was within the grace, what has expired since rolls over too. paid is US dollars received for the period; allocation the credits of a trial (null: the plan''s). Returns the lot. Locks the user''s row. Spec 4.3.';
+COMMENT ON FUNCTION core.grant_period(user_id uuid, subscription_id text, plan text, period_start timestamp with time zone, period_end timestamp with time zone, paid numeric, now timestamp with time zone, paid_at timestamp with time zone, allocation bigint) IS 'Grants a paid billing period''s credits, once for each user, subscription and period start. What is left of the period before becomes one rollover lot, older rollover expires. A period that is heard of after a later one rolls over at once. paid_at is when it was paid (null: now): where that was within the grace, what has expired since rolls over too; where it was later, nothing does. paid is US dollars received for the period; allocation the credits of a trial (null: the plan''s). Returns the lot. Locks the user''s row. Spec 4.3.';
 
 --
 -- Name: grant_purchase(uuid, uuid, numeric, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -11375,48 +12850,29 @@ CREATE FUNCTION core.index_sessions(user_id uuid, most integer) RETURNS integer
     AS $$
 declare
   mark uuid;
-  u record;
   scanned record;
-  made integer;
 begin
-  select x.last_run_id, x.open_runs into u from public.users x where x.id = index_sessions.user_id;
   select m.through_run_id into mark from public.session_marks m where m.user_id = index_sessions.user_id;
-  if u.last_run_id is null or u.last_run_id = mark then
+  if not exists (select from core.unindexed_runs(index_sessions.user_id, coalesce(mark, '00000000-0000-0000-0000-000000000000'), 1)) then
     return 0;
   end if;
   insert into public.session_marks (user_id, through_run_id, session_count)
   values (index_sessions.user_id, '00000000-0000-0000-0000-000000000000', 0)
   on conflict do nothing;
   select m.through_run_id into mark from public.session_marks m where m.user_id = index_sessions.user_id for update;
-  select x.last_run_id, x.open_runs into u from public.users x where x.id = index_sessions.user_id;
 
-  select count(*) as runs, array_agg(distinct n.session_id) as session_ids, max(n.id::text)::uuid as newest into scanned
+  -- What is running has no text yet: it is looked at again, and so is all behind it.
+  select
+    count(*) as runs, array_agg(distinct n.session_id) as session_ids,
+    max(n.run_id::text) filter (where not n.is_behind)::uuid as newest
+  into scanned
   from (
-    select r.id, r.session_id
-    from public.runs r
-    where r.user_id = index_sessions.user_id and r.id > core.minute_before(mark)
-    order by r.id
-    limit index_sessions.most
+    select x.run_id, x.session_id, bool_or(x.is_running) over (order by x.run_id) as is_behind
+    from core.unindexed_runs(index_sessions.user_id, mark, index_sessions.most) x
   ) n;
-
-  select count(*) into made
-  from public.sessions s
-  where s.user_id = index_sessions.user_id and s.id = any (scanned.session_ids) and s.deleted_at is null
-    and not exists (select from public.session_index x where x.user_id = s.user_id and x.session_id = s.id);
-  insert into public.session_index as x (user_id, session_id, last_run_id, package_id, models, credits, words)
-  select s.user_id, s.id, s.last_run_id, s.package_id, f.models, f.credits, f.words
-  from public.sessions s
-  cross join lateral core.session_facts(s) f
-  where s.user_id = index_sessions.user_id and s.id = any (scanned.session_ids) and s.deleted_at is null
-  on conflict on constraint session_index_pkey do update
-  set last_run_id = excluded.last_run_id, models = excluded.models, credits = excluded.credits, words = excluded.words;
-
-  -- What is running has no text yet: it is looked at again.
-  update public.session_marks m
-  set
-    session_count = m.session_count + made,
-    through_run_id = least(scanned.newest, (select core.minute_before(min(o::text)::uuid) from unnest(u.open_runs) o))
-  where m.user_id = index_sessions.user_id;
+  perform core.put_session_index(index_sessions.user_id, scanned.session_ids);
+  update public.session_marks m set through_run_id = scanned.newest
+  where m.user_id = index_sessions.user_id and scanned.newest > m.through_run_id;
   return scanned.runs;
 end
 $$;
@@ -11427,7 +12883,7 @@ ALTER FUNCTION core.index_sessions(user_id uuid, most integer) OWNER TO prpm_own
 -- Name: FUNCTION index_sessions(user_id uuid, most integer); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.index_sessions(user_id uuid, most integer) IS 'Brings the index of a user''s sessions up to date with their runs, at most so many at a time; returns how many runs it looked at: fewer than asked for means that all is done. Costs by what is new. Waits for another that does the same for this user. Spec 10.1.';
+COMMENT ON FUNCTION core.index_sessions(user_id uuid, most integer) IS 'Brings the index of a user''s sessions up to date with their runs, oldest first, at most so many at a time; returns how many runs it looked at: fewer than asked for means that all is done. Costs by what is new. Waits for another that does the same for this user. Spec 10.1.';
 
 --
 -- Name: job_conditions(); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -11597,7 +13053,9 @@ begin
   update public.run_texts t
   set answer = keep_texts.answer
   where t.user_id = keep_texts.user_id and t.session_id = keep_texts.session_id and t.run_id = keep_texts.run_id;
-  if not found and keep_texts.question is not null then
+  if not found and keep_texts.question is not null
+    and exists (select from public.users u where u.id = keep_texts.user_id and u.closed_at is null)
+  then
     insert into public.run_texts (user_id, session_id, run_id, question, answer)
     values (keep_texts.user_id, keep_texts.session_id, keep_texts.run_id, keep_texts.question, keep_texts.answer);
   end if;
@@ -11610,7 +13068,7 @@ ALTER FUNCTION core.keep_texts(user_id uuid, session_id uuid, run_id uuid, quest
 -- Name: FUNCTION keep_texts(user_id uuid, session_id uuid, run_id uuid, question text, answer text); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.keep_texts(user_id uuid, session_id uuid, run_id uuid, question text, answer text) IS 'Stores what was asked and answered so far. Called under the lock of the run or its user, so that two never insert.';
+COMMENT ON FUNCTION core.keep_texts(user_id uuid, session_id uuid, run_id uuid, question text, answer text) IS 'Stores what was asked and answered so far, but nothing of a closed account. Called under the lock of the run or its user, so that two never insert.';
 
 --
 -- Name: lift_throttle(uuid, text, json); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -11881,6 +13339,49 @@ ALTER FUNCTION core.limited_part(cost numeric, due bigint, from_included bigint,
 COMMENT ON FUNCTION core.limited_part(cost numeric, due bigint, from_included bigint, from_purchased bigint, purchased_alone boolean) IS 'US dollars of a run''s cost that count against limits: the share of its credits that were not purchased, what nothing could pay included; nothing where purchased credits alone were held for it. due is what it should be charged. Spec 3.3.';
 
 --
+-- Name: limits_under(jsonb); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.limits_under(limits jsonb) RETURNS TABLE(tier_name text, day_was numeric, day numeric, month_was numeric, month numeric, hour_was integer, hour integer)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT t.tier_name,
+         CASE
+             WHEN f.throttle_on_exceed THEN f.daily_cost_limit
+             ELSE NULL::numeric
+         END AS "case",
+         CASE
+             WHEN (NOT f.throttle_on_exceed) THEN NULL::numeric
+             WHEN ((limits_under.limits -> t.tier_name) ? 'daily_cost_limit'::text) THEN (((limits_under.limits -> t.tier_name) ->> 'daily_cost_limit'::text))::numeric
+             ELSE f.daily_cost_limit
+         END AS daily_cost_limit,
+         CASE
+             WHEN f.throttle_on_exceed THEN f.monthly_cost_limit
+             ELSE NULL::numeric
+         END AS "case",
+         CASE
+             WHEN (NOT f.throttle_on_exceed) THEN NULL::numeric
+             WHEN ((limits_under.limits -> t.tier_name) ? 'monthly_cost_limit'::text) THEN (((limits_under.limits -> t.tier_name) ->> 'monthly_cost_limit'::text))::numeric
+             ELSE f.monthly_cost_limit
+         END AS monthly_cost_limit,
+     f.hourly_request_limit,
+         CASE
+             WHEN ((limits_under.limits -> t.tier_name) ? 'hourly_request_limit'::text) THEN (((limits_under.limits -> t.tier_name) ->> 'hourly_request_limit'::text))::integer
+             ELSE f.hourly_request_limit
+         END AS hourly_request_limit
+    FROM (public.cost_limits_config t
+      CROSS JOIN LATERAL core.find_limits(t.tier_name) f(tier_name, monthly_cost_limit, daily_cost_limit, hourly_request_limit, minute_request_limit, throttle_on_exceed, alert_at_percent, is_active, description, paused_until));
+END;
+
+ALTER FUNCTION core.limits_under(limits jsonb) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION limits_under(limits jsonb); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.limits_under(limits jsonb) IS 'Each tier''s limits now, and as ops.simulate is to have them: US dollars a day and a month, runs an hour; null is none. Cost limits that do not throttle (throttle_on_exceed) are none. Spec 3.1, 8.6.';
+
+--
 -- Name: link_payment(uuid, text, public.subscriptions, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -11910,6 +13411,26 @@ ALTER FUNCTION core.link_payment(user_id uuid, payment_id text, s public.subscri
 --
 
 COMMENT ON FUNCTION core.link_payment(user_id uuid, payment_id text, s public.subscriptions, period_start timestamp with time zone, now timestamp with time zone) IS 'Notes that a payment paid that period of a subscription, and settles its refunds and disputes; what was paid for a second subscription is refunded. The caller holds the user''s row. Spec 4.6, 6.1, 6.5.';
+
+--
+-- Name: login_ends_at(timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.login_ends_at(created_at timestamp with time zone, now timestamp with time zone) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT LEAST((login_ends_at.now + ((s.login_minutes)::double precision * '00:01:00'::interval)), (login_ends_at.created_at + ((s.login_days)::double precision * '24:00:00'::interval))) AS "least"
+    FROM public.settings s;
+END;
+
+ALTER FUNCTION core.login_ends_at(created_at timestamp with time zone, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION login_ends_at(created_at timestamp with time zone, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.login_ends_at(created_at timestamp with time zone, now timestamp with time zone) IS 'When a sign-in of created_at is over that was used last at now, by the settings login_minutes and login_days. Spec 2.2.';
 
 --
 -- Name: loss_conditions(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -12233,7 +13754,7 @@ COMMENT ON FUNCTION core.message_conditions() IS 'Alerts message_undelivered tha
 --
 
 CREATE FUNCTION core.minute_before(run_id uuid) RETURNS uuid
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     SET search_path TO ''
     BEGIN ATOMIC
  SELECT (rpad(lpad(to_hex(GREATEST((0)::bigint, (((('x'::text || "left"(replace((run_id)::text, '-'::text, ''::text), 12)))::bit(48))::bigint - 60000))), 12, '0'::text), 32, '0'::text))::uuid AS rpad;
@@ -13012,6 +14533,196 @@ COMMENT ON COLUMN core.usage_marks.user_id IS 'Whose.';
 COMMENT ON COLUMN core.usage_marks.through_run_id IS 'The last run, by id, that is rolled up.';
 
 --
+-- Name: anonymous_runs; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.anonymous_runs (
+    id uuid NOT NULL,
+    day date NOT NULL,
+    visitor text,
+    status text NOT NULL,
+    model text NOT NULL,
+    provider_model text NOT NULL,
+    package_id uuid NOT NULL,
+    package_version text NOT NULL,
+    price_id uuid NOT NULL,
+    estimated_input integer NOT NULL,
+    output_cap integer NOT NULL,
+    hold_cost numeric NOT NULL,
+    hold_expires_at timestamp with time zone NOT NULL,
+    input_tokens integer,
+    cached_tokens integer,
+    cache_write_tokens integer,
+    output_tokens integer,
+    estimated boolean DEFAULT false NOT NULL,
+    cost numeric DEFAULT 0 NOT NULL,
+    error text,
+    error_reason text,
+    first_token_ms integer,
+    duration_ms integer,
+    started_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone
+);
+
+ALTER TABLE public.anonymous_runs OWNER TO prpm_owner;
+
+--
+-- Name: TABLE anonymous_runs; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.anonymous_runs IS 'ops. Runs of visitors who are not signed in: what they used and cost, without texts and, once they have ended, without a trace of who (spec 5.9).';
+
+--
+-- Name: COLUMN anonymous_runs.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.id IS 'Made by the server, ordered by time.';
+
+--
+-- Name: COLUMN anonymous_runs.day; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.day IS 'UTC day in which it began, whose budget bears it.';
+
+--
+-- Name: COLUMN anonymous_runs.visitor; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.visitor IS 'Keyed hash of the address while it runs, so that a failure can give the run of the month back; null since it ended.';
+
+--
+-- Name: COLUMN anonymous_runs.status; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.status IS 'running, completed, stopped, failed, released (nothing was delivered) or expired (its server is gone).';
+
+--
+-- Name: COLUMN anonymous_runs.model; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.model IS 'models.alias.';
+
+--
+-- Name: COLUMN anonymous_runs.provider_model; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.provider_model IS 'The provider''s id of the model.';
+
+--
+-- Name: COLUMN anonymous_runs.package_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.package_id IS 'The package.';
+
+--
+-- Name: COLUMN anonymous_runs.package_version; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.package_version IS 'Its version.';
+
+--
+-- Name: COLUMN anonymous_runs.price_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.price_id IS 'The row of model_prices that it began under.';
+
+--
+-- Name: COLUMN anonymous_runs.estimated_input; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.estimated_input IS 'Tokens read, estimated before the call.';
+
+--
+-- Name: COLUMN anonymous_runs.output_cap; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.output_cap IS 'Tokens: the longest answer that was allowed.';
+
+--
+-- Name: COLUMN anonymous_runs.hold_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.hold_cost IS 'US dollars: the most that it can cost.';
+
+--
+-- Name: COLUMN anonymous_runs.hold_expires_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.hold_expires_at IS 'When it is taken for lost.';
+
+--
+-- Name: COLUMN anonymous_runs.input_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.input_tokens IS 'Tokens read, cached and cache-write parts included.';
+
+--
+-- Name: COLUMN anonymous_runs.cached_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.cached_tokens IS 'Of them, tokens read from the provider''s cache.';
+
+--
+-- Name: COLUMN anonymous_runs.cache_write_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.cache_write_tokens IS 'Of them, tokens written to the provider''s cache.';
+
+--
+-- Name: COLUMN anonymous_runs.output_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.output_tokens IS 'Tokens written.';
+
+--
+-- Name: COLUMN anonymous_runs.estimated; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.estimated IS 'The provider''s report was lost, or is not known yet.';
+
+--
+-- Name: COLUMN anonymous_runs.cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.cost IS 'US dollars: exact provider cost; of an expired run its hold, until its server is heard of.';
+
+--
+-- Name: COLUMN anonymous_runs.error; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.error IS 'A code of docs/errors.md.';
+
+--
+-- Name: COLUMN anonymous_runs.error_reason; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.error_reason IS 'What went wrong, in words.';
+
+--
+-- Name: COLUMN anonymous_runs.first_token_ms; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.first_token_ms IS 'Milliseconds to the first word.';
+
+--
+-- Name: COLUMN anonymous_runs.duration_ms; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.duration_ms IS 'Milliseconds of the provider''s call.';
+
+--
+-- Name: COLUMN anonymous_runs.started_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.started_at IS 'When it began.';
+
+--
+-- Name: COLUMN anonymous_runs.finished_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_runs.finished_at IS 'When it ended.';
+
+--
 -- Name: usage_rollups; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
@@ -13285,7 +14996,32 @@ UNION ALL
     c.paid_credits,
     c.paid_cost
    FROM (core.usage_corrected c
-     JOIN core.usage_marks m ON (((m.user_id = c.user_id) AND (c.run_id <= m.through_run_id))));
+     JOIN core.usage_marks m ON (((m.user_id = c.user_id) AND (c.run_id <= m.through_run_id))))
+UNION ALL
+ SELECT NULL::uuid AS user_id,
+    a.day,
+    a.model,
+    a.package_id,
+    'anonymous'::text AS tier_name,
+    1 AS runs,
+    (((a.status = ANY (ARRAY['failed'::text, 'expired'::text])) OR (a.error IS NOT NULL)))::integer AS failed_runs,
+    COALESCE(a.input_tokens, 0) AS input_tokens,
+    COALESCE(a.cached_tokens, 0) AS cached_tokens,
+    COALESCE(a.cache_write_tokens, 0) AS cache_write_tokens,
+    COALESCE(a.output_tokens, 0) AS output_tokens,
+    a.cost,
+    a.cost AS limited_cost,
+    0 AS credits,
+    0 AS shortfall,
+    0 AS included_value,
+    0 AS purchased_value,
+    0 AS cache_saving,
+    0 AS answers,
+    0 AS answer_tokens,
+    0 AS paid_credits,
+    0 AS paid_cost
+   FROM public.anonymous_runs a
+  WHERE (a.status <> 'running'::text);
 
 ALTER TABLE core.usage_parts OWNER TO prpm_owner;
 
@@ -13293,13 +15029,13 @@ ALTER TABLE core.usage_parts OWNER TO prpm_owner;
 -- Name: VIEW usage_parts; Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON VIEW core.usage_parts IS 'What core.usage_by_day is the sum of, not summed yet: rollups, runs above their user''s mark, and corrections of those below. For sums over many users, which need no second grouping; single rows mean nothing, and may be below 0. Spec 8.2.';
+COMMENT ON VIEW core.usage_parts IS 'What core.usage_by_day is the sum of, not summed yet: rollups, runs above their user''s mark, corrections of those below, and visitors'' runs. For sums over many users, which need no second grouping; single rows mean nothing, and may be below 0. Spec 8.2.';
 
 --
 -- Name: COLUMN usage_parts.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN core.usage_parts.user_id IS 'Who ran.';
+COMMENT ON COLUMN core.usage_parts.user_id IS 'Who ran; null for visitors who were not signed in.';
 
 --
 -- Name: COLUMN usage_parts.day; Type: COMMENT; Schema: core; Owner: prpm_owner
@@ -13323,7 +15059,7 @@ COMMENT ON COLUMN core.usage_parts.package_id IS 'The package.';
 -- Name: COLUMN usage_parts.tier_name; Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN core.usage_parts.tier_name IS 'Tier at the time.';
+COMMENT ON COLUMN core.usage_parts.tier_name IS 'Tier at the time; anonymous for visitors.';
 
 --
 -- Name: COLUMN usage_parts.runs; Type: COMMENT; Schema: core; Owner: prpm_owner
@@ -13426,6 +15162,60 @@ COMMENT ON COLUMN core.usage_parts.paid_credits IS 'Credits charged that cash ha
 --
 
 COMMENT ON COLUMN core.usage_parts.paid_cost IS 'US dollars of provider cost that paid credits bore: all but the share of free credits, and but runs without a paid credit.';
+
+--
+-- Name: people_back_then(timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.people_back_then(starts_at timestamp with time zone, ends_at timestamp with time zone) RETURNS TABLE(active bigint, throttled bigint, high_risk bigint, total bigint)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT count(*) FILTER (WHERE ((used.runs > (0)::numeric) OR (EXISTS ( SELECT
+            FROM public.subscription_periods p
+           WHERE ((p.user_id = u.id) AND (p.state = 'paid'::text) AND (p.period_start < people_back_then.ends_at) AND (p.period_end > people_back_then.starts_at)))))) AS count,
+     NULL::bigint AS int8,
+     count(*) FILTER (WHERE (used.cost > (5)::numeric)) AS count,
+     count(*) FILTER (WHERE ((u.created_at < people_back_then.ends_at) AND COALESCE((u.closed_at >= people_back_then.ends_at), true))) AS count
+    FROM (public.users u
+      LEFT JOIN ( SELECT d.user_id,
+             sum(d.runs) AS runs,
+             sum(d.cost) AS cost
+            FROM core.usage_parts d
+           WHERE ((d.day >= ((people_back_then.starts_at AT TIME ZONE 'UTC'::text))::date) AND (d.day < ((people_back_then.ends_at AT TIME ZONE 'UTC'::text))::date))
+           GROUP BY d.user_id) used ON ((used.user_id = u.id)));
+END;
+
+ALTER FUNCTION core.people_back_then(starts_at timestamp with time zone, ends_at timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION people_back_then(starts_at timestamp with time zone, ends_at timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.people_back_then(starts_at timestamp with time zone, ends_at timestamp with time zone) IS 'Counts people in a month that is over, from starts_at to ends_at: active (a run that began then, or a paid period of a subscription), high_risk (cost above 5 dollars), and all whose account was open at its end. Who was throttled then is not kept: null. Spec 8.3.';
+
+--
+-- Name: people_this_month(timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.people_this_month(starts_at timestamp with time zone, at timestamp with time zone) RETURNS TABLE(active bigint, throttled bigint, high_risk bigint, total bigint)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT count(*) FILTER (WHERE ((u.last_request_at >= people_this_month.starts_at) OR (u.entitled_until > people_this_month.at))) AS count,
+     count(*) FILTER (WHERE (u.is_throttled AND (u.closed_at IS NULL) AND core.throttled_at(u.*, people_this_month.at))) AS count,
+     count(*) FILTER (WHERE ((u.month_ends_at > people_this_month.at) AND (u.current_month_api_cost > (5)::numeric))) AS count,
+     count(*) FILTER (WHERE (u.closed_at IS NULL)) AS count
+    FROM public.users u;
+END;
+
+ALTER FUNCTION core.people_this_month(starts_at timestamp with time zone, at timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION people_this_month(starts_at timestamp with time zone, at timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.people_this_month(starts_at timestamp with time zone, at timestamp with time zone) IS 'Counts people in the month that began at starts_at and goes on: active (a run since, or an entitled subscription), throttled, high_risk (cost above 5 dollars), and all whose account is open. Reads their own rows. Spec 8.3.';
 
 --
 -- Name: purchases; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -13574,10 +15364,18 @@ CREATE FUNCTION core.month_figures(at timestamp with time zone) RETURNS TABLE(su
     BEGIN ATOMIC
  WITH month AS (
           SELECT (date_trunc('month'::text, (month_figures.at AT TIME ZONE 'UTC'::text)) AT TIME ZONE 'UTC'::text) AS starts_at,
-             ((date_trunc('month'::text, (month_figures.at AT TIME ZONE 'UTC'::text)) + '1 mon'::interval) AT TIME ZONE 'UTC'::text) AS ends_at
+             ((date_trunc('month'::text, (month_figures.at AT TIME ZONE 'UTC'::text)) + '1 mon'::interval) AT TIME ZONE 'UTC'::text) AS ends_at,
+             (((date_trunc('month'::text, (month_figures.at AT TIME ZONE 'UTC'::text)) + '1 mon'::interval) AT TIME ZONE 'UTC'::text) <= core.now()) AS is_over
          ), paying AS (
-          SELECT COALESCE(sum(s.monthly_amount), (0)::numeric) AS amount
-            FROM core.paying_subscriptions(month_figures.at) s(user_id, plan, monthly_amount)
+          SELECT COALESCE(
+                 CASE
+                     WHEN m.is_over THEN ( SELECT sum(GREATEST((0)::numeric, ((p.paid_amount - p.refunded_amount) - p.disputed_amount))) AS sum
+                        FROM public.subscription_periods p
+                       WHERE ((p.state = 'paid'::text) AND (p.period_start >= m.starts_at) AND (p.period_start < m.ends_at)))
+                     ELSE ( SELECT sum(s.monthly_amount) AS sum
+                        FROM core.paying_subscriptions(month_figures.at) s(user_id, plan, monthly_amount))
+                 END, (0)::numeric) AS amount
+            FROM month m
          ), sold AS (
           SELECT COALESCE(sum(GREATEST((0)::numeric, ((p.paid_amount - p.refunded_amount) - p.disputed_amount))), (0)::numeric) AS amount
             FROM (month m
@@ -13588,12 +15386,24 @@ CREATE FUNCTION core.month_figures(at timestamp with time zone) RETURNS TABLE(su
             FROM core.usage_parts d
            WHERE ((d.day >= (date_trunc('month'::text, (month_figures.at AT TIME ZONE 'UTC'::text)))::date) AND (d.day < ((date_trunc('month'::text, (month_figures.at AT TIME ZONE 'UTC'::text)) + '1 mon'::interval))::date))
          ), people AS (
-          SELECT count(*) FILTER (WHERE (((u.last_request_at >= m.starts_at) AND (u.last_request_at < m.ends_at)) OR (u.entitled_until > month_figures.at))) AS active,
-             count(*) FILTER (WHERE (u.is_throttled AND (u.closed_at IS NULL) AND core.throttled_at(u.*, month_figures.at))) AS throttled,
-             count(*) FILTER (WHERE ((u.month_ends_at > month_figures.at) AND (u.current_month_api_cost > (5)::numeric))) AS high_risk,
-             count(*) FILTER (WHERE (u.closed_at IS NULL)) AS total
+          SELECT p.active,
+             p.throttled,
+             p.high_risk,
+             p.total
             FROM (month m
-              CROSS JOIN public.users u)
+              CROSS JOIN LATERAL ( SELECT n.active,
+                     n.throttled,
+                     n.high_risk,
+                     n.total
+                    FROM core.people_this_month(m.starts_at, month_figures.at) n(active, throttled, high_risk, total)
+                   WHERE (NOT m.is_over)
+                 UNION ALL
+                  SELECT b.active,
+                     b.throttled,
+                     b.high_risk,
+                     b.total
+                    FROM core.people_back_then(m.starts_at, m.ends_at) b(active, throttled, high_risk, total)
+                   WHERE m.is_over) p)
          )
   SELECT paying.amount,
      sold.amount,
@@ -13616,7 +15426,7 @@ ALTER FUNCTION core.month_figures(at timestamp with time zone) OWNER TO prpm_own
 -- Name: FUNCTION month_figures(at timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.month_figures(at timestamp with time zone) IS 'The figures of the calendar month (UTC) that a moment is in, one row, US dollars: what subscriptions pay now; what packs paid for in the month brought, less what was refunded or is disputed of them; the part of packs'' cash that the month''s runs earned by spending their credits; provider cost of the month''s runs; (subscriptions + earned - cost) in percent of (subscriptions + earned), 2 decimals, null without revenue. Then people: active (a run this month or an entitled subscription), throttled, high_risk (more than 5 dollars this month), and all whose account is open. Exact at every moment, whenever the analytics were refreshed. Spec 8.3.';
+COMMENT ON FUNCTION core.month_figures(at timestamp with time zone) IS 'The figures of the calendar month (UTC) that a moment is in, one row, US dollars: what subscriptions pay now, or of a month that is over what they paid for the periods that began in it, less what went back; what packs paid for in the month brought, less what was refunded or is disputed of them; the part of packs'' cash that the month''s runs earned by spending their credits; provider cost of the month''s runs; (subscriptions + earned - cost) in percent of (subscriptions + earned), 2 decimals, null without revenue. Then people: active (a run this month or an entitled subscription), throttled (null of a month that is over), high_risk (more than 5 dollars this month), and all whose account is open (or was at the month''s end). Exact at every moment, whenever the analytics were refreshed. Spec 8.3.';
 
 --
 -- Name: move_credits(uuid, uuid, text, text, text, bigint, timestamp with time zone, uuid, uuid, text, text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -14001,7 +15811,7 @@ CREATE FUNCTION core.price_raises(now timestamp with time zone) RETURNS TABLE(us
                    WHERE ((q.user_id = s.user_id) AND (q.subscription_id = s.id) AND (q.state = 'paid'::text))
                    ORDER BY q.period_start DESC
                   LIMIT 1) latest)
-           WHERE ((s.plan = ANY (ARRAY['prpm_plus_individual'::text, 'prpm_plus_org_member'::text])) AND (NOT s.superseded) AND (s.cancel_at IS NULL) AND (s.monthly_amount > (0)::numeric) AND (s.paid_until > price_raises.now) AND ((s.plan <> latest.plan) OR (own.stripe_price_id <> s.price_id) OR (own.requires_verified_organization AND (NOT (EXISTS ( SELECT
+           WHERE ((s.plan = ANY (ARRAY['prpm_plus_individual'::text, 'prpm_plus_org_member'::text])) AND (NOT s.superseded) AND (s.cancel_at IS NULL) AND (s.monthly_amount > (0)::numeric) AND (s.paid_until > price_raises.now) AND ((s.plan <> latest.plan) OR (own.requires_verified_organization AND (NOT (EXISTS ( SELECT
                     FROM (public.organization_members m
                       JOIN public.organizations o ON (((o.id = m.organization_id) AND o.is_verified)))
                    WHERE (m.user_id = s.user_id)))))))
@@ -14010,17 +15820,25 @@ CREATE FUNCTION core.price_raises(now timestamp with time zone) RETURNS TABLE(us
      r.id,
      r.paid_until,
      r.monthly_amount,
-     next.monthly_price,
+     next.price,
      (paid.requires_verified_organization AND (NOT next.requires_verified_organization))
     FROM (((renewing r
       JOIN public.plans paid ON ((paid.plan = r.paid_plan)))
       CROSS JOIN LATERAL core.offer_of(r.user_id) offer(plan, price, credits, price_id, organization))
-      JOIN public.plans next ON ((next.plan =
-         CASE
-             WHEN (offer.price_id <> r.price_id) THEN offer.plan
-             ELSE r.plan
-         END)))
-   WHERE (next.monthly_price > r.monthly_amount);
+      CROSS JOIN LATERAL ( SELECT p.requires_verified_organization,
+             COALESCE(
+                 CASE
+                     WHEN (p.plan = r.plan) THEN agreed.monthly_price
+                     ELSE NULL::numeric
+                 END, p.monthly_price) AS price
+            FROM (public.plans p
+              LEFT JOIN public.plan_prices agreed ON (((agreed.stripe_price_id = r.price_id) AND (agreed.plan = p.plan))))
+           WHERE (p.plan =
+                 CASE
+                     WHEN (offer.price_id IS NULL) THEN r.plan
+                     ELSE offer.plan
+                 END)) next)
+   WHERE (next.price > r.monthly_amount);
 END;
 
 ALTER FUNCTION core.price_raises(now timestamp with time zone) OWNER TO prpm_owner;
@@ -14029,7 +15847,7 @@ ALTER FUNCTION core.price_raises(now timestamp with time zone) OWNER TO prpm_own
 -- Name: FUNCTION price_raises(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.price_raises(now timestamp with time zone) IS 'Subscriptions whose next renewal costs more than was paid (US dollars a month), because ops.align_prices has changed them or will: whose, until when it is paid, and whether that is because they left a verified organization. Spec 2.4.';
+COMMENT ON FUNCTION core.price_raises(now timestamp with time zone) IS 'Subscriptions whose next renewal costs more than was paid (US dollars a month), because ops.align_prices has changed their plan or will: whose, until when it is paid, and whether that is because they left a verified organization. Spec 2.4.';
 
 --
 -- Name: payment_notices(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -14286,9 +16104,11 @@ CREATE FUNCTION core.plan_of_price(price_id text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO ''
     BEGIN ATOMIC
- SELECT p.plan
-    FROM public.plans p
-   WHERE (p.stripe_price_id = plan_of_price.price_id);
+ SELECT COALESCE(( SELECT p.plan
+            FROM public.plans p
+           WHERE (p.stripe_price_id = plan_of_price.price_id)), ( SELECT x.plan
+            FROM public.plan_prices x
+           WHERE (x.stripe_price_id = plan_of_price.price_id))) AS "coalesce";
 END;
 
 ALTER FUNCTION core.plan_of_price(price_id text) OWNER TO prpm_owner;
@@ -14297,7 +16117,7 @@ ALTER FUNCTION core.plan_of_price(price_id text) OWNER TO prpm_owner;
 -- Name: FUNCTION plan_of_price(price_id text); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.plan_of_price(price_id text) IS 'The plan that a price at Stripe sells; null for an unknown one. Spec 2.4.';
+COMMENT ON FUNCTION core.plan_of_price(price_id text) IS 'The plan that a price at Stripe sells, or sold: who has subscribed keeps the price of then. Null for an unknown one. Spec 2.4.';
 
 --
 -- Name: usage_by_day; Type: VIEW; Schema: core; Owner: prpm_owner
@@ -14592,6 +16412,41 @@ ALTER FUNCTION core.put_provider_usage(provider text, source text, entries jsonb
 COMMENT ON FUNCTION core.put_provider_usage(provider text, source text, entries jsonb, dry_run boolean) IS 'Writes what a provider says into provider_usage, an entry for each period and model: {period, provider_model, input_tokens, cached_tokens, cache_write_tokens, output_tokens, dollars}, tokens of input being everything read. An entry without figures takes one back. Returns each with what changed (new, changed, same, taken back, none) and the row that it replaced. Errors: PR400 naming the field.';
 
 --
+-- Name: put_session_index(uuid, uuid[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.put_session_index(user_id uuid, session_ids uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  made bigint;
+begin
+  select count(*) into made
+  from public.sessions s
+  where s.user_id = put_session_index.user_id and s.id = any (session_ids) and s.deleted_at is null
+    and not exists (select from public.session_index x where x.user_id = s.user_id and x.session_id = s.id);
+  insert into public.session_index as x (user_id, session_id, last_run_id, package_id, models, credits, words)
+  select s.user_id, s.id, s.last_run_id, s.package_id, coalesce(f.models, '{}'), f.credits, f.words
+  from public.sessions s
+  cross join lateral core.session_facts(s) f
+  where s.user_id = put_session_index.user_id and s.id = any (session_ids) and s.deleted_at is null
+  on conflict on constraint session_index_pkey do update
+  set last_run_id = excluded.last_run_id, models = excluded.models, credits = excluded.credits, words = excluded.words;
+  update public.session_marks m set session_count = m.session_count + made
+  where m.user_id = put_session_index.user_id and made > 0;
+end
+$$;
+
+ALTER FUNCTION core.put_session_index(user_id uuid, session_ids uuid[]) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION put_session_index(user_id uuid, session_ids uuid[]); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.put_session_index(user_id uuid, session_ids uuid[]) IS 'Writes what some of a user''s sessions are listed and found by, as they are now, and counts those that are new. The caller holds the user''s row of session_marks. Spec 10.1.';
+
+--
 -- Name: put_suggested_inputs(uuid, uuid, json); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -14648,10 +16503,10 @@ ALTER FUNCTION core.put_suggested_inputs(package_id uuid, user_id uuid, inputs j
 COMMENT ON FUNCTION core.put_suggested_inputs(package_id uuid, user_id uuid, inputs json) IS 'Adds suggested inputs to a package, or changes those of the same title; others stay as they are. inputs is a JSON array of {title, suggested_input, description?, category?, difficulty?, estimated_credits?, recommended_model?, display_order? (else the place in the list)}. Errors: PR400 naming suggested_inputs. Spec 10.4.';
 
 --
--- Name: raise_alerts(core.alert_condition[], timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: raise_alerts(core.alert_condition[], timestamp with time zone, text[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.raise_alerts(conditions core.alert_condition[], now timestamp with time zone) RETURNS bigint
+CREATE FUNCTION core.raise_alerts(conditions core.alert_condition[], now timestamp with time zone, resting text[]) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
@@ -14660,7 +16515,7 @@ declare
   changed bigint;
 begin
   update public.alerts a set resolved_at = raise_alerts.now
-  where a.resolved_at is null and not exists (select from unnest(conditions) c where c.kind = a.kind and c.key = a.key);
+  where a.resolved_at is null and a.kind <> all (raise_alerts.resting) and not exists (select from unnest(conditions) c where c.kind = a.kind and c.key = a.key);
   get diagnostics ended = row_count;
 
   insert into public.alerts as a (kind, key, level, severity, subject, body, details, user_id, raised_at)
@@ -14674,13 +16529,13 @@ begin
 end
 $$;
 
-ALTER FUNCTION core.raise_alerts(conditions core.alert_condition[], now timestamp with time zone) OWNER TO prpm_owner;
+ALTER FUNCTION core.raise_alerts(conditions core.alert_condition[], now timestamp with time zone, resting text[]) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION raise_alerts(conditions core.alert_condition[], now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION raise_alerts(conditions core.alert_condition[], now timestamp with time zone, resting text[]); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.raise_alerts(conditions core.alert_condition[], now timestamp with time zone) IS 'Makes the open alerts what these conditions are, which are all that hold: raises, brings up to date, resolves. Returns how many changed. Spec 9.';
+COMMENT ON FUNCTION core.raise_alerts(conditions core.alert_condition[], now timestamp with time zone, resting text[]) IS 'Makes the open alerts what these conditions are, which are all that hold, but for kinds in resting, which were not looked at: raises, brings up to date, resolves. Returns how many changed. Spec 9.';
 
 --
 -- Name: alerts; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -15805,6 +17660,9 @@ CREATE FUNCTION core.refuse_sale(user_id uuid, now timestamp with time zone) RET
 declare
   s public.settings := (select x from public.settings x);
 begin
+  if exists (select from public.users u where u.id = refuse_sale.user_id and u.closed_at is not null) then
+    return core.describe_refusal('account_closed', 403, 'This account is closed.', now);
+  end if;
   if not s.purchases_enabled then
     return core.describe_refusal('purchases_disabled', 503, 'Nothing can be bought at the moment. Try again later.', now);
   end if;
@@ -15830,7 +17688,72 @@ ALTER FUNCTION core.refuse_sale(user_id uuid, now timestamp with time zone) OWNE
 -- Name: FUNCTION refuse_sale(user_id uuid, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.refuse_sale(user_id uuid, now timestamp with time zone) IS 'Why nothing can be sold to a user now: purchases are switched off, or a lost dispute left a shortfall. Null: nothing stands in the way. Spec 3.6, 4.6.';
+COMMENT ON FUNCTION core.refuse_sale(user_id uuid, now timestamp with time zone) IS 'Why nothing can be sold to a user now: the account is closed, purchases are switched off, or a lost dispute left a shortfall. Null: nothing stands in the way. Spec 3.6, 4.6.';
+
+--
+-- Name: refuse_token(uuid, uuid, text[], timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.refuse_token(user_id uuid, made_with uuid, scopes text[], expires_at timestamp with time zone, now timestamp with time zone) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  maker public.api_tokens;
+  missing text;
+begin
+  if made_with is not null then
+    select t.* into maker from public.api_tokens t where t.user_id = refuse_token.user_id and t.id = made_with;
+    if maker.id is null or maker.revoked_at is not null or maker.expires_at <= now then
+      return core.describe_refusal('token_revoked', 401, 'The token that makes this one works no longer.', now);
+    end if;
+    select string_agg(x, ', ') into missing from unnest(refuse_token.scopes) x where x <> all (maker.scopes);
+    if missing is not null then
+      return core.describe_refusal('insufficient_scope', 403,
+        format('A token cannot make one with more scopes than its own, which lack %s.', missing), now);
+    elsif refuse_token.expires_at > maker.expires_at then
+      return core.describe_refusal('insufficient_scope', 403,
+        format('A token cannot make one that outlives it. Its own end is %s.', to_json(maker.expires_at) #>> '{}'), now);
+    end if;
+  end if;
+  if (
+    select count(*) >= 100
+    from public.api_tokens t
+    where t.user_id = refuse_token.user_id and t.revoked_at is null and coalesce(t.expires_at > refuse_token.now, true)
+  ) then
+    return core.describe_refusal('token_limit', 409, 'You have 100 tokens. Revoke one that you no longer use.', now, 100, unit => 'tokens');
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION core.refuse_token(user_id uuid, made_with uuid, scopes text[], expires_at timestamp with time zone, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION refuse_token(user_id uuid, made_with uuid, scopes text[], expires_at timestamp with time zone, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.refuse_token(user_id uuid, made_with uuid, scopes text[], expires_at timestamp with time zone, now timestamp with time zone) IS 'Why a user may not have a new API token: the token that asks for it (made_with, null for a sign-in) has fewer scopes or ends earlier, or works no longer, or there are 100 already; null where nothing stands in the way. Spec 2.2.';
+
+--
+-- Name: refuse_visit(text, text, timestamp with time zone, timestamp with time zone, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.refuse_visit(code text, message text, retry_at timestamp with time zone, now timestamp with time zone, signup_credits integer) RETURNS json
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT (((core.describe_refusal(refuse_visit.code, 429, format('%s %s'::text, refuse_visit.message, (i.invitation ->> 'message'::text)), refuse_visit.now, retry_at => refuse_visit.retry_at))::jsonb || jsonb_build_object('login_required', true, 'login_url', (i.invitation -> 'login_url'::text))))::json AS json
+    FROM ( SELECT core.describe_invitation(refuse_visit.signup_credits) AS describe_invitation) i(invitation);
+END;
+
+ALTER FUNCTION core.refuse_visit(code text, message text, retry_at timestamp with time zone, now timestamp with time zone, signup_credits integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION refuse_visit(code text, message text, retry_at timestamp with time zone, now timestamp with time zone, signup_credits integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.refuse_visit(code text, message text, retry_at timestamp with time zone, now timestamp with time zone, signup_credits integer) IS 'A refusal of a visitor''s run, as core.describe_refusal, which says how to sign up. Spec 5.9.';
 
 --
 -- Name: remedy_of(text, uuid, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -15932,6 +17855,150 @@ ALTER FUNCTION core.reopen_run(r public.runs, now timestamp with time zone) OWNE
 --
 
 COMMENT ON FUNCTION core.reopen_run(r public.runs, now timestamp with time zone) IS 'Undoes what an expiry booked for a run, credits and cost, so that it can be settled by what it really used in the same transaction. Its hold is what is free by now. The caller holds the user''s row. Spec 5.3.';
+
+--
+-- Name: replay_runs(uuid[], timestamp with time zone, timestamp with time zone, jsonb, jsonb, jsonb, integer, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.replay_runs(users uuid[], since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer, OUT cost numeric, OUT credits numeric, OUT refused bigint, OUT shortened bigint, OUT throttled bigint) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_variable
+declare
+  r record;
+  enough numeric := coalesce(core.cheapest_useful_cost(core.now()), 0);
+  least_output integer := (select s.min_output_tokens from public.settings s);
+  recharged boolean := replay_runs.multipliers is not null or replay_runs.tokens_per_credit is not null;
+  day_was numeric;
+  day_now numeric;
+  month_was numeric;
+  month_now numeric;
+  hour_was integer;
+  hour_now integer;
+  gained bigint;
+  fits_was numeric;
+  fits numeric;
+  used_up uuid;
+  less_cost numeric;
+  less_credits bigint;
+  less_limited numeric;
+begin
+  cost := 0; credits := 0; refused := 0; shortened := 0; throttled := 0;
+  for r in
+    select
+      x.*, x.started_at >= replay_runs.since as asked, b.balance, h.useful, h.input_dollars_was, h.input_dollars,
+      case when x.counts then h.input_dollars + greatest(h.useful, x.output) * x.output_price * 0.000001 end as needs,
+      lag(x.user_id) over who is distinct from x.user_id as is_first,
+      lag(x.month) over who is distinct from x.month as begins_month,
+      lag(x.day) over who is distinct from x.day as begins_day,
+      lag(x.hour) over who is distinct from x.hour as begins_hour,
+      lead(x.day) over who is distinct from x.day as ends_day
+    from (
+      select
+        y.*, (y.started_at at time zone 'UTC')::date as day, date_trunc('month', y.started_at at time zone 'UTC') as month,
+        date_trunc('hour', y.started_at at time zone 'UTC') as hour
+      from core.runs_under(
+        date_trunc('month', replay_runs.since at time zone 'UTC') at time zone 'UTC', replay_runs.until,
+        replay_runs.model_prices, replay_runs.multipliers, replay_runs.limits, replay_runs.tokens_per_credit
+      ) y
+      where y.user_id = any (replay_runs.users)
+    ) x
+    cross join lateral (
+      select
+        least(least_output, x.output_cap) as useful,
+        x.hold_cost - x.output_cap * x.output_price_was * 0.000001 as input_dollars_was,
+        (x.hold_cost - x.output_cap * x.output_price_was * 0.000001) * greatest(x.input_price, x.write_price) / nullif(x.held_price, 0) as input_dollars
+    ) h
+    left join (
+      select t.run_id, max(t.balance_after + t.amount) as balance
+      from public.credit_transactions t
+      where recharged and t.type = 'spend' and t.user_id = any (replay_runs.users)
+      group by t.run_id
+    ) b on b.run_id = x.id
+    window who as (partition by x.user_id order by x.started_at, x.id)
+    order by x.user_id, x.started_at, x.id
+  loop
+    if r.begins_hour then
+      hour_was := 0; hour_now := 0;
+      if r.begins_day then
+        day_was := 0; day_now := 0;
+        if r.begins_month or r.is_first then
+          month_was := 0; month_now := 0;
+        end if;
+      end if;
+      if r.is_first then
+        day_was := 0; day_now := 0; gained := 0;
+      end if;
+    elsif r.is_first then
+      day_was := 0; day_now := 0; month_was := 0; month_now := 0; hour_was := 0; hour_now := 0; gained := 0;
+    end if;
+
+    if r.needs > least(r.day_limit - day_now, r.month_limit - month_now)
+      or r.hour_limit <= hour_now
+      or r.estimated_input + greatest(r.useful, r.output) > replay_runs.max_request_tokens
+      or recharged and r.balance + gained < r.credits
+    then
+      -- How many tokens the answer may have: what the windows leave, what the request may have, what the credits pay for.
+      fits := coalesce(replay_runs.max_request_tokens - r.estimated_input, 'Infinity'::numeric);
+      fits_was := 'Infinity';
+      if r.counts then
+        fits := least(fits, (least(r.day_limit - day_now, r.month_limit - month_now) - r.input_dollars) * 1000000 / nullif(r.output_price, 0));
+        fits_was := (least(r.day_limit_was - day_was, r.month_limit_was - month_was) - r.input_dollars_was) * 1000000 / nullif(r.output_price_was, 0);
+        fits_was := coalesce(fits_was, 'Infinity');
+      end if;
+      if recharged and r.balance is not null then
+        fits := least(fits, core.affordable_tokens(r.balance + gained, r.tokens_per_credit, r.multiplier, r.prompt_multiplier) - r.input);
+      end if;
+
+      -- Where it would not have fitted by this reckoning then, it was let in all the same, and is now.
+      less_cost := 0; less_credits := 0; less_limited := 0;
+      if r.hour_limit <= hour_now and not coalesce(r.hour_limit_was <= hour_was, false) or fits < r.useful and fits_was >= r.useful then
+        less_cost := r.cost; less_credits := r.credits; less_limited := r.limited;
+        hour_now := hour_now - 1;
+        if r.asked then
+          refused := refused + 1;
+        end if;
+      elsif fits < r.output and fits_was >= r.output then
+        less_cost := r.cost - core.cost_of(
+          r.input, r.cached, r.cache_write, floor(fits)::integer, r.input_price, r.cached_price, r.write_price, r.output_price
+        );
+        less_limited := coalesce(round(r.limited * less_cost / nullif(r.cost, 0), 12), 0);
+        if r.credits > 0 then
+          less_credits := r.credits - core.charge_for(r.input::bigint + floor(fits)::integer, r.tokens_per_credit, r.multiplier, r.prompt_multiplier);
+        end if;
+        if r.asked then
+          shortened := shortened + 1;
+        end if;
+      end if;
+      day_now := day_now - less_limited; month_now := month_now - less_limited; gained := gained + less_credits;
+      if r.asked then
+        cost := cost + less_cost; credits := credits + less_credits;
+      end if;
+    end if;
+
+    day_was := day_was + r.limited_was; day_now := day_now + r.limited;
+    month_was := month_was + r.limited_was; month_now := month_now + r.limited;
+    hour_was := hour_was + 1; hour_now := hour_now + 1;
+    if recharged then
+      gained := gained + r.credits_was - r.credits;
+    end if;
+    if r.ends_day and r.asked and used_up is distinct from r.user_id
+      and least(r.day_limit - day_now, r.month_limit - month_now) < enough
+    then
+      used_up := r.user_id; throttled := throttled + 1;
+    end if;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION core.replay_runs(users uuid[], since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer, OUT cost numeric, OUT credits numeric, OUT refused bigint, OUT shortened bigint, OUT throttled bigint) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION replay_runs(users uuid[], since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer, OUT cost numeric, OUT credits numeric, OUT refused bigint, OUT shortened bigint, OUT throttled bigint); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.replay_runs(users uuid[], since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer, OUT cost numeric, OUT credits numeric, OUT refused bigint, OUT shortened bigint, OUT throttled bigint) IS 'Replays the runs of some people, each in its order, against the limits that ops.simulate is to have: what a window, the hour, the size or the credits then there do not bear is refused or shortened as api.begin_run would, runs one after the other. Answers how many of those that began from since on were refused and shortened, what these cost (US dollars) and charge less, and how many people used up a cost window. Spec 3.2, 8.6.';
 
 --
 -- Name: restore_expired(uuid, uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -16211,12 +18278,126 @@ ALTER FUNCTION core.run_conditions(now timestamp with time zone) OWNER TO prpm_o
 COMMENT ON FUNCTION core.run_conditions(now timestamp with time zone) IS 'What holds now of alerts about the last hour''s runs: hourly_spend (above settings.hourly_spend_alert), provider_errors (of 15 minutes; at least 3, and settings.provider_error_alert_percent of the provider''s runs), provider_not_configured (key missing or refused, and no run has succeeded since). Reads only runs of the last hour, by their ids. Spec 3.6, 5.4, 9.';
 
 --
+-- Name: runs_under(timestamp with time zone, timestamp with time zone, jsonb, jsonb, jsonb, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.runs_under(since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer) RETURNS TABLE(user_id uuid, id uuid, started_at timestamp with time zone, counts boolean, hold_cost numeric, held_price numeric, output_cap integer, estimated_input integer, input integer, cached integer, cache_write integer, output integer, input_price numeric, cached_price numeric, write_price numeric, output_price numeric, output_price_was numeric, dearer numeric, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric, cost_was numeric, cost numeric, limited_was numeric, limited numeric, credits_was bigint, credits bigint, day_limit_was numeric, day_limit numeric, month_limit_was numeric, month_limit numeric, hour_limit_was integer, hour_limit integer)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT r.user_id,
+     r.id,
+     r.started_at,
+     (r.hold_included > 0),
+     r.hold_cost,
+     GREATEST(p.input, p.cache_write) AS "greatest",
+     r.output_cap,
+     r.estimated_input,
+     r.input_tokens,
+     r.cached_tokens,
+     r.cache_write_tokens,
+     r.output_tokens,
+     p.new_input,
+     p.new_cached,
+     p.new_write,
+     p.new_output,
+     p.output,
+     p.dearer,
+     COALESCE(runs_under.tokens_per_credit, r.tokens_per_credit) AS "coalesce",
+     COALESCE(p.multiplier, r.credit_multiplier) AS "coalesce",
+     r.prompt_multiplier,
+     r.cost,
+     x.cost,
+     r.limited_cost,
+         CASE
+             WHEN (NOT p.repriced) THEN r.limited_cost
+             WHEN (r.limited_cost = r.cost) THEN x.cost
+             ELSE round(((x.cost * r.limited_cost) / NULLIF(r.cost, (0)::numeric)), 12)
+         END AS round,
+     (r.credits + r.shortfall),
+         CASE
+             WHEN (((r.credits + r.shortfall) > 0) AND ((p.multiplier IS NOT NULL) OR (runs_under.tokens_per_credit IS NOT NULL))) THEN core.charge_for(((r.input_tokens)::bigint + r.output_tokens), COALESCE(runs_under.tokens_per_credit, r.tokens_per_credit), COALESCE(p.multiplier, r.credit_multiplier), r.prompt_multiplier)
+             ELSE (r.credits + r.shortfall)
+         END AS "case",
+     l.day_was,
+     l.day,
+     l.month_was,
+     l.month,
+     l.hour_was,
+     l.hour
+    FROM (((public.runs r
+      JOIN ( SELECT q.id,
+             q.model,
+             q.valid,
+             q.input,
+             q.cached_read,
+             q.cache_write,
+             q.output,
+             q.source,
+             q.created_at,
+             n.repriced,
+             n.new_input,
+             n.new_cached,
+             n.new_write,
+             n.new_output,
+             ((runs_under.multipliers ->> q.model))::numeric AS multiplier,
+             GREATEST((1)::numeric, (n.new_input / NULLIF(q.input, (0)::numeric)), (n.new_output / NULLIF(q.output, (0)::numeric)), (n.new_write / NULLIF(q.input, (0)::numeric))) AS dearer
+            FROM (public.model_prices q
+              CROSS JOIN LATERAL ( SELECT (runs_under.model_prices ? q.model) AS repriced,
+                     COALESCE((((runs_under.model_prices -> q.model) ->> 'input'::text))::numeric, q.input) AS new_input,
+                     COALESCE((((runs_under.model_prices -> q.model) ->> 'cached_read'::text))::numeric, q.cached_read) AS new_cached,
+                     COALESCE((((runs_under.model_prices -> q.model) ->> 'cache_write'::text))::numeric, q.cache_write) AS new_write,
+                     COALESCE((((runs_under.model_prices -> q.model) ->> 'output'::text))::numeric, q.output) AS new_output) n)) p ON ((p.id = r.price_id)))
+      LEFT JOIN core.limits_under(runs_under.limits) l(tier_name, day_was, day, month_was, month, hour_was, hour) ON ((l.tier_name = r.tier_name)))
+      CROSS JOIN LATERAL ( SELECT
+                 CASE
+                     WHEN p.repriced THEN core.cost_of(r.input_tokens, r.cached_tokens, r.cache_write_tokens, r.output_tokens, p.new_input, p.new_cached, p.new_write, p.new_output)
+                     ELSE r.cost
+                 END AS cost) x)
+   WHERE ((r.started_at >= runs_under.since) AND (r.started_at < runs_under.until) AND (r.status <> 'running'::text));
+END;
+
+ALTER FUNCTION core.runs_under(since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION runs_under(since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.runs_under(since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer) IS 'Ended runs that began in [since, until), each as it was and as it would be under other model prices (US dollars per million tokens by kind), multipliers, limits and tokens_per_credit; what none of these names is as it was. counts: whether it counted against cost windows. dearer: by how much its hold can have grown. Credits are all that it should be charged. Spec 8.6.';
+
+--
+-- Name: scrub(text, text[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.scrub(text text, words text[]) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+declare
+  word text;
+begin
+  foreach word in array words loop
+    scrub.text := regexp_replace(
+      scrub.text, '(?<![[:alnum:]])' || regexp_replace(word, '([^[:alnum:]_ ])', '\\\1', 'g') || '(?![[:alnum:]])', '[erased]', 'gi'
+    );
+  end loop;
+  return scrub.text;
+end
+$$;
+
+ALTER FUNCTION core.scrub(text text, words text[]) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION scrub(text text, words text[]); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.scrub(text text, words text[]) IS 'A text with [erased] wherever one of these words stood by itself, in whatever case. Null for no text. Spec 10.8.';
+
+--
 -- Name: session_facts(public.sessions); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.session_facts(session public.sessions, OUT models text[], OUT credits bigint, OUT words tsvector) RETURNS record
-    LANGUAGE sql STABLE
-    SET search_path TO ''
+CREATE FUNCTION core.session_facts(session public.sessions) RETURNS TABLE(models text[], credits bigint, words tsvector)
+    LANGUAGE sql STABLE ROWS 1
     BEGIN ATOMIC
  SELECT ( SELECT array_agg(DISTINCT r.model) AS array_agg
             FROM core.session_runs((session_facts.session).user_id, (session_facts.session).id) r(user_id, id, session_id, status, model, provider_model, package_id, package_version, baseline, tier_name, price_id, credit_multiplier, prompt_multiplier, tokens_per_credit, estimated_input, question_tokens, estimate_is_exact, output_cap, hold_included, hold_purchased, hold_cost, hold_expires_at, input_tokens, cached_tokens, cache_write_tokens, output_tokens, estimated, cost, limited_cost, credits, shortfall, credits_by_kind, error, error_reason, stop_requested_at, first_token_ms, duration_ms, started_at, finished_at, included_value, purchased_value, refunded_by_kind, refunded_at)) AS array_agg,
@@ -16227,13 +18408,13 @@ CREATE FUNCTION core.session_facts(session public.sessions, OUT models text[], O
            WHERE ((t.user_id = (session_facts.session).user_id) AND (t.session_id = (session_facts.session).id))), ''::text)), 250000))) AS strip;
 END;
 
-ALTER FUNCTION core.session_facts(session public.sessions, OUT models text[], OUT credits bigint, OUT words tsvector) OWNER TO prpm_owner;
+ALTER FUNCTION core.session_facts(session public.sessions) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION session_facts(session public.sessions, OUT models text[], OUT credits bigint, OUT words tsvector); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION session_facts(session public.sessions); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.session_facts(session public.sessions, OUT models text[], OUT credits bigint, OUT words tsvector) IS 'What a session is found by: the models and credits of its runs, and the words of its title, questions and answers (the first 250,000 characters). Spec 10.1.';
+COMMENT ON FUNCTION core.session_facts(session public.sessions) IS 'What a session is found by: the models and credits of its runs, and the words of its title, questions and answers (the first 250,000 characters). Spec 10.1.';
 
 --
 -- Name: settle_again(public.runs, text, boolean, integer, integer, integer, integer, boolean, text, text, text, text, integer, integer, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -16468,6 +18649,106 @@ ALTER FUNCTION core.shared_exchanges(share public.shared_sessions) OWNER TO prpm
 --
 
 COMMENT ON FUNCTION core.shared_exchanges(share public.shared_sessions) IS 'What a shared link shows of its session: questions, answers, models, tokens and credits up to the moment of sharing; neither ids nor anything of its owner. JSON array in the order of the conversation. Spec 10.2.';
+
+--
+-- Name: simulate_usage(timestamp with time zone, timestamp with time zone, jsonb, jsonb, jsonb, integer, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.simulate_usage(since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer) RETURNS TABLE(runs bigint, cost_was numeric, credits_was numeric, throttled_was bigint, cost numeric, credits numeric, refused bigint, shortened bigint, throttled bigint)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ WITH days AS (
+          SELECT x.user_id,
+             ((x.started_at AT TIME ZONE 'UTC'::text))::date AS day,
+             count(*) FILTER (WHERE (x.started_at >= simulate_usage.since)) AS runs,
+             sum(x.cost_was) FILTER (WHERE (x.started_at >= simulate_usage.since)) AS cost_was,
+             sum(x.credits_was) FILTER (WHERE (x.started_at >= simulate_usage.since)) AS credits_was,
+             sum(x.cost) FILTER (WHERE (x.started_at >= simulate_usage.since)) AS cost,
+             sum(x.credits) FILTER (WHERE (x.started_at >= simulate_usage.since)) AS credits,
+             sum(x.limited_was) AS used_was,
+             sum(x.limited) AS used,
+             max(((x.hold_cost * x.dearer) + x.cost)) AS most,
+             min(x.day_limit_was) AS day_limit_was,
+             min(x.day_limit) AS day_limit,
+             min(x.month_limit_was) AS month_limit_was,
+             min(x.month_limit) AS month_limit,
+             (bool_or((x.credits > x.credits_was)) OR (max((x.estimated_input + GREATEST(x.output, x.output_cap))) > simulate_usage.max_request_tokens) OR ((count(*) > min(x.hour_limit)) AND (min(x.hour_limit) IS DISTINCT FROM min(x.hour_limit_was)))) AS is_close
+            FROM core.runs_under((date_trunc('month'::text, (simulate_usage.since AT TIME ZONE 'UTC'::text)) AT TIME ZONE 'UTC'::text), simulate_usage.until, simulate_usage.model_prices, simulate_usage.multipliers, simulate_usage.limits, simulate_usage.tokens_per_credit) x(user_id, id, started_at, counts, hold_cost, held_price, output_cap, estimated_input, input, cached, cache_write, output, input_price, cached_price, write_price, output_price, output_price_was, dearer, tokens_per_credit, multiplier, prompt_multiplier, cost_was, cost, limited_was, limited, credits_was, credits, day_limit_was, day_limit, month_limit_was, month_limit, hour_limit_was, hour_limit)
+           GROUP BY x.user_id, (((x.started_at AT TIME ZONE 'UTC'::text))::date)
+         ), evenings AS (
+          SELECT d.user_id,
+             d.day,
+             d.runs,
+             d.cost_was,
+             d.credits_was,
+             d.cost,
+             d.credits,
+             d.used_was,
+             d.used,
+             d.most,
+             d.day_limit_was,
+             d.day_limit,
+             d.month_limit_was,
+             d.month_limit,
+             d.is_close,
+             LEAST((d.day_limit_was - d.used_was), (d.month_limit_was - sum(d.used_was) OVER month)) AS left_was,
+             LEAST((d.day_limit - d.used), (d.month_limit - sum(d.used) OVER month)) AS left_now
+            FROM days d
+           WINDOW month AS (PARTITION BY d.user_id, (date_trunc('month'::text, (d.day)::timestamp without time zone)) ORDER BY d.day)
+         ), enough AS MATERIALIZED (
+          SELECT core.cheapest_useful_cost(core.now()) AS dollars
+         ), people AS (
+          SELECT e.user_id,
+             sum(e.runs) AS runs,
+             sum(e.cost_was) AS cost_was,
+             sum(e.credits_was) AS credits_was,
+             sum(e.cost) AS cost,
+             sum(e.credits) AS credits,
+             COALESCE(bool_or((e.left_was < n.dollars)) FILTER (WHERE (e.runs > 0)), false) AS used_up_was,
+             COALESCE(bool_or((e.left_now < n.dollars)) FILTER (WHERE (e.runs > 0)), false) AS used_up,
+             (COALESCE(bool_or(e.is_close), false) OR (COALESCE(bool_or((e.left_now < e.most)), false) AND ((sum(e.used) > sum(e.used_was)) OR bool_or(((e.day_limit IS DISTINCT FROM e.day_limit_was) OR (e.month_limit IS DISTINCT FROM e.month_limit_was)))))) AS is_close
+            FROM (evenings e
+              CROSS JOIN enough n)
+           GROUP BY e.user_id
+         ), replayed AS (
+          SELECT f_1.cost,
+             f_1.credits,
+             f_1.refused,
+             f_1.shortened,
+             f_1.throttled
+            FROM core.replay_runs(ARRAY( SELECT p.user_id
+                    FROM people p
+                   WHERE p.is_close), simulate_usage.since, simulate_usage.until, simulate_usage.model_prices, simulate_usage.multipliers, simulate_usage.limits, simulate_usage.tokens_per_credit, simulate_usage.max_request_tokens) f_1(cost, credits, refused, shortened, throttled)
+         ), sums AS (
+          SELECT sum(p.runs) AS runs,
+             sum(p.cost_was) AS cost_was,
+             sum(p.credits_was) AS credits_was,
+             sum(p.cost) AS cost,
+             sum(p.credits) AS credits,
+             count(*) FILTER (WHERE p.used_up_was) AS throttled_was,
+             count(*) FILTER (WHERE (p.used_up AND (NOT p.is_close))) AS throttled
+            FROM people p
+         )
+  SELECT (COALESCE(s.runs, (0)::numeric))::bigint AS "coalesce",
+     COALESCE(s.cost_was, (0)::numeric) AS "coalesce",
+     COALESCE(s.credits_was, (0)::numeric) AS "coalesce",
+     s.throttled_was,
+     (COALESCE(s.cost, (0)::numeric) - f.cost),
+     (COALESCE(s.credits, (0)::numeric) - f.credits),
+     f.refused,
+     f.shortened,
+     (s.throttled + f.throttled)
+    FROM (sums s
+      CROSS JOIN replayed f);
+END;
+
+ALTER FUNCTION core.simulate_usage(since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION simulate_usage(since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.simulate_usage(since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer) IS 'What the runs that began in [since, until) cost (US dollars) and charged, as it was and under other prices, multipliers and limits. People who stay clear of every limit, and those for whom nothing became tighter, are summed; the others are replayed by core.replay_runs. Spec 8.6.';
 
 --
 -- Name: spend_conditions(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -16906,13 +19187,13 @@ begin
     select e ->> 'id', e ->> 'type', (e ->> 'created')::bigint, (e ->> 'livemode')::boolean, e ->> 'api_version', e::text, 'received', false, take_events.now
     from jsonb_array_elements(page) e
     on conflict on constraint stripe_events_pkey do nothing
-    returning id, type
+    returning id, type, to_timestamp(created) as created
   ), noted as (
+    -- One of this minute may still be on its way.
     insert into public.stripe_drift (kind, object, theirs, found_at)
-    select 'event', m.id, m.type, take_events.now from missed m
-    returning object
+    select 'event', m.id, m.type, take_events.now from missed m where m.created < take_events.now - interval '1 minute'
   )
-  select count(core.want_work('apply_event', n.object, null)) into wanted from noted n;
+  select count(core.want_work('apply_event', m.id, null)) into wanted from missed m;
   return wanted;
 end
 $$;
@@ -16923,7 +19204,7 @@ ALTER FUNCTION core.take_events(page jsonb, now timestamp with time zone) OWNER 
 -- Name: FUNCTION take_events(page jsonb, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.take_events(page jsonb, now timestamp with time zone) IS 'Takes in events that Stripe could not deliver, as if they had come. Returns how many were new. Spec 6.6.';
+COMMENT ON FUNCTION core.take_events(page jsonb, now timestamp with time zone) IS 'Takes in events that Stripe could not deliver, as if they had come; those more than a minute old are differences. Returns how many were new. Spec 6.6.';
 
 --
 -- Name: take_invoice(uuid, jsonb, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -17583,6 +19864,105 @@ ALTER FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone) OWNER 
 COMMENT ON FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone) IS 'Books a user''s expired credits, rolls over what is due and takes back what refunds still ask for. Credits that running runs hold stay until those end. Returns the credits expired. Locks the user''s row. Spec 4.3, 4.5, 4.6.';
 
 --
+-- Name: session_index; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.session_index (
+    user_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    last_run_id uuid NOT NULL,
+    package_id uuid NOT NULL,
+    models text[] NOT NULL,
+    credits bigint NOT NULL,
+    words tsvector NOT NULL
+);
+
+ALTER TABLE public.session_index OWNER TO prpm_owner;
+
+--
+-- Name: TABLE session_index; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.session_index IS 'per-user. What a user''s sessions are listed and searched by, made from their runs when somebody looks and by a job (spec 10.1).';
+
+--
+-- Name: COLUMN session_index.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.session_index.user_id IS 'Whose.';
+
+--
+-- Name: COLUMN session_index.session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.session_index.session_id IS 'The session.';
+
+--
+-- Name: COLUMN session_index.last_run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.session_index.last_run_id IS 'Its newest run; ids are time-ordered.';
+
+--
+-- Name: COLUMN session_index.package_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.session_index.package_id IS 'Its package.';
+
+--
+-- Name: COLUMN session_index.models; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.session_index.models IS 'Aliases of the models that its runs asked.';
+
+--
+-- Name: COLUMN session_index.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.session_index.credits IS 'Credits that its runs spent.';
+
+--
+-- Name: COLUMN session_index.words; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.session_index.words IS 'Words of its title, questions and answers, without their places.';
+
+--
+-- Name: unindexed_runs(uuid, uuid, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.unindexed_runs(user_id uuid, mark uuid, most integer) RETURNS TABLE(run_id uuid, session_id uuid, is_running boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+( SELECT r.id,
+     r.session_id,
+     (r.status = 'running'::text)
+    FROM public.runs r
+   WHERE ((r.user_id = unindexed_runs.user_id) AND (r.id > unindexed_runs.mark))
+   ORDER BY r.id
+  LIMIT unindexed_runs.most)
+ UNION ALL
+ ( SELECT r.id,
+     r.session_id,
+     false
+    FROM (public.runs r
+      JOIN public.sessions s ON (((s.user_id = r.user_id) AND (s.id = r.session_id) AND (s.deleted_at IS NULL))))
+   WHERE ((r.user_id = unindexed_runs.user_id) AND (r.id > core.minute_before(unindexed_runs.mark)) AND (r.id <= unindexed_runs.mark) AND (r.status <> 'running'::text) AND (NOT (EXISTS ( SELECT
+            FROM public.session_index x
+           WHERE ((x.user_id = s.user_id) AND (x.session_id = s.id) AND (x.last_run_id = s.last_run_id))))))
+  LIMIT unindexed_runs.most);
+END;
+
+ALTER FUNCTION core.unindexed_runs(user_id uuid, mark uuid, most integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION unindexed_runs(user_id uuid, mark uuid, most integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.unindexed_runs(user_id uuid, mark uuid, most integer) IS 'A user''s runs after one, oldest first, at most so many; and those of the minute before it that came late, because another server''s clock is a little behind, as soon as they have ended. What core.index_sessions has to do. Spec 10.1.';
+
+--
 -- Name: unsubscribe_token(uuid, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -17602,10 +19982,10 @@ ALTER FUNCTION core.unsubscribe_token(user_id uuid, mail_group text) OWNER TO pr
 COMMENT ON FUNCTION core.unsubscribe_token(user_id uuid, mail_group text) IS 'What a mail carries so that who received it can decline its kind without signing in: the user, the column of email_preferences and a keyed hash of both. Null where either is. Spec 9.';
 
 --
--- Name: usage_conditions(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: usage_conditions(timestamp with time zone, text[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.usage_conditions(now timestamp with time zone) RETURNS SETOF core.alert_condition
+CREATE FUNCTION core.usage_conditions(now timestamp with time zone, resting text[]) RETURNS SETOF core.alert_condition
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
@@ -17620,7 +20000,7 @@ begin
       core.write_dollars(l.cost_per_credit_dollars), core.write_dollars(l.value_per_credit_dollars)),
     jsonb_build_object('kind', l.kind, 'name', l.name, 'credits', l.credits, 'cost', l.cost_dollars, 'value', l.value_dollars), null::uuid
   from ops.loss_makers l
-  where l.kind <> 'user'
+  where l.kind <> 'user' and 'loss_making' <> all (usage_conditions.resting)
   union all
   select
     'provider_drift', format('%s %s', d.provider, left(d.period, 7)), 0, 'critical',
@@ -17632,18 +20012,18 @@ begin
     'Where: SELECT * FROM ops.provider_drift WHERE is_off;',
     jsonb_build_object('provider', d.provider, 'month', left(d.period, 7), 'their_dollars', sum(d.their_dollars), 'our_dollars', sum(d.our_dollars)), null
   from ops.provider_drift d
-  where d.is_off and d.period >= to_char((usage_conditions.now at time zone 'UTC') - interval '2 months', 'YYYY-MM')
+  where 'provider_drift' <> all (usage_conditions.resting) and d.is_off and d.period >= to_char((usage_conditions.now at time zone 'UTC') - interval '2 months', 'YYYY-MM')
   group by d.provider, left(d.period, 7);
 end
 $$;
 
-ALTER FUNCTION core.usage_conditions(now timestamp with time zone) OWNER TO prpm_owner;
+ALTER FUNCTION core.usage_conditions(now timestamp with time zone, resting text[]) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION usage_conditions(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION usage_conditions(now timestamp with time zone, resting text[]); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.usage_conditions(now timestamp with time zone) IS 'What holds now of alerts that come from rolled up usage: loss_making (packs, packages and models of ops.loss_makers; of one person see purchased_credit_cost) and provider_drift (months, of the last two, in which a provider''s invoice is off). Spec 8.4, 7.1, 9.';
+COMMENT ON FUNCTION core.usage_conditions(now timestamp with time zone, resting text[]) IS 'What holds now of alerts that come from rolled up usage: loss_making (packs, packages and models of ops.loss_makers; of one person see purchased_credit_cost) and provider_drift (months, of the last two, in which a provider''s invoice is off); none of kinds in resting, for each costs a look at a month''s usage of everybody. Spec 8.4, 7.1, 9.';
 
 --
 -- Name: used_up_window(public.users, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -18081,6 +20461,62 @@ ALTER FUNCTION core.whose_books(user_id uuid, target_user_id uuid) OWNER TO prpm
 COMMENT ON FUNCTION core.whose_books(user_id uuid, target_user_id uuid) IS 'Whom a request means that may name somebody: the asking user themselves where it names nobody, and somebody else for an administrator alone. Errors: PR403 another''s, and no administrator; PR404 unknown user. Spec 12.';
 
 --
+-- Name: write_anonymous_receipt(public.anonymous_runs); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.write_anonymous_receipt(r public.anonymous_runs) RETURNS core.receipt
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  receipt core.receipt;
+  month_ends_at timestamptz := (date_trunc('month', r.day::timestamp) + interval '1 month') at time zone 'UTC';
+begin
+  receipt.run_id := r.id;
+  receipt.session_id := r.id;
+  receipt.status := r.status;
+  receipt.model := r.model;
+  receipt.provider_model := r.provider_model;
+  receipt.package_id := r.package_id;
+  receipt.package_version := r.package_version;
+  receipt.baseline := false;
+  receipt.credits_spent := 0;
+  receipt.credits_by_kind := '{}';
+  receipt.shortfall := 0;
+  receipt.credits_remaining := 0;
+  receipt.input_tokens := r.input_tokens;
+  receipt.cached_tokens := r.cached_tokens;
+  receipt.cache_write_tokens := r.cache_write_tokens;
+  receipt.output_tokens := r.output_tokens;
+  receipt.estimated := r.estimated;
+  receipt.cost := r.cost;
+  receipt.error := r.error;
+  receipt.error_reason := r.error_reason;
+  receipt.first_token_ms := r.first_token_ms;
+  receipt.duration_ms := r.duration_ms;
+  receipt.started_at := r.started_at;
+  receipt.finished_at := r.finished_at;
+  receipt.paid_by_purchased_only := false;
+  receipt.tier := 'anonymous';
+  receipt.hourly_used := 0;
+  receipt.hour_ends_at := month_ends_at;
+  receipt.daily_used := 0;
+  receipt.day_ends_at := month_ends_at;
+  receipt.monthly_used := 0;
+  receipt.month_ends_at := month_ends_at;
+  return receipt;
+end
+$$;
+
+ALTER FUNCTION core.write_anonymous_receipt(r public.anonymous_runs) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION write_anonymous_receipt(r public.anonymous_runs); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.write_anonymous_receipt(r public.anonymous_runs) IS 'The receipt of a visitor''s run (see type core.receipt): no credits, no limits but that the next run is free when the month ends. Spec 5.9.';
+
+--
 -- Name: acknowledge_alert(bigint, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
 --
 
@@ -18149,6 +20585,7 @@ declare
   candidate record;
   queued bigint := 0;
 begin
+  perform core.note_plan_prices();
   for candidate in
     select s.user_id, s.id, s.item_id, offer.price_id
     from public.subscriptions s
@@ -18156,7 +20593,7 @@ begin
     cross join lateral core.offer_of(s.user_id) offer
     where not s.superseded and s.cancel_at is null and s.item_id is not null
       and s.plan in ('prpm_plus_individual', 'prpm_plus_org_member')
-      and offer.price_id is not null and offer.price_id <> s.price_id
+      and offer.price_id is not null and offer.plan <> s.plan -- another price of the same plan is for who subscribes from now on
     order by s.user_id, s.id
   loop
     perform from public.users u where u.id = candidate.user_id for no key update skip locked;
@@ -18178,7 +20615,7 @@ ALTER FUNCTION ops.align_prices() OWNER TO prpm_owner;
 -- Name: FUNCTION align_prices(); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.align_prices() IS 'Queues a change of price for subscriptions whose owner has joined or left a verified organization since: charged from the next invoice on, nothing is prorated; the paid period keeps its plan. Passes over users whose row is in use, and over subscriptions that are being changed. Returns how many. Call: select ops.align_prices(); Spec 2.4.';
+COMMENT ON FUNCTION ops.align_prices() IS 'Queues a change of price for subscriptions whose owner has joined or left a verified organization since: charged from the next invoice on, nothing is prorated; the paid period keeps its plan. Who stays with a plan keeps its price of then. Passes over users whose row is in use, and over subscriptions that are being changed. Returns how many. Call: select ops.align_prices(); Spec 2.4.';
 
 --
 -- Name: audit_books(text); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -18199,6 +20636,9 @@ begin
   return query select * from core.audit_users(only_user);
   return query select * from core.audit_references(only_user);
   return query select * from core.audit_usage(only_user);
+  if only_user is null then
+    return query select * from core.audit_anonymous();
+  end if;
 end
 $$;
 
@@ -18208,7 +20648,7 @@ ALTER FUNCTION ops.audit_books("user" text) OWNER TO prpm_owner;
 -- Name: FUNCTION audit_books("user" text); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.audit_books("user" text) IS 'Every disagreement between transfers, lots, purchases, paid periods, runs, prices, windows, holds and rollups of usage: which user, which check, of which object, what it should be and what it is. No row: the books balance. Recomputes all from transfers, runs and the price book; "user" (id, e-mail or username) looks at one. Call: select * from ops.audit_books(); Errors: PR404 unknown user. Spec 4.8.';
+COMMENT ON FUNCTION ops.audit_books("user" text) IS 'Every disagreement between transfers, lots, purchases, paid periods, runs, prices, windows, holds, rollups of usage and visitors'' runs: which user, which check, of which object, what it should be and what it is. No row: the books balance. Recomputes all from transfers, runs and the price book; "user" (id, e-mail or username) looks at one. Call: select * from ops.audit_books(); Errors: PR404 unknown user. Spec 4.8.';
 
 --
 -- Name: check_alerts(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -18220,6 +20660,10 @@ CREATE FUNCTION ops.check_alerts() RETURNS bigint
     AS $$
 declare
   now timestamptz := core.now();
+  resting text[] := array(
+    select i.kind from public.alert_intervals i
+    where i.checked_at between core.slot_of(i.every, interval '0', now) and now
+  );
   changed bigint := 0;
   failure text;
 begin
@@ -18229,10 +20673,11 @@ begin
 
   begin
     changed := core.raise_alerts(array(
-      select c from core.alert_conditions(now) c
+      select c from core.alert_conditions(now, resting) c
       union all
       select c from core.job_conditions() c
-    ), now) + core.tell_people(now);
+    ), now, resting) + core.tell_people(now);
+    update public.alert_intervals i set checked_at = now where i.kind <> all (resting);
   exception when others then
     failure := sqlerrm;
   end;
@@ -18250,7 +20695,7 @@ ALTER FUNCTION ops.check_alerts() OWNER TO prpm_owner;
 -- Name: FUNCTION check_alerts(); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.check_alerts() IS 'Raises an alert for each condition that has begun to hold, brings open ones up to date, resolves those whose condition has ended, and writes the messages to operators and users, which servers deliver. Returns how many alerts changed and mails were written. Where another check is running it returns 0 at once. Call: select ops.check_alerts(); Spec 9.';
+COMMENT ON FUNCTION ops.check_alerts() IS 'Raises an alert for each condition that has begun to hold, brings open ones up to date, resolves those whose condition has ended, and writes the messages to operators and users, which servers deliver. Kinds in alert_intervals are looked at that often, others each time. Returns how many alerts changed and mails were written. Where another check is running it returns 0 at once. Call: select ops.check_alerts(); Spec 9.';
 
 --
 -- Name: check_books(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -18313,7 +20758,7 @@ ALTER FUNCTION ops.checks() OWNER TO prpm_owner;
 -- Name: FUNCTION checks(); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.checks() IS 'Is anything broken right now, and what to do about it? No row means healthy. Looks at what the last audit of the books found, holds past their expiry, jobs, the inbox, Stripe, messages, analytics, prices, tiers, plans, the clock, switches and roles; at most 100 rows of a kind. Quick: the books themselves are looked at by ops.audit_books(), and what costs too much by ops.alerts_now. Call: select * from ops.checks(); Spec 12.';
+COMMENT ON FUNCTION ops.checks() IS 'Is anything wrong, broken or stuck right now, and what to do about it? No row means healthy. Looks at what the last audit of the books found, holds past their expiry, jobs, the inbox, Stripe, messages, analytics, prices, tiers, plans, the clock, switches and roles; at most 100 rows of a kind. Quick: the books themselves are looked at by ops.audit_books(), and what costs too much by ops.alerts_now. Call: select * from ops.checks(); Spec 12.';
 
 --
 -- Name: choose_cached_prompts(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -18377,6 +20822,7 @@ begin
     perform core.note_action('close_user', person.id::text, reason, null);
     update public.users u set closed_at = close_user.closed_at, updated_at = core.now() where u.id = person.id;
     update public.api_tokens t set revoked_at = close_user.closed_at where t.user_id = person.id and t.revoked_at is null;
+    update public.logins l set ended_at = close_user.closed_at where l.user_id = person.id and l.ended_at is null;
     update public.runs r
     set stop_requested_at = coalesce(r.stop_requested_at, close_user.closed_at)
     where r.user_id = person.id and r.id = any (person.open_runs);
@@ -18391,7 +20837,7 @@ ALTER FUNCTION ops.close_user("user" text, reason text, dry_run boolean) OWNER T
 -- Name: FUNCTION close_user("user" text, reason text, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.close_user("user" text, reason text, dry_run boolean) IS 'Closes the account of a person (id, e-mail or username): nothing can be begun any more, tokens are revoked, running runs are asked to stop and are settled as stopped ones are; the books stay. A second call changes nothing. Returns how many tokens and runs it met. Call: select * from ops.close_user(''user@example.com'', ''asked to leave''); Errors: as core.find_user; PR400 without a reason. Spec 2.3.';
+COMMENT ON FUNCTION ops.close_user("user" text, reason text, dry_run boolean) IS 'Closes the account of a person (id, e-mail or username): nothing can be begun any more, tokens are revoked, sign-ins on the page end, running runs are asked to stop and are settled as stopped ones are; the books stay. A second call changes nothing. Returns how many tokens and runs it met. Call: select * from ops.close_user(''user@example.com'', ''asked to leave''); Errors: as core.find_user; PR400 without a reason. Spec 2.3.';
 
 --
 -- Name: continue_job(text); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -18560,6 +21006,78 @@ ALTER FUNCTION ops.create_user(email text, username text, reason text, dry_run b
 COMMENT ON FUNCTION ops.create_user(email text, username text, reason text, dry_run boolean) IS 'Makes a person, with sign-up credits unless this e-mail has had them, and an API token for all but administration, shown this once. email null: a person without. With dry_run the token is null and nothing is kept. Call: select * from ops.create_user(''user@example.com'', ''someone''); Errors: PR400 naming email or username; PR409 an e-mail that has an account. Spec 2.1, 12.';
 
 --
+-- Name: end_anonymous_runs(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.end_anonymous_runs() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  now timestamptz := core.now();
+  ended bigint;
+begin
+  with late as materialized (
+    select r.id
+    from public.anonymous_runs r
+    where r.status = 'running' and r.hold_expires_at <= now
+    order by r.hold_expires_at
+    limit (select s.job_batch from public.settings s)
+    for no key update skip locked
+  ),
+  gone as (
+    update public.anonymous_runs r
+    set
+      status = 'expired', cost = r.hold_cost, estimated = true, visitor = null, finished_at = now,
+      input_tokens = r.estimated_input, cached_tokens = 0, cache_write_tokens = 0, output_tokens = r.output_cap,
+      error = 'run_expired', error_reason = 'The server that ran it is gone.'
+    from late
+    where r.id = late.id
+    returning r.day, r.hold_cost
+  ),
+  sums as (
+    select g.day, count(*) as runs, sum(g.hold_cost) as cost from gone g group by g.day
+  ),
+  booked as (
+    update public.anonymous_days d set held = d.held - s.cost, used = d.used + s.cost from sums s where d.day = s.day
+    returning s.runs
+  )
+  select coalesce(sum(b.runs), 0) into ended from booked b;
+  delete from public.anonymous_visits v where v.month < date_trunc('month', now at time zone 'UTC')::date;
+  return ended;
+end
+$$;
+
+ALTER FUNCTION ops.end_anonymous_runs() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION end_anonymous_runs(); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.end_anonymous_runs() IS 'Ends visitors'' runs whose server is gone: what they held is booked as their cost, until the server tells what it was, so that the budget holds whatever happened. Forgets visits of past months. Returns how many runs. Call: select ops.end_anonymous_runs(); Spec 5.9, 7.1.';
+
+--
+-- Name: erase_user(text, bigint, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.erase_user("user" text, purchased_credits bigint, reason text, dry_run boolean DEFAULT false) RETURNS SETOF core.erasure
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  return next core.erase_user(core.find_user("user"), erase_user.purchased_credits, erase_user.reason, true, erase_user.dry_run);
+end
+$$;
+
+ALTER FUNCTION ops.erase_user("user" text, purchased_credits bigint, reason text, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION erase_user("user" text, purchased_credits bigint, reason text, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.erase_user("user" text, purchased_credits bigint, reason text, dry_run boolean) IS 'Erases a person (id, e-mail or username) who asked for it: texts, names, e-mail and tokens go, the subscription ends at once, the books stay. purchased_credits must be what they lose; any other number, null, or dry_run answers outcome to_confirm with what it is, and does nothing. There is no way back. Call: select * from ops.erase_user(''user@example.com'', null, ''asked by mail''); Errors: as core.find_user; PR400 without a reason. Spec 10.8.';
+
+--
 -- Name: expire_holds(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
 --
 
@@ -18578,7 +21096,7 @@ ALTER FUNCTION ops.expire_holds() OWNER TO prpm_owner;
 -- Name: FUNCTION expire_holds(); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.expire_holds() IS 'Ends runs whose server is gone: charges what their last checkpoint had, releases the rest. Passes over users whose row is in use; those heal on use. Returns how many runs it ended. Call: select ops.expire_holds(); Spec 7.1.';
+COMMENT ON FUNCTION ops.expire_holds() IS 'Ends runs that are stuck since their server is gone: charges what their last checkpoint had, releases the rest. Passes over users whose row is in use; those heal on use. Returns how many runs it ended. Call: select ops.expire_holds(); Spec 7.1.';
 
 --
 -- Name: expire_lots(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -18681,7 +21199,7 @@ ALTER FUNCTION ops.explain_charge(run uuid) OWNER TO prpm_owner;
 -- Name: FUNCTION explain_charge(run uuid); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.explain_charge(run uuid) IS 'How a run''s cost and charge came to be: tokens by kind at the prices that it began under, then credits by spec 1.1 and 1.7, then the transfers that paid; the rows cost (US dollars) and, last, charged (credits) are the books'' own. Errors: PR404 unknown run. Spec 1.3, 12.';
+COMMENT ON FUNCTION ops.explain_charge(run uuid) IS 'Why a run was charged what it was, and how its cost came to be: tokens by kind at the prices that it began under, then credits by spec 1.1 and 1.7, then the transfers that paid; the rows cost (US dollars) and, last, charged (credits) are the books'' own. Call: select * from ops.explain_charge(''RUN_ID''); Errors: PR404 unknown run. Spec 1.3, 12.';
 
 --
 -- Name: explain_provider_drift(text, text, text); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -18849,6 +21367,34 @@ ALTER FUNCTION ops.explain_throttle("user" text) OWNER TO prpm_owner;
 COMMENT ON FUNCTION ops.explain_throttle("user" text) IS 'Why a user is throttled, or not: tier and where it comes from, each window''s use, hold and limit as of now, whether a window is used up, and at last what the user''s row says. "user" is an id, e-mail or username. Call: select * from ops.explain_throttle(''user@example.com''); Errors: PR404 unknown user. Spec 2.5, 3, 12.';
 
 --
+-- Name: finish_erasures(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.finish_erasures() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  person uuid;
+  finished bigint := 0;
+begin
+  for person in select e.user_id from public.erasures e where e.finished_at is null for update skip locked loop
+    perform core.finish_erasure(person, core.now());
+    finished := finished + 1;
+  end loop;
+  return finished;
+end
+$$;
+
+ALTER FUNCTION ops.finish_erasures() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION finish_erasures(); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.finish_erasures() IS 'Takes the names of people who were erased from texts that no key leads to. Returns how many people. Call: select ops.finish_erasures(); Spec 10.8.';
+
+--
 -- Name: forget_history(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
 --
 
@@ -18878,6 +21424,23 @@ begin
   where r.finished_at < now - s.job_run_days * interval '24 hours'
     and r.slot < (select max(x.slot) from public.job_runs x where x.job = r.job);
   get diagnostics touched = row_count;
+  total := total + touched;
+
+  -- The newest of each kind to each user says what they were told, and keeps them from being told again.
+  delete from public.messages m
+  where m.id in (
+    select o.id
+    from public.messages o
+    where o.created_at < now - s.message_days * interval '24 hours'
+      and (o.delivered_at is not null or o.given_up_at is not null)
+      and (o.user_id is null or exists (
+        select from public.messages n
+        where n.user_id = o.user_id and n.kind = o.kind and (n.created_at, n.id) > (o.created_at, o.id)
+      ))
+    order by o.created_at
+    limit 100 * s.job_batch
+  );
+  get diagnostics touched = row_count;
   return total + touched;
 end
 $$;
@@ -18888,7 +21451,7 @@ ALTER FUNCTION ops.forget_history() OWNER TO prpm_owner;
 -- Name: FUNCTION forget_history(); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.forget_history() IS 'Drops the bodies of webhook events that are done and older than settings.inbox_body_days, what kept them from being applied twice, and the history of jobs older than settings.job_run_days; null keeps. Returns how many rows. Call: select ops.forget_history(); Spec 7.1.';
+COMMENT ON FUNCTION ops.forget_history() IS 'Drops the bodies of webhook events that are done and older than settings.inbox_body_days, what kept them from being applied twice, the history of jobs older than settings.job_run_days, and messages that were delivered or given up, older than settings.message_days, at most 100 times settings.job_batch a night; null keeps. Returns how many rows. Call: select ops.forget_history(); Spec 7.1.';
 
 --
 -- Name: forget_keys(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -18915,6 +21478,56 @@ ALTER FUNCTION ops.forget_keys() OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION ops.forget_keys() IS 'Drops idempotency keys that are older than 24 hours. Returns how many. Call: select ops.forget_keys(); Spec 5.3.';
+
+--
+-- Name: forget_logins(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.forget_logins() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  dropped bigint;
+begin
+  delete from public.logins l where l.expires_at < core.now() - interval '1 day';
+  get diagnostics dropped = row_count;
+  return dropped;
+end
+$$;
+
+ALTER FUNCTION ops.forget_logins() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION forget_logins(); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.forget_logins() IS 'Drops sign-ins on the page that have been over for a day. Returns how many rows. Call: select ops.forget_logins(); Spec 2.2.';
+
+--
+-- Name: forget_visits(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.forget_visits() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  dropped bigint;
+begin
+  delete from public.visitor_windows w where w.ends_at < core.now() - interval '1 minute';
+  get diagnostics dropped = row_count;
+  return dropped;
+end
+$$;
+
+ALTER FUNCTION ops.forget_visits() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION forget_visits(); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.forget_visits() IS 'Drops what limited visitors in minutes that are over. Returns how many rows. Call: select ops.forget_visits(); Spec 3.6.';
 
 --
 -- Name: grant_credits(text, bigint, text, timestamp with time zone, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -19154,7 +21767,7 @@ ALTER FUNCTION ops.project_margin(subscribers integer[], average_costs numeric[]
 -- Name: FUNCTION project_margin(subscribers integer[], average_costs numeric[], prices numeric[], plans text[]); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.project_margin(subscribers integer[], average_costs numeric[], prices numeric[], plans text[]) IS 'What a month brings and costs, by plan and in total, US dollars: revenue is users times monthly_price, cost users times average_cost, margin_percent profit in percent of revenue (2 decimals, null without revenue). Each list has one value a plan, in the order of plans (null: prpm_plus_individual, prpm_plus_org_member, free); prices left out are the plans'' own, average costs left out those of the last 30 days. Without any argument: the present, that is what subscriptions pay now and what their owners, and people without one, cost in the last 30 days. Packs are not in it. Call: select * from ops.project_margin(''{60,30,10}'', ''{0.92,0.60,0.15}''); Errors: PR400 naming subscribers, average_costs, prices or plans. Spec 8.5.';
+COMMENT ON FUNCTION ops.project_margin(subscribers integer[], average_costs numeric[], prices numeric[], plans text[]) IS 'Projection: what a month brings and costs, by plan and in total, US dollars: revenue is users times monthly_price, cost users times average_cost, margin_percent profit in percent of revenue (2 decimals, null without revenue). Each list has one value a plan, in the order of plans (null: prpm_plus_individual, prpm_plus_org_member, free); prices left out are the plans'' own, average costs left out those of the last 30 days. Without any argument: the present, that is what subscriptions pay now and what their owners, and people without one, cost in the last 30 days. Packs are not in it. Call: select * from ops.project_margin(''{60,30,10}'', ''{0.92,0.60,0.15}''); Errors: PR400 naming subscribers, average_costs, prices or plans. Spec 8.5.';
 
 --
 -- Name: publish_prices(text, timestamp with time zone, numeric, numeric, numeric, numeric, text, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -19489,7 +22102,7 @@ ALTER FUNCTION ops.release_throttle("user" text, reason text, dry_run boolean) O
 -- Name: FUNCTION release_throttle("user" text, reason text, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.release_throttle("user" text, reason text, dry_run boolean) IS 'Lifts the throttle of a user (id, e-mail or username). If a used-up cost limit throttles them still, it says so. dry_run only says whether one would. Call: select * from ops.release_throttle(''user@example.com'', ''false positive''); Errors: PR404, PR400 without a reason. Spec 3.4, 3.5.';
+COMMENT ON FUNCTION ops.release_throttle("user" text, reason text, dry_run boolean) IS 'Unthrottles a user (id, e-mail or username): lifts their throttle. If a used-up cost limit throttles them still, it says so. dry_run only says whether one would. Call: select * from ops.release_throttle(''user@example.com'', ''false positive''); Errors: PR404, PR400 without a reason. Spec 3.4, 3.5.';
 
 --
 -- Name: remove_member(text, text, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -19592,7 +22205,7 @@ ALTER FUNCTION ops.replay_stripe_event(event_id text, reason text, dry_run boole
 -- Name: FUNCTION replay_stripe_event(event_id text, reason text, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.replay_stripe_event(event_id text, reason text, dry_run boolean) IS 'Applies a stored event once more, by hand: what is booked already stays booked once. Call: select * from ops.replay_stripe_event(''evt_…'', ''price was missing''); Errors: PR404 unknown event, PR409 without its body, PR400 without a reason. Spec 6.5.';
+COMMENT ON FUNCTION ops.replay_stripe_event(event_id text, reason text, dry_run boolean) IS 'Applies a stored event (what came by webhook) once more, by hand: what is booked already stays booked once. Call: select * from ops.replay_stripe_event(''evt_…'', ''price was missing''); Errors: PR404 unknown event, PR409 without its body, PR400 without a reason. Spec 6.5.';
 
 --
 -- Name: reset_credits(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -19665,7 +22278,7 @@ ALTER FUNCTION ops.retry_stripe_events() OWNER TO prpm_owner;
 -- Name: FUNCTION retry_stripe_events(); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.retry_stripe_events() IS 'Queues stored events that nobody has applied, because their server died before it could. Those that failed queue themselves, with growing delay. Returns how many. Call: select ops.retry_stripe_events(); Spec 6.5, 7.1.';
+COMMENT ON FUNCTION ops.retry_stripe_events() IS 'Queues stored events (webhooks) that nobody has applied, because their server died before it could. Those that failed queue themselves, with growing delay. Returns how many. Call: select ops.retry_stripe_events(); Spec 6.5, 7.1.';
 
 --
 -- Name: retry_stripe_work(uuid, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -19867,6 +22480,93 @@ ALTER FUNCTION ops.set_user("user" text, is_admin boolean, verified_author boole
 --
 
 COMMENT ON FUNCTION ops.set_user("user" text, is_admin boolean, verified_author boolean, tier_override text, reason text, dry_run boolean) IS 'Makes a person (id, e-mail or username) an administrator, a verified author, or one of a tier whatever they pay; what is left out stays, tier_override '''' takes the override away. A higher tier ends a limit''s throttle at once. Returns how they stand then: given_tier is the override, tier_name the tier that holds. Call: select * from ops.set_user(''user@example.com'', tier_override => ''unlimited'', reason => ''partner''); Errors: as core.find_user; PR400 a tier that cannot be given, or no reason. Spec 2.3, 2.5, 3.4.';
+
+--
+-- Name: simulate(text, date, date, jsonb, jsonb, jsonb, jsonb, jsonb, integer, integer); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.simulate(preset text DEFAULT NULL::text, since date DEFAULT NULL::date, until date DEFAULT NULL::date, plan_prices jsonb DEFAULT NULL::jsonb, pack_prices jsonb DEFAULT NULL::jsonb, model_prices jsonb DEFAULT NULL::jsonb, multipliers jsonb DEFAULT NULL::jsonb, limits jsonb DEFAULT NULL::jsonb, tokens_per_credit integer DEFAULT NULL::integer, max_request_tokens integer DEFAULT NULL::integer) RETURNS TABLE(scenario text, revenue numeric, subscription_revenue numeric, pack_revenue numeric, cost numeric, margin numeric, margin_percent numeric, runs bigint, credits numeric, refused_runs bigint, shortened_runs bigint, throttled_users bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    SET jit TO 'off'
+    SET enable_seqscan TO 'on'
+    SET work_mem TO '64MB'
+    AS $$
+#variable_conflict use_column
+declare
+  set_to record;
+  starts timestamptz;
+  ends timestamptz;
+begin
+  since := coalesce(simulate.since, (date_trunc('month', coalesce(simulate.until::timestamp, core.now() at time zone 'UTC')) - interval '1 month')::date);
+  until := coalesce(simulate.until, (date_trunc('month', since::timestamp) + interval '1 month')::date);
+  select
+    coalesce(simulate.plan_prices, p.plan_prices) as plan_prices, coalesce(simulate.limits, p.limits) as limits,
+    coalesce(simulate.max_request_tokens, p.max_request_tokens) as max_request_tokens
+  into set_to
+  from (values (1)) only_row
+  left join ops.simulation_presets p on p.preset = simulate.preset;
+  if simulate.preset is not null and not exists (select from ops.simulation_presets p where p.preset = simulate.preset) then
+    raise exception 'there is no preset %: there are %', simulate.preset, (select string_agg(p.preset, ', ') from ops.simulation_presets p)
+      using errcode = 'PR400', detail = 'preset';
+  end if;
+  perform core.check_scenario(
+    since, until, set_to.plan_prices, simulate.pack_prices, simulate.model_prices, simulate.multipliers, set_to.limits,
+    simulate.tokens_per_credit, set_to.max_request_tokens
+  );
+  starts := since::timestamp at time zone 'UTC';
+  ends := until::timestamp at time zone 'UTC';
+
+  return query
+  with money as (
+    select
+      coalesce(sum(c.cash) filter (where c.kind = 'plan'), 0) as plans,
+      coalesce(sum(c.cash) filter (where c.kind = 'pack'), 0) as packs,
+      coalesce(sum(case when n.price is null then c.cash else coalesce(c.cash * n.price / nullif(l.monthly_price, 0), n.price) end)
+        filter (where c.kind = 'plan'), 0) as new_plans,
+      coalesce(sum(case when n.price is null then c.cash else c.cash * n.price / k.price end) filter (where c.kind = 'pack'), 0) as new_packs
+    from core.cash_received c
+    left join public.plans l on c.kind = 'plan' and l.plan = c.name
+    left join public.packs k on c.kind = 'pack' and k.pack = c.name
+    cross join lateral (
+      select (case c.kind when 'plan' then set_to.plan_prices else simulate.pack_prices end ->> c.name)::numeric as price
+    ) n
+    where c.day >= since and c.day < until
+  ),
+  refused as (
+    select coalesce(sum(f.count), 0)::bigint as count
+    from public.refusals f
+    where f.hour >= starts and f.hour < ends
+  ),
+  figures as (
+    select f.* from core.simulate_usage(
+      starts, ends, simulate.model_prices, simulate.multipliers, set_to.limits, simulate.tokens_per_credit, set_to.max_request_tokens
+    ) f
+  ),
+  rows as (
+    select
+      1 as place, 'as it was' as scenario, m.plans, m.packs, f.cost_was as cost, f.runs, f.credits_was as credits,
+      d.count as refused, 0::bigint as shortened, f.throttled_was as throttled
+    from money m, figures f, refused d
+    union all
+    select 2, 'simulated', m.new_plans, m.new_packs, f.cost, f.runs - f.refused, f.credits, d.count + f.refused, f.shortened, f.throttled
+    from money m, figures f, refused d
+  )
+  select
+    x.scenario, round(x.plans + x.packs, 2), round(x.plans, 2), round(x.packs, 2), x.cost, round(x.plans + x.packs, 2) - x.cost,
+    round(100 * (x.plans + x.packs - x.cost) / nullif(x.plans + x.packs, 0), 2), x.runs, x.credits, x.refused, x.shortened, x.throttled
+  from rows x
+  order by x.place;
+end
+$$;
+
+ALTER FUNCTION ops.simulate(preset text, since date, until date, plan_prices jsonb, pack_prices jsonb, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION simulate(preset text, since date, until date, plan_prices jsonb, pack_prices jsonb, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.simulate(preset text, since date, until date, plan_prices jsonb, pack_prices jsonb, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer) IS 'What would have been: replays the runs that began in [since, until) (UTC days, at most 366; the last calendar month where left out) under other plan and pack prices (US dollars by name), model_prices (US dollars per million tokens: {"opus": {"input": 5, "output": 25}}), credit multipliers, limits ({"free": {"monthly_cost_limit": 0.4, "daily_cost_limit": null, "hourly_request_limit": 5}}, null for none), tokens_per_credit or max_request_tokens; a preset names a recommendation of ops.simulation_presets. Two rows: as it was, and simulated. Revenue is the cash of the time, less refunds and disputes, in proportion to the price; cost US dollars; runs those that ended; credits what they should be charged; refused_runs all refusals of that time (which cannot be replayed, since nothing is known of their size) and the runs that would not have been let in; throttled_users those who used up a cost window, by today''s limits or the simulated. People are taken to buy and ask as they did. Changes nothing. Call: select * from ops.simulate(plan_prices => ''{"prpm_plus_individual": 7}''); Errors: PR400 naming the field. Spec 8.6.';
 
 --
 -- Name: test_alert(text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -20098,8 +22798,23 @@ CREATE FUNCTION public.reset_monthly_api_costs() RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
+declare
+  now timestamptz := core.now();
+  candidate uuid;
+  closed integer := 0;
 begin
-  return core.sweep_all('users_with_ended_windows', 'close_windows');
+  for candidate in
+    select d.id
+    from core.users_with_ended_windows(now, '00000000-0000-0000-0000-000000000000', null) d (id)
+    join public.users u on u.id = d.id
+    order by u.last_request_at nulls first
+  loop
+    perform from public.users u where u.id = candidate for no key update skip locked;
+    if found then
+      closed := closed + core.close_windows(candidate, now);
+    end if;
+  end loop;
+  return closed;
 end
 $$;
 
@@ -20109,7 +22824,7 @@ ALTER FUNCTION public.reset_monthly_api_costs() OWNER TO prpm_owner;
 -- Name: FUNCTION reset_monthly_api_costs(); Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION public.reset_monthly_api_costs() IS 'Closes the month and day windows that have ended and lifts the throttles that ended with them. Returns how many month windows it closed. Does only what is due, so it may run at any time and twice. Waits for nobody: users whose row is in use heal on use. In one transaction, which a run of a user already reset waits for; the job reset-monthly-costs commits in batches. Spec 7.1, 7.4.';
+COMMENT ON FUNCTION public.reset_monthly_api_costs() IS 'Closes the month and day windows that have ended and lifts the throttles that ended with them. Returns how many month windows it closed. Does only what is due, so it may run at any time and twice. Waits for nobody: users whose row is in use heal on use. In one transaction, for whose end a run of a user already reset waits; so who ran something last is reset last, and who is at it hardly waits. The job reset-monthly-costs commits in batches. Spec 7.1, 7.4.';
 
 --
 -- Name: analytics_refresh; Type: TABLE; Schema: core; Owner: prpm_owner
@@ -20888,44 +23603,6 @@ CREATE SEQUENCE core.stripe_tickets
 ALTER TABLE core.stripe_tickets OWNER TO prpm_owner;
 
 --
--- Name: texts_about_to_go; Type: VIEW; Schema: core; Owner: prpm_owner
---
-
-CREATE VIEW core.texts_about_to_go AS
- SELECT o.user_id,
-    count(*) AS sessions,
-    min(o.goes_at) AS goes_at
-   FROM core.old_texts o
-  WHERE (o.goes_at <= (( SELECT core.now() AS now) + '14 days'::interval))
-  GROUP BY o.user_id;
-
-ALTER TABLE core.texts_about_to_go OWNER TO prpm_owner;
-
---
--- Name: VIEW texts_about_to_go; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON VIEW core.texts_about_to_go IS 'Users some of whose sessions lose their texts within 14 days: whom to tell. Spec 7.1.';
-
---
--- Name: COLUMN texts_about_to_go.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.texts_about_to_go.user_id IS 'Whose.';
-
---
--- Name: COLUMN texts_about_to_go.sessions; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.texts_about_to_go.sessions IS 'How many sessions.';
-
---
--- Name: COLUMN texts_about_to_go.goes_at; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.texts_about_to_go.goes_at IS 'When the first of them goes.';
-
---
 -- Name: alerts_now; Type: VIEW; Schema: ops; Owner: prpm_owner
 --
 
@@ -21019,6 +23696,110 @@ COMMENT ON COLUMN ops.alerts_now.what_to_do IS 'Advice, with statements to paste
 --
 
 COMMENT ON COLUMN ops.alerts_now.acknowledge IS 'A call to paste.';
+
+--
+-- Name: anonymous_days; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.anonymous_days (
+    day date NOT NULL,
+    used numeric DEFAULT 0 NOT NULL,
+    held numeric DEFAULT 0 NOT NULL,
+    runs integer DEFAULT 0 NOT NULL,
+    CONSTRAINT anonymous_days_held_check CHECK ((held >= (0)::numeric)),
+    CONSTRAINT anonymous_days_used_check CHECK ((used >= (0)::numeric))
+);
+
+ALTER TABLE public.anonymous_days OWNER TO prpm_owner;
+
+--
+-- Name: TABLE anonymous_days; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.anonymous_days IS 'ops. What visitors'' runs that began in a day cost and hold: the one figure that all of them share. Changed by one short statement each at a run''s beginning and end (spec 5.9).';
+
+--
+-- Name: COLUMN anonymous_days.day; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_days.day IS 'UTC day.';
+
+--
+-- Name: COLUMN anonymous_days.used; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_days.used IS 'US dollars: exact cost of the runs that have ended.';
+
+--
+-- Name: COLUMN anonymous_days.held; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_days.held IS 'US dollars: the most that those still running can cost.';
+
+--
+-- Name: COLUMN anonymous_days.runs; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_days.runs IS 'Runs that began, however they ended.';
+
+--
+-- Name: anonymous_use; Type: VIEW; Schema: ops; Owner: prpm_owner
+--
+
+CREATE VIEW ops.anonymous_use AS
+ SELECT d.day,
+    d.runs,
+    trim_scale(d.used) AS used_dollars,
+    trim_scale(d.held) AS held_dollars,
+    s.anonymous_daily_budget AS budget_dollars,
+    round((((100)::numeric * (d.used + d.held)) / NULLIF(s.anonymous_daily_budget, (0)::numeric)), 1) AS percent_of_budget
+   FROM (public.anonymous_days d
+     CROSS JOIN public.settings s)
+  ORDER BY d.day DESC;
+
+ALTER TABLE ops.anonymous_use OWNER TO prpm_owner;
+
+--
+-- Name: VIEW anonymous_use; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON VIEW ops.anonymous_use IS 'What do free runs of visitors cost? Newest day (UTC) first, against the budget of a day as it is now. Spec 5.9.';
+
+--
+-- Name: COLUMN anonymous_use.day; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.anonymous_use.day IS 'UTC day in which the runs began.';
+
+--
+-- Name: COLUMN anonymous_use.runs; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.anonymous_use.runs IS 'Runs that began, however they ended.';
+
+--
+-- Name: COLUMN anonymous_use.used_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.anonymous_use.used_dollars IS 'US dollars: exact cost of those that have ended.';
+
+--
+-- Name: COLUMN anonymous_use.held_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.anonymous_use.held_dollars IS 'US dollars: the most that those still running can cost.';
+
+--
+-- Name: COLUMN anonymous_use.budget_dollars; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.anonymous_use.budget_dollars IS 'US dollars: settings.anonymous_daily_budget.';
+
+--
+-- Name: COLUMN anonymous_use.percent_of_budget; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.anonymous_use.percent_of_budget IS 'Used and held in percent of the budget, 1 decimal; null where it is 0.';
 
 --
 -- Name: estimate_errors; Type: VIEW; Schema: ops; Owner: prpm_owner
@@ -21250,7 +24031,7 @@ ALTER TABLE ops.jobs OWNER TO prpm_owner;
 -- Name: VIEW jobs; Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON VIEW ops.jobs IS 'What does each job do by the clock, when did it last, what came of it, when is it due next, and is it late? Latest first. Spec 7.2.';
+COMMENT ON VIEW ops.jobs IS 'What does each job do by the clock (cron), when did it last, what came of it, when is it due next, and is it late? Latest first. Spec 7.2.';
 
 --
 -- Name: COLUMN jobs.job; Type: COMMENT; Schema: ops; Owner: prpm_owner
@@ -22364,6 +25145,59 @@ COMMENT ON COLUMN ops.runs_live.running_for_seconds IS 'Seconds since it was let
 COMMENT ON COLUMN ops.runs_live.stop_requested_at IS 'When a stop was asked for, or null.';
 
 --
+-- Name: simulation_presets; Type: VIEW; Schema: ops; Owner: prpm_owner
+--
+
+CREATE VIEW ops.simulation_presets AS
+ SELECT x.preset,
+    x.meaning,
+    x.plan_prices,
+    x.limits,
+    x.max_request_tokens
+   FROM ( VALUES (1,'org_limit_2'::text,'If margins drop below 70 %: reduce the organization members'' cost limit to $2.00.'::text,NULL::jsonb,'{"prpm_plus_org": {"monthly_cost_limit": 2.00}}'::jsonb,NULL::integer), (2,'individual_price_7'::text,'If margins drop below 70 %: increase the individual price to $7.00.'::text,'{"prpm_plus_individual": 7.00}'::jsonb,NULL::jsonb,NULL::integer), (3,'request_size_15000'::text,'If margins drop below 70 %: lower the request size limit to 15,000 tokens.'::text,NULL::jsonb,NULL::jsonb,15000), (4,'limits_plus_20_percent'::text,'If more than 10 % of users are throttled: increase cost limits by 20 %.'::text,NULL::jsonb,( SELECT jsonb_object_agg(l.tier_name, jsonb_build_object('monthly_cost_limit', round((l.monthly_cost_limit * 1.2), 2), 'daily_cost_limit', round((l.daily_cost_limit * 1.2), 2))) AS jsonb_object_agg
+                   FROM public.cost_limits_config l
+                  WHERE (l.is_active AND (l.monthly_cost_limit < (999999)::numeric))),NULL::integer)) x(place, preset, meaning, plan_prices, limits, max_request_tokens)
+  ORDER BY x.place;
+
+ALTER TABLE ops.simulation_presets OWNER TO prpm_owner;
+
+--
+-- Name: VIEW simulation_presets; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON VIEW ops.simulation_presets IS 'The guide''s recommendations, each as ops.simulate takes it: select * from ops.simulate(''org_limit_2''). Spec 8.6.';
+
+--
+-- Name: COLUMN simulation_presets.preset; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.simulation_presets.preset IS 'Its name.';
+
+--
+-- Name: COLUMN simulation_presets.meaning; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.simulation_presets.meaning IS 'When it is recommended, and what it changes.';
+
+--
+-- Name: COLUMN simulation_presets.plan_prices; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.simulation_presets.plan_prices IS 'US dollars a month by plan; null: as they are.';
+
+--
+-- Name: COLUMN simulation_presets.limits; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.simulation_presets.limits IS 'US dollars by tier and window; null: as they are.';
+
+--
+-- Name: COLUMN simulation_presets.max_request_tokens; Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN ops.simulation_presets.max_request_tokens IS 'Tokens of a request, the answer included; null: as it is.';
+
+--
 -- Name: stripe_drift; Type: VIEW; Schema: ops; Owner: prpm_owner
 --
 
@@ -23022,6 +25856,43 @@ COMMENT ON COLUMN public.alert_channels.channel IS 'webhook, operator_email or u
 COMMENT ON COLUMN public.alert_channels.seen_at IS 'When a server that has it last looked for messages; a day later nothing new is written for it.';
 
 --
+-- Name: alert_intervals; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.alert_intervals (
+    kind text NOT NULL,
+    every interval NOT NULL,
+    checked_at timestamp with time zone,
+    CONSTRAINT alert_intervals_every_check CHECK ((every > '00:00:00'::interval))
+);
+
+ALTER TABLE public.alert_intervals OWNER TO prpm_owner;
+
+--
+-- Name: TABLE alert_intervals; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.alert_intervals IS 'ops. Kinds of alerts that are too dear to look at in each check (spec 9), and how often they are; all others are looked at each time.';
+
+--
+-- Name: COLUMN alert_intervals.kind; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alert_intervals.kind IS 'alerts.kind.';
+
+--
+-- Name: COLUMN alert_intervals.every; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alert_intervals.every IS 'Once in each such time (counted in UTC from midnight, on the full hour for an hour).';
+
+--
+-- Name: COLUMN alert_intervals.checked_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alert_intervals.checked_at IS 'When it was looked at last; null: not yet.';
+
+--
 -- Name: alerts_id_seq; Type: SEQUENCE; Schema: public; Owner: prpm_owner
 --
 
@@ -23033,6 +25904,35 @@ ALTER TABLE public.alerts ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+
+--
+-- Name: anonymous_visits; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.anonymous_visits (
+    visitor text NOT NULL,
+    month date NOT NULL
+);
+
+ALTER TABLE public.anonymous_visits OWNER TO prpm_owner;
+
+--
+-- Name: TABLE anonymous_visits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.anonymous_visits IS 'ops. Which visitors have had their run of the month; rows of months that are over are dropped (spec 5.9).';
+
+--
+-- Name: COLUMN anonymous_visits.visitor; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_visits.visitor IS 'Keyed hash of the address: core.visitor_of.';
+
+--
+-- Name: COLUMN anonymous_visits.month; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_visits.month IS 'First day of the UTC month.';
 
 --
 -- Name: audit_log_id_seq; Type: SEQUENCE; Schema: public; Owner: prpm_owner
@@ -23141,54 +26041,68 @@ COMMENT ON COLUMN public.checkouts.status IS 'begun, open, complete or expired.'
 COMMENT ON COLUMN public.checkouts.created_at IS 'When it was begun.';
 
 --
--- Name: email_preferences; Type: TABLE; Schema: public; Owner: prpm_owner
+-- Name: erasures; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
-CREATE TABLE public.email_preferences (
+CREATE TABLE public.erasures (
     user_id uuid NOT NULL,
-    limits boolean DEFAULT true NOT NULL,
-    credits boolean DEFAULT true NOT NULL,
-    payments boolean DEFAULT true NOT NULL,
-    updated_at timestamp with time zone NOT NULL
+    erased_at timestamp with time zone NOT NULL,
+    purchased_credits bigint NOT NULL,
+    other_credits bigint NOT NULL,
+    email text,
+    username text,
+    finished_at timestamp with time zone
 );
 
-ALTER TABLE public.email_preferences OWNER TO prpm_owner;
+ALTER TABLE public.erasures OWNER TO prpm_owner;
 
 --
--- Name: TABLE email_preferences; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: TABLE erasures; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON TABLE public.email_preferences IS 'per-user. Which mails a user wants; without a row, all (spec 9, 10.8).';
+COMMENT ON TABLE public.erasures IS 'per-user. Who asked to be erased, and was (spec 10.8).';
 
 --
--- Name: COLUMN email_preferences.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: COLUMN erasures.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.email_preferences.user_id IS 'Whose.';
+COMMENT ON COLUMN public.erasures.user_id IS 'Whose account it was.';
 
 --
--- Name: COLUMN email_preferences.limits; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: COLUMN erasures.erased_at; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.email_preferences.limits IS 'Mails about limits: warnings, throttled.';
+COMMENT ON COLUMN public.erasures.erased_at IS 'When.';
 
 --
--- Name: COLUMN email_preferences.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: COLUMN erasures.purchased_credits; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.email_preferences.credits IS 'Mails about credits: few left, rollover about to expire.';
+COMMENT ON COLUMN public.erasures.purchased_credits IS 'Credits that they had bought and lost, as they had confirmed.';
 
 --
--- Name: COLUMN email_preferences.payments; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: COLUMN erasures.other_credits; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.email_preferences.payments IS 'Mails about payments that failed.';
+COMMENT ON COLUMN public.erasures.other_credits IS 'Other credits that they lost.';
 
 --
--- Name: COLUMN email_preferences.updated_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: COLUMN erasures.email; Type: COMMENT; Schema: public; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.email_preferences.updated_at IS 'When that was last changed.';
+COMMENT ON COLUMN public.erasures.email IS 'What is still to be looked for where no key leads; null when that is done.';
+
+--
+-- Name: COLUMN erasures.username; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.erasures.username IS 'Likewise.';
+
+--
+-- Name: COLUMN erasures.finished_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.erasures.finished_at IS 'When it was found nowhere any more.';
 
 --
 -- Name: exchange_feedback; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -23390,70 +26304,6 @@ COMMENT ON COLUMN public.rate_windows.ends_at IS 'End of the window.';
 --
 
 COMMENT ON COLUMN public.rate_windows.count IS 'Requests in it, refused or not.';
-
---
--- Name: session_index; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.session_index (
-    user_id uuid NOT NULL,
-    session_id uuid NOT NULL,
-    last_run_id uuid NOT NULL,
-    package_id uuid NOT NULL,
-    models text[] NOT NULL,
-    credits bigint NOT NULL,
-    words tsvector NOT NULL
-);
-
-ALTER TABLE public.session_index OWNER TO prpm_owner;
-
---
--- Name: TABLE session_index; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.session_index IS 'per-user. What a user''s sessions are listed and searched by, made from their runs when somebody looks and by a job (spec 10.1).';
-
---
--- Name: COLUMN session_index.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.session_index.user_id IS 'Whose.';
-
---
--- Name: COLUMN session_index.session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.session_index.session_id IS 'The session.';
-
---
--- Name: COLUMN session_index.last_run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.session_index.last_run_id IS 'Its newest run; ids are time-ordered.';
-
---
--- Name: COLUMN session_index.package_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.session_index.package_id IS 'Its package.';
-
---
--- Name: COLUMN session_index.models; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.session_index.models IS 'Aliases of the models that its runs asked.';
-
---
--- Name: COLUMN session_index.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.session_index.credits IS 'Credits that its runs spent.';
-
---
--- Name: COLUMN session_index.words; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.session_index.words IS 'Words of its title, questions and answers, without their places.';
 
 --
 -- Name: session_marks; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -23822,6 +26672,74 @@ COMMENT ON COLUMN public.user_emails.email IS 'In lower case.';
 COMMENT ON COLUMN public.user_emails.user_id IS 'Whose it is.';
 
 --
+-- Name: visitor_windows; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.visitor_windows (
+    visitor text NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    count integer NOT NULL
+);
+
+ALTER TABLE public.visitor_windows OWNER TO prpm_owner;
+
+--
+-- Name: TABLE visitor_windows; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.visitor_windows IS 'ops. Requests of visitors who are not signed in, in a fixed minute (spec 3.6). Rows of minutes that are over are dropped each hour.';
+
+--
+-- Name: COLUMN visitor_windows.visitor; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.visitor_windows.visitor IS 'Keyed hash of the address: core.visitor_of.';
+
+--
+-- Name: COLUMN visitor_windows.ends_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.visitor_windows.ends_at IS 'End of the minute.';
+
+--
+-- Name: COLUMN visitor_windows.count; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.visitor_windows.count IS 'Requests in it.';
+
+--
+-- Name: plan_prices plan_prices_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.plan_prices
+    ADD CONSTRAINT plan_prices_pkey PRIMARY KEY (stripe_price_id);
+
+--
+-- Name: note_plan_prices(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.note_plan_prices(only_plan text DEFAULT NULL::text) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    BEGIN ATOMIC
+ INSERT INTO public.plan_prices AS x (stripe_price_id, plan, noted_at)  SELECT DISTINCT ON (p.stripe_price_id) p.stripe_price_id,
+             p.plan,
+             core.now() AS now
+            FROM public.plans p
+           WHERE ((p.stripe_price_id IS NOT NULL) AND ((note_plan_prices.only_plan IS NULL) OR (p.plan = note_plan_prices.only_plan)))
+           ORDER BY p.stripe_price_id, p.plan ON CONFLICT ON CONSTRAINT plan_prices_pkey DO UPDATE SET plan = excluded.plan
+   WHERE (x.plan <> excluded.plan);
+END;
+
+ALTER FUNCTION core.note_plan_prices(only_plan text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION note_plan_prices(only_plan text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.note_plan_prices(only_plan text) IS 'Notes the price at Stripe that a plan has now (null: every plan) among those that it ever had. Called whenever one is set or offered. Spec 2.4.';
+
+--
 -- Name: analytics_refresh analytics_refresh_pkey; Type: CONSTRAINT; Schema: core; Owner: prpm_owner
 --
 
@@ -23871,11 +26789,39 @@ ALTER TABLE ONLY public.alert_channels
     ADD CONSTRAINT alert_channels_pkey PRIMARY KEY (channel);
 
 --
+-- Name: alert_intervals alert_intervals_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.alert_intervals
+    ADD CONSTRAINT alert_intervals_pkey PRIMARY KEY (kind);
+
+--
 -- Name: alerts alerts_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
 --
 
 ALTER TABLE ONLY public.alerts
     ADD CONSTRAINT alerts_pkey PRIMARY KEY (id);
+
+--
+-- Name: anonymous_days anonymous_days_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.anonymous_days
+    ADD CONSTRAINT anonymous_days_pkey PRIMARY KEY (day);
+
+--
+-- Name: anonymous_runs anonymous_runs_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.anonymous_runs
+    ADD CONSTRAINT anonymous_runs_pkey PRIMARY KEY (id);
+
+--
+-- Name: anonymous_visits anonymous_visits_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.anonymous_visits
+    ADD CONSTRAINT anonymous_visits_pkey PRIMARY KEY (visitor, month);
 
 --
 -- Name: api_tokens api_tokens_id_key; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
@@ -23941,6 +26887,13 @@ ALTER TABLE ONLY public.email_preferences
     ADD CONSTRAINT email_preferences_pkey PRIMARY KEY (user_id);
 
 --
+-- Name: erasures erasures_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.erasures
+    ADD CONSTRAINT erasures_pkey PRIMARY KEY (user_id);
+
+--
 -- Name: exchange_feedback exchange_feedback_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
 --
 
@@ -23981,6 +26934,13 @@ ALTER TABLE ONLY public.job_runs
 
 ALTER TABLE ONLY public.jobs
     ADD CONSTRAINT jobs_pkey PRIMARY KEY (job);
+
+--
+-- Name: logins logins_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.logins
+    ADD CONSTRAINT logins_pkey PRIMARY KEY (token_hash);
 
 --
 -- Name: messages messages_dedupe_key; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
@@ -24291,6 +27251,19 @@ ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
 
 --
+-- Name: visitor_windows visitor_windows_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.visitor_windows
+    ADD CONSTRAINT visitor_windows_pkey PRIMARY KEY (visitor);
+
+--
+-- Name: alerts_by_user; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX alerts_by_user ON public.alerts USING btree (user_id) WHERE (user_id IS NOT NULL);
+
+--
 -- Name: alerts_open; Type: INDEX; Schema: public; Owner: prpm_owner
 --
 
@@ -24303,16 +27276,52 @@ CREATE UNIQUE INDEX alerts_open ON public.alerts USING btree (kind, key) WHERE (
 CREATE INDEX alerts_untold ON public.alerts USING btree (id) WHERE ((told_level IS NOT NULL) AND (resolved_at IS NOT NULL) AND (NOT told_resolved));
 
 --
+-- Name: anonymous_runs_day; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX anonymous_runs_day ON public.anonymous_runs USING btree (day);
+
+--
+-- Name: anonymous_runs_running; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX anonymous_runs_running ON public.anonymous_runs USING btree (hold_expires_at) WHERE (status = 'running'::text);
+
+--
 -- Name: api_tokens_by_user; Type: INDEX; Schema: public; Owner: prpm_owner
 --
 
 CREATE INDEX api_tokens_by_user ON public.api_tokens USING btree (user_id, created_at);
 
 --
+-- Name: identities_by_user; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX identities_by_user ON public.identities USING btree (user_id);
+
+--
+-- Name: logins_by_user; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX logins_by_user ON public.logins USING btree (user_id);
+
+--
+-- Name: logins_expires_at; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX logins_expires_at ON public.logins USING btree (expires_at);
+
+--
 -- Name: messages_by_user; Type: INDEX; Schema: public; Owner: prpm_owner
 --
 
 CREATE INDEX messages_by_user ON public.messages USING btree (user_id, kind, period) WHERE (user_id IS NOT NULL);
+
+--
+-- Name: messages_done; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX messages_done ON public.messages USING btree (created_at) WHERE ((delivered_at IS NOT NULL) OR (given_up_at IS NOT NULL));
 
 --
 -- Name: messages_due; Type: INDEX; Schema: public; Owner: prpm_owner
@@ -24331,6 +27340,18 @@ CREATE INDEX messages_given_up ON public.messages USING btree (given_up_at) WHER
 --
 
 CREATE UNIQUE INDEX models_one_default ON public.models USING btree (is_default) WHERE is_default;
+
+--
+-- Name: package_versions_by_publisher; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX package_versions_by_publisher ON public.package_versions USING btree (published_by);
+
+--
+-- Name: packages_by_author; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX packages_by_author ON public.packages USING btree (author_id);
 
 --
 -- Name: packages_name_trigram; Type: INDEX; Schema: public; Owner: prpm_owner
@@ -24369,16 +27390,46 @@ CREATE INDEX runs_with_shortfall ON public.runs USING btree (user_id) WHERE (sho
 CREATE INDEX session_index_by_age ON public.session_index USING btree (user_id, last_run_id DESC);
 
 --
+-- Name: session_index_by_credits; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX session_index_by_credits ON public.session_index USING btree (user_id, credits);
+
+--
+-- Name: session_index_by_model; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX session_index_by_model ON public.session_index USING gin (user_id, models);
+
+--
+-- Name: session_index_by_package; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX session_index_by_package ON public.session_index USING btree (user_id, package_id, last_run_id DESC);
+
+--
 -- Name: session_index_by_words; Type: INDEX; Schema: public; Owner: prpm_owner
 --
 
 CREATE INDEX session_index_by_words ON public.session_index USING gin (user_id, words);
 
 --
+-- Name: share_views_by_visitor; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX share_views_by_visitor ON public.share_views USING btree (visitor);
+
+--
 -- Name: shared_sessions_by_package; Type: INDEX; Schema: public; Owner: prpm_owner
 --
 
 CREATE INDEX shared_sessions_by_package ON public.shared_sessions USING btree (package_id) WHERE (ended_at IS NULL);
+
+--
+-- Name: shared_sessions_by_user; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX shared_sessions_by_user ON public.shared_sessions USING btree (user_id);
 
 --
 -- Name: shared_sessions_once; Type: INDEX; Schema: public; Owner: prpm_owner
@@ -24411,10 +27462,28 @@ CREATE INDEX stripe_events_waiting ON public.stripe_events USING btree (received
 CREATE INDEX stripe_work_key ON public.stripe_work USING btree (key);
 
 --
+-- Name: suggested_inputs_by_author; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX suggested_inputs_by_author ON public.suggested_inputs USING btree (created_by);
+
+--
 -- Name: suggested_inputs_by_package; Type: INDEX; Schema: public; Owner: prpm_owner
 --
 
 CREATE INDEX suggested_inputs_by_package ON public.suggested_inputs USING btree (package_id, display_order);
+
+--
+-- Name: user_emails_by_user; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX user_emails_by_user ON public.user_emails USING btree (user_id);
+
+--
+-- Name: visitor_windows_ends_at; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX visitor_windows_ends_at ON public.visitor_windows USING btree (ends_at);
 
 --
 -- Name: unpriced_models _RETURN; Type: RULE; Schema: ops; Owner: prpm_owner
@@ -24530,6 +27599,13 @@ ALTER TABLE ONLY public.packages
     ADD CONSTRAINT packages_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organizations(id);
 
 --
+-- Name: plan_prices plan_prices_plan_fkey; Type: FK CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.plan_prices
+    ADD CONSTRAINT plan_prices_plan_fkey FOREIGN KEY (plan) REFERENCES public.plans(plan);
+
+--
 -- Name: plans plans_tier_name_fkey; Type: FK CONSTRAINT; Schema: public; Owner: prpm_owner
 --
 
@@ -24600,11 +27676,11 @@ REVOKE ALL ON FUNCTION api.acknowledge_alert(user_id uuid, alert_id bigint, reas
 GRANT ALL ON FUNCTION api.acknowledge_alert(user_id uuid, alert_id bigint, reason text) TO prpm_app;
 
 --
--- Name: FUNCTION admit_read(user_id uuid, OUT allowed boolean, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer); Type: ACL; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION admit_read(user_id uuid, address text, OUT allowed boolean, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION api.admit_read(user_id uuid, OUT allowed boolean, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.admit_read(user_id uuid, OUT allowed boolean, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer) TO prpm_app;
+REVOKE ALL ON FUNCTION api.admit_read(user_id uuid, address text, OUT allowed boolean, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.admit_read(user_id uuid, address text, OUT allowed boolean, OUT rate_limit integer, OUT rate_remaining integer, OUT rate_reset integer) TO prpm_app;
 
 --
 -- Name: FUNCTION apply_stripe_event(event_id text); Type: ACL; Schema: api; Owner: prpm_owner
@@ -24614,6 +27690,13 @@ REVOKE ALL ON FUNCTION api.apply_stripe_event(event_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.apply_stripe_event(event_id text) TO prpm_app;
 
 --
+-- Name: FUNCTION authenticate_login(token_hash bytea); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.authenticate_login(token_hash bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.authenticate_login(token_hash bytea) TO prpm_app;
+
+--
 -- Name: FUNCTION authenticate_token(token_hash bytea); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
@@ -24621,11 +27704,25 @@ REVOKE ALL ON FUNCTION api.authenticate_token(token_hash bytea) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.authenticate_token(token_hash bytea) TO prpm_app;
 
 --
+-- Name: FUNCTION begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, OUT begun json, OUT invitation json); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, OUT begun json, OUT invitation json) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, OUT begun json, OUT invitation json) TO prpm_app;
+
+--
 -- Name: FUNCTION begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT look_since timestamp with time zone, OUT email text, OUT username text); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION api.begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT look_since timestamp with time zone, OUT email text, OUT username text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT look_since timestamp with time zone, OUT email text, OUT username text) TO prpm_app;
+
+--
+-- Name: FUNCTION begin_login(user_id uuid, token_hash bytea); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.begin_login(user_id uuid, token_hash bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.begin_login(user_id uuid, token_hash bytea) TO prpm_app;
 
 --
 -- Name: FUNCTION begin_portal(user_id uuid, livemode boolean, OUT outcome text, OUT refusal json, OUT customer_id text); Type: ACL; Schema: api; Owner: prpm_owner
@@ -24698,6 +27795,13 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.packs TO prpm_ops;
 GRANT SELECT ON TABLE public.packs TO prpm_readonly;
 
 --
+-- Name: TABLE plan_prices; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.plan_prices TO prpm_ops;
+GRANT SELECT ON TABLE public.plan_prices TO prpm_readonly;
+
+--
 -- Name: TABLE plans; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
@@ -24712,11 +27816,11 @@ REVOKE ALL ON FUNCTION api.compare_stripe_prices(prices jsonb, livemode boolean)
 GRANT ALL ON FUNCTION api.compare_stripe_prices(prices jsonb, livemode boolean) TO prpm_app;
 
 --
--- Name: FUNCTION create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone); Type: ACL; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone, made_with uuid); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION api.create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone) TO prpm_app;
+REVOKE ALL ON FUNCTION api.create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone, made_with uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone, made_with uuid) TO prpm_app;
 
 --
 -- Name: FUNCTION delete_session(user_id uuid, session_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
@@ -24979,6 +28083,92 @@ GRANT UPDATE(low_credits_alert) ON TABLE public.settings TO prpm_ops;
 GRANT UPDATE(rollover_alert_days) ON TABLE public.settings TO prpm_ops;
 
 --
+-- Name: COLUMN settings.message_days; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(message_days) ON TABLE public.settings TO prpm_ops;
+
+--
+-- Name: COLUMN settings.visitor_reads_per_minute; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(visitor_reads_per_minute) ON TABLE public.settings TO prpm_ops;
+
+--
+-- Name: COLUMN settings.anonymous_daily_budget; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(anonymous_daily_budget) ON TABLE public.settings TO prpm_ops;
+
+--
+-- Name: COLUMN settings.anonymous_model; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(anonymous_model) ON TABLE public.settings TO prpm_ops;
+
+--
+-- Name: COLUMN settings.login_minutes; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(login_minutes) ON TABLE public.settings TO prpm_ops;
+
+--
+-- Name: COLUMN settings.login_days; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(login_days) ON TABLE public.settings TO prpm_ops;
+
+--
+-- Name: TABLE users; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.users TO prpm_ops;
+GRANT SELECT ON TABLE public.users TO prpm_readonly;
+
+--
+-- Name: COLUMN users.is_admin; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(is_admin) ON TABLE public.users TO prpm_ops;
+
+--
+-- Name: COLUMN users.verified_author; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(verified_author) ON TABLE public.users TO prpm_ops;
+
+--
+-- Name: COLUMN users.tier_override; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(tier_override) ON TABLE public.users TO prpm_ops;
+
+--
+-- Name: COLUMN users.is_throttled; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(is_throttled) ON TABLE public.users TO prpm_ops;
+
+--
+-- Name: COLUMN users.throttled_reason; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(throttled_reason) ON TABLE public.users TO prpm_ops;
+
+--
+-- Name: COLUMN users.throttled_until; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(throttled_until) ON TABLE public.users TO prpm_ops;
+
+--
+-- Name: FUNCTION describe_custom_prompts(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.describe_custom_prompts(user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.describe_custom_prompts(user_id uuid) TO prpm_app;
+
+--
 -- Name: FUNCTION now(); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -25042,6 +28232,32 @@ REVOKE ALL ON FUNCTION api.end_checkout(user_id uuid, session_id text, how text)
 GRANT ALL ON FUNCTION api.end_checkout(user_id uuid, session_id text, how text) TO prpm_app;
 
 --
+-- Name: TABLE logins; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.logins TO prpm_ops;
+
+--
+-- Name: FUNCTION end_login(user_id uuid, token_hash bytea); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.end_login(user_id uuid, token_hash bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.end_login(user_id uuid, token_hash bytea) TO prpm_app;
+
+--
+-- Name: FUNCTION erase_user(user_id uuid, confirmed bigint, reason text, by_words boolean, dry_run boolean); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.erase_user(user_id uuid, confirmed bigint, reason text, by_words boolean, dry_run boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION erase_user(user_id uuid, confirm_purchased_credits bigint); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.erase_user(user_id uuid, confirm_purchased_credits bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.erase_user(user_id uuid, confirm_purchased_credits bigint) TO prpm_app;
+
+--
 -- Name: FUNCTION estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
@@ -25082,6 +28298,13 @@ GRANT ALL ON FUNCTION api.explain_price(user_id uuid, model text, at timestamp w
 
 REVOKE ALL ON FUNCTION api.explain_throttle(user_id uuid, target_user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.explain_throttle(user_id uuid, target_user_id uuid) TO prpm_app;
+
+--
+-- Name: FUNCTION export_page(user_id uuid, cursor text, OUT part text, OUT rows json, OUT next_cursor text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.export_page(user_id uuid, cursor text, OUT part text, OUT rows json, OUT next_cursor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.export_page(user_id uuid, cursor text, OUT part text, OUT rows json, OUT next_cursor text) TO prpm_app;
 
 --
 -- Name: TABLE messages; Type: ACL; Schema: public; Owner: prpm_owner
@@ -25321,54 +28544,24 @@ GRANT ALL ON FUNCTION core.held_in_lots(user_id uuid, held_included bigint, held
 GRANT ALL ON FUNCTION core.held_in_lots(user_id uuid, held_included bigint, held_purchased bigint) TO prpm_readonly;
 
 --
--- Name: TABLE users; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.users TO prpm_ops;
-GRANT SELECT ON TABLE public.users TO prpm_readonly;
-
---
--- Name: COLUMN users.is_admin; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT UPDATE(is_admin) ON TABLE public.users TO prpm_ops;
-
---
--- Name: COLUMN users.verified_author; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT UPDATE(verified_author) ON TABLE public.users TO prpm_ops;
-
---
--- Name: COLUMN users.tier_override; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT UPDATE(tier_override) ON TABLE public.users TO prpm_ops;
-
---
--- Name: COLUMN users.is_throttled; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT UPDATE(is_throttled) ON TABLE public.users TO prpm_ops;
-
---
--- Name: COLUMN users.throttled_reason; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT UPDATE(throttled_reason) ON TABLE public.users TO prpm_ops;
-
---
--- Name: COLUMN users.throttled_until; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT UPDATE(throttled_until) ON TABLE public.users TO prpm_ops;
-
---
 -- Name: FUNCTION read_credits(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION api.read_credits(user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.read_credits(user_id uuid) TO prpm_app;
+
+--
+-- Name: TABLE email_preferences; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.email_preferences TO prpm_ops;
+
+--
+-- Name: FUNCTION read_email_preferences(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_email_preferences(user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_email_preferences(user_id uuid) TO prpm_app;
 
 --
 -- Name: FUNCTION read_health(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
@@ -25594,11 +28787,25 @@ REVOKE ALL ON FUNCTION api.search_packages(user_id uuid, query text, "limit" int
 GRANT ALL ON FUNCTION api.search_packages(user_id uuid, query text, "limit" integer, cursor text) TO prpm_app;
 
 --
+-- Name: FUNCTION set_email_preferences(user_id uuid, INOUT limits boolean, INOUT credits boolean, INOUT payments boolean, OUT email text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.set_email_preferences(user_id uuid, INOUT limits boolean, INOUT credits boolean, INOUT payments boolean, OUT email text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.set_email_preferences(user_id uuid, INOUT limits boolean, INOUT credits boolean, INOUT payments boolean, OUT email text) TO prpm_app;
+
+--
 -- Name: FUNCTION set_stripe_prices(prices jsonb); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION api.set_stripe_prices(prices jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.set_stripe_prices(prices jsonb) TO prpm_app;
+
+--
+-- Name: FUNCTION settle_anonymous_run(user_id uuid, run_id uuid, ending text, called boolean, answered boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, error text, error_reason text, first_token_ms integer, duration_ms integer); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.settle_anonymous_run(user_id uuid, run_id uuid, ending text, called boolean, answered boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, error text, error_reason text, first_token_ms integer, duration_ms integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.settle_anonymous_run(user_id uuid, run_id uuid, ending text, called boolean, answered boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, error text, error_reason text, first_token_ms integer, duration_ms integer) TO prpm_app;
 
 --
 -- Name: FUNCTION share_session(user_id uuid, session_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
@@ -25613,6 +28820,13 @@ GRANT ALL ON FUNCTION api.share_session(user_id uuid, session_id uuid) TO prpm_a
 
 REVOKE ALL ON FUNCTION api.sign_in(issuer text, subject text, claimed_email text, email_verified boolean, claimed_username text, new_user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.sign_in(issuer text, subject text, claimed_email text, email_verified boolean, claimed_username text, new_user_id uuid) TO prpm_app;
+
+--
+-- Name: FUNCTION simulate(user_id uuid, preset text, since date, until date, plan_prices jsonb, pack_prices jsonb, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.simulate(user_id uuid, preset text, since date, until date, plan_prices jsonb, pack_prices jsonb, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.simulate(user_id uuid, preset text, since date, until date, plan_prices jsonb, pack_prices jsonb, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer) TO prpm_app;
 
 --
 -- Name: FUNCTION stop_run(user_id uuid, run_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
@@ -25677,10 +28891,10 @@ GRANT ALL ON FUNCTION core.affordable_tokens(credits bigint, tokens_per_credit i
 GRANT ALL ON FUNCTION core.affordable_tokens(credits bigint, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric) TO prpm_readonly;
 
 --
--- Name: FUNCTION alert_conditions(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION alert_conditions(now timestamp with time zone, resting text[]); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.alert_conditions(now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core.alert_conditions(now timestamp with time zone, resting text[]) FROM PUBLIC;
 
 --
 -- Name: TABLE stripe_events; Type: ACL; Schema: public; Owner: prpm_owner
@@ -25741,6 +28955,12 @@ GRANT SELECT ON TABLE public.subscription_periods TO prpm_ops;
 --
 
 REVOKE ALL ON FUNCTION core.ask_for_due_periods(at_once boolean, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_anonymous(); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.audit_anonymous() FROM PUBLIC;
 
 --
 -- Name: FUNCTION audit_lots(only_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
@@ -25835,6 +29055,12 @@ GRANT ALL ON FUNCTION core.cap_by_cost_per_credit(input_tokens integer, output_c
 GRANT ALL ON FUNCTION core.cap_by_cost_per_credit(input_tokens integer, output_cap integer, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric, input_cost numeric, output_price numeric, cost_cap numeric) TO prpm_readonly;
 
 --
+-- Name: FUNCTION catch_up(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.catch_up(user_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION charge_for(tokens bigint, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -25903,6 +29129,18 @@ REVOKE ALL ON FUNCTION core.check_provider(provider text, source text) FROM PUBL
 --
 
 REVOKE ALL ON FUNCTION core.check_provider_figures(input_tokens bigint, cached_tokens bigint, cache_write_tokens bigint, output_tokens bigint, dollars numeric) FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_scenario(since date, until date, plan_prices jsonb, pack_prices jsonb, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.check_scenario(since date, until date, plan_prices jsonb, pack_prices jsonb, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_scenario_part(field text, name text, value jsonb, like_this text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.check_scenario_part(field text, name text, value jsonb, like_this text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION check_series(every text, since date, upto date, by text); Type: ACL; Schema: core; Owner: prpm_owner
@@ -25996,6 +29234,12 @@ REVOKE ALL ON FUNCTION core.count_refusal(user_id uuid, refusal json, now timest
 REVOKE ALL ON FUNCTION core.count_sale(user_id uuid, now timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION count_visit(visitor text, per_minute integer, OUT allowed boolean, OUT remaining integer, OUT reset integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.count_visit(visitor text, per_minute integer, OUT allowed boolean, OUT remaining integer, OUT reset integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION cover_overrun(INOUT from_included bigint, INOUT from_purchased bigint, over bigint, purchased_first boolean, free_included bigint, free_purchased bigint); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -26022,12 +29266,30 @@ REVOKE ALL ON FUNCTION core.write_day(at timestamp with time zone) FROM PUBLIC;
 REVOKE ALL ON FUNCTION core.credit_notices(now timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION custom_package(); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.custom_package() FROM PUBLIC;
+
+--
 -- Name: FUNCTION decode_cursor(cursor text, VARIADIC types regtype[]); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.decode_cursor(cursor text, VARIADIC types regtype[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION core.decode_cursor(cursor text, VARIADIC types regtype[]) TO prpm_ops;
 GRANT ALL ON FUNCTION core.decode_cursor(cursor text, VARIADIC types regtype[]) TO prpm_readonly;
+
+--
+-- Name: FUNCTION describe_erasure(u public.users); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.describe_erasure(u public.users) FROM PUBLIC;
+
+--
+-- Name: FUNCTION describe_invitation(signup_credits integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.describe_invitation(signup_credits integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION dollars(amount numeric); Type: ACL; Schema: core; Owner: prpm_owner
@@ -26164,6 +29426,12 @@ GRANT ALL ON FUNCTION core.encode_cursor(VARIADIC key text[]) TO prpm_ops;
 GRANT ALL ON FUNCTION core.encode_cursor(VARIADIC key text[]) TO prpm_readonly;
 
 --
+-- Name: FUNCTION end_billing(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.end_billing(user_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION end_periods(user_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -26176,10 +29444,52 @@ REVOKE ALL ON FUNCTION core.end_periods(user_id uuid, now timestamp with time zo
 REVOKE ALL ON FUNCTION core.end_subscription(user_id uuid, subscription_id text, at timestamp with time zone, now timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION erase_identity(user_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.erase_identity(user_id uuid, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION erase_mails(user_id uuid, words text[]); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.erase_mails(user_id uuid, words text[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION erase_packages(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.erase_packages(user_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION erase_sessions(user_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.erase_sessions(user_id uuid, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION erase_texts(user_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.erase_texts(user_id uuid, now timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION expire_user_holds(user_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.expire_user_holds(user_id uuid, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION export_parts(); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.export_parts() FROM PUBLIC;
+
+--
+-- Name: FUNCTION export_rows(user_id uuid, part text, owner text, hidden text[], after jsonb, most integer, OUT rows json, OUT last jsonb); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.export_rows(user_id uuid, part text, owner text, hidden text[], after jsonb, most integer, OUT rows json, OUT last jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION faults_of_books(clock timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -26244,6 +29554,12 @@ GRANT ALL ON FUNCTION core.find_user("user" text) TO prpm_ops;
 GRANT ALL ON FUNCTION core.find_user("user" text) TO prpm_readonly;
 
 --
+-- Name: FUNCTION finish_erasure(user_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.finish_erasure(user_id uuid, now timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION first_run_id(at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -26258,6 +29574,12 @@ GRANT ALL ON FUNCTION core.first_run_id(at timestamp with time zone) TO prpm_rea
 REVOKE ALL ON FUNCTION core.fit_run(input_tokens integer, wanted integer, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric, input_price numeric, output_price numeric, included bigint, purchased bigint, cost_left numeric, purchased_cap numeric, OUT output_cap integer, OUT hold_included bigint, OUT hold_purchased bigint, OUT hold_cost numeric) FROM PUBLIC;
 GRANT ALL ON FUNCTION core.fit_run(input_tokens integer, wanted integer, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric, input_price numeric, output_price numeric, included bigint, purchased bigint, cost_left numeric, purchased_cap numeric, OUT output_cap integer, OUT hold_included bigint, OUT hold_purchased bigint, OUT hold_cost numeric) TO prpm_ops;
 GRANT ALL ON FUNCTION core.fit_run(input_tokens integer, wanted integer, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric, input_price numeric, output_price numeric, included bigint, purchased bigint, cost_left numeric, purchased_cap numeric, OUT output_cap integer, OUT hold_included bigint, OUT hold_purchased bigint, OUT hold_cost numeric) TO prpm_readonly;
+
+--
+-- Name: FUNCTION follow_erasure(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.follow_erasure(user_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION forget_customer(user_id uuid, customer_id text, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -26400,10 +29722,22 @@ GRANT ALL ON FUNCTION core.limited_part(cost numeric, due bigint, from_included 
 GRANT ALL ON FUNCTION core.limited_part(cost numeric, due bigint, from_included bigint, from_purchased bigint, purchased_alone boolean) TO prpm_readonly;
 
 --
+-- Name: FUNCTION limits_under(limits jsonb); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.limits_under(limits jsonb) FROM PUBLIC;
+
+--
 -- Name: FUNCTION link_payment(user_id uuid, payment_id text, s public.subscriptions, period_start timestamp with time zone, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.link_payment(user_id uuid, payment_id text, s public.subscriptions, period_start timestamp with time zone, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION login_ends_at(created_at timestamp with time zone, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.login_ends_at(created_at timestamp with time zone, now timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION loss_conditions(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -26499,11 +29833,29 @@ REVOKE ALL ON FUNCTION core.model_of_provider(provider text, name text) FROM PUB
 REVOKE ALL ON FUNCTION core.paying_subscriptions(at timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: TABLE anonymous_runs; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.anonymous_runs TO prpm_ops;
+
+--
 -- Name: TABLE usage_rollups; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
 GRANT SELECT ON TABLE public.usage_rollups TO prpm_ops;
 GRANT SELECT ON TABLE public.usage_rollups TO prpm_readonly;
+
+--
+-- Name: FUNCTION people_back_then(starts_at timestamp with time zone, ends_at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.people_back_then(starts_at timestamp with time zone, ends_at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION people_this_month(starts_at timestamp with time zone, at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.people_this_month(starts_at timestamp with time zone, at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: TABLE purchases; Type: ACL; Schema: public; Owner: prpm_owner
@@ -26644,16 +29996,22 @@ REVOKE ALL ON FUNCTION core.present_by_plan(at timestamp with time zone) FROM PU
 REVOKE ALL ON FUNCTION core.put_provider_usage(provider text, source text, entries jsonb, dry_run boolean) FROM PUBLIC;
 
 --
+-- Name: FUNCTION put_session_index(user_id uuid, session_ids uuid[]); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.put_session_index(user_id uuid, session_ids uuid[]) FROM PUBLIC;
+
+--
 -- Name: FUNCTION put_suggested_inputs(package_id uuid, user_id uuid, inputs json); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.put_suggested_inputs(package_id uuid, user_id uuid, inputs json) FROM PUBLIC;
 
 --
--- Name: FUNCTION raise_alerts(conditions core.alert_condition[], now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION raise_alerts(conditions core.alert_condition[], now timestamp with time zone, resting text[]); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.raise_alerts(conditions core.alert_condition[], now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core.raise_alerts(conditions core.alert_condition[], now timestamp with time zone, resting text[]) FROM PUBLIC;
 
 --
 -- Name: TABLE alerts; Type: ACL; Schema: public; Owner: prpm_owner
@@ -26760,6 +30118,18 @@ REVOKE ALL ON FUNCTION core.refuse_run(u public.users, l public.cost_limits_conf
 REVOKE ALL ON FUNCTION core.refuse_sale(user_id uuid, now timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION refuse_token(user_id uuid, made_with uuid, scopes text[], expires_at timestamp with time zone, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.refuse_token(user_id uuid, made_with uuid, scopes text[], expires_at timestamp with time zone, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION refuse_visit(code text, message text, retry_at timestamp with time zone, now timestamp with time zone, signup_credits integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.refuse_visit(code text, message text, retry_at timestamp with time zone, now timestamp with time zone, signup_credits integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION remedy_of(reason text, user_id uuid, tier text); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -26770,6 +30140,12 @@ REVOKE ALL ON FUNCTION core.remedy_of(reason text, user_id uuid, tier text) FROM
 --
 
 REVOKE ALL ON FUNCTION core.reopen_run(r public.runs, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION replay_runs(users uuid[], since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer, OUT cost numeric, OUT credits numeric, OUT refused bigint, OUT shortened bigint, OUT throttled bigint); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.replay_runs(users uuid[], since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer, OUT cost numeric, OUT credits numeric, OUT refused bigint, OUT shortened bigint, OUT throttled bigint) FROM PUBLIC;
 
 --
 -- Name: FUNCTION restore_expired(user_id uuid, lot_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -26808,10 +30184,22 @@ REVOKE ALL ON FUNCTION core.rollover_ends_at(user_id uuid, period_start timestam
 REVOKE ALL ON FUNCTION core.run_conditions(now timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: FUNCTION session_facts(session public.sessions, OUT models text[], OUT credits bigint, OUT words tsvector); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION runs_under(since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.session_facts(session public.sessions, OUT models text[], OUT credits bigint, OUT words tsvector) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core.runs_under(since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION scrub(text text, words text[]); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.scrub(text text, words text[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION session_facts(session public.sessions); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.session_facts(session public.sessions) FROM PUBLIC;
 
 --
 -- Name: FUNCTION settle_again(r public.runs, ending text, called boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, question text, answer text, error text, error_reason text, first_token_ms integer, duration_ms integer, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -26842,6 +30230,12 @@ GRANT SELECT ON TABLE public.shared_sessions TO prpm_ops;
 --
 
 REVOKE ALL ON FUNCTION core.shared_exchanges(share public.shared_sessions) FROM PUBLIC;
+
+--
+-- Name: FUNCTION simulate_usage(since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.simulate_usage(since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION spend_conditions(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -26958,16 +30352,28 @@ REVOKE ALL ON FUNCTION core.text_notices(now timestamp with time zone) FROM PUBL
 REVOKE ALL ON FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: TABLE session_index; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.session_index TO prpm_ops;
+
+--
+-- Name: FUNCTION unindexed_runs(user_id uuid, mark uuid, most integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.unindexed_runs(user_id uuid, mark uuid, most integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION unsubscribe_token(user_id uuid, mail_group text); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.unsubscribe_token(user_id uuid, mail_group text) FROM PUBLIC;
 
 --
--- Name: FUNCTION usage_conditions(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION usage_conditions(now timestamp with time zone, resting text[]); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.usage_conditions(now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core.usage_conditions(now timestamp with time zone, resting text[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION used_up_window(u public.users, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -27064,6 +30470,12 @@ REVOKE ALL ON FUNCTION core.weigh_subscription(known public.subscriptions, id te
 REVOKE ALL ON FUNCTION core.whose_books(user_id uuid, target_user_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION write_anonymous_receipt(r public.anonymous_runs); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.write_anonymous_receipt(r public.anonymous_runs) FROM PUBLIC;
+
+--
 -- Name: FUNCTION acknowledge_alert(id bigint, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
@@ -27156,6 +30568,20 @@ REVOKE ALL ON FUNCTION ops.create_user(email text, username text, reason text, d
 GRANT ALL ON FUNCTION ops.create_user(email text, username text, reason text, dry_run boolean) TO prpm_ops;
 
 --
+-- Name: FUNCTION end_anonymous_runs(); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.end_anonymous_runs() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.end_anonymous_runs() TO prpm_ops;
+
+--
+-- Name: FUNCTION erase_user("user" text, purchased_credits bigint, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.erase_user("user" text, purchased_credits bigint, reason text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.erase_user("user" text, purchased_credits bigint, reason text, dry_run boolean) TO prpm_ops;
+
+--
 -- Name: FUNCTION expire_holds(); Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
@@ -27205,6 +30631,13 @@ REVOKE ALL ON FUNCTION ops.explain_throttle("user" text) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.explain_throttle("user" text) TO prpm_ops;
 
 --
+-- Name: FUNCTION finish_erasures(); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.finish_erasures() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.finish_erasures() TO prpm_ops;
+
+--
 -- Name: FUNCTION forget_history(); Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
@@ -27217,6 +30650,20 @@ GRANT ALL ON FUNCTION ops.forget_history() TO prpm_ops;
 
 REVOKE ALL ON FUNCTION ops.forget_keys() FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.forget_keys() TO prpm_ops;
+
+--
+-- Name: FUNCTION forget_logins(); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.forget_logins() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.forget_logins() TO prpm_ops;
+
+--
+-- Name: FUNCTION forget_visits(); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.forget_visits() FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.forget_visits() TO prpm_ops;
 
 --
 -- Name: FUNCTION grant_credits("user" text, amount bigint, reason text, expires_at timestamp with time zone, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
@@ -27374,6 +30821,13 @@ REVOKE ALL ON FUNCTION ops.set_user("user" text, is_admin boolean, verified_auth
 GRANT ALL ON FUNCTION ops.set_user("user" text, is_admin boolean, verified_author boolean, tier_override text, reason text, dry_run boolean) TO prpm_ops;
 
 --
+-- Name: FUNCTION simulate(preset text, since date, until date, plan_prices jsonb, pack_prices jsonb, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.simulate(preset text, since date, until date, plan_prices jsonb, pack_prices jsonb, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.simulate(preset text, since date, until date, plan_prices jsonb, pack_prices jsonb, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer) TO prpm_ops;
+
+--
 -- Name: FUNCTION test_alert(reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
@@ -27458,6 +30912,19 @@ GRANT SELECT ON TABLE core.provider_comparison TO prpm_ops;
 
 GRANT SELECT ON TABLE ops.alerts_now TO prpm_ops;
 GRANT SELECT ON TABLE ops.alerts_now TO prpm_readonly;
+
+--
+-- Name: TABLE anonymous_days; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.anonymous_days TO prpm_ops;
+
+--
+-- Name: TABLE anonymous_use; Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE ops.anonymous_use TO prpm_ops;
+GRANT SELECT ON TABLE ops.anonymous_use TO prpm_readonly;
 
 --
 -- Name: TABLE estimate_errors; Type: ACL; Schema: ops; Owner: prpm_owner
@@ -27558,6 +31025,13 @@ GRANT SELECT ON TABLE ops.runs_live TO prpm_ops;
 GRANT SELECT ON TABLE ops.runs_live TO prpm_readonly;
 
 --
+-- Name: TABLE simulation_presets; Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE ops.simulation_presets TO prpm_ops;
+GRANT SELECT ON TABLE ops.simulation_presets TO prpm_readonly;
+
+--
 -- Name: TABLE stripe_drift; Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
@@ -27619,16 +31093,28 @@ GRANT SELECT ON TABLE ops.users_at_risk TO prpm_readonly;
 GRANT SELECT ON TABLE public.alert_channels TO prpm_ops;
 
 --
+-- Name: TABLE alert_intervals; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.alert_intervals TO prpm_ops;
+
+--
+-- Name: TABLE anonymous_visits; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.anonymous_visits TO prpm_ops;
+
+--
 -- Name: TABLE checkouts; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
 GRANT SELECT ON TABLE public.checkouts TO prpm_ops;
 
 --
--- Name: TABLE email_preferences; Type: ACL; Schema: public; Owner: prpm_owner
+-- Name: TABLE erasures; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
-GRANT SELECT ON TABLE public.email_preferences TO prpm_ops;
+GRANT SELECT ON TABLE public.erasures TO prpm_ops;
 
 --
 -- Name: TABLE exchange_feedback; Type: ACL; Schema: public; Owner: prpm_owner
@@ -27653,12 +31139,6 @@ GRANT SELECT ON TABLE public.identities TO prpm_ops;
 --
 
 GRANT SELECT ON TABLE public.rate_windows TO prpm_ops;
-
---
--- Name: TABLE session_index; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.session_index TO prpm_ops;
 
 --
 -- Name: TABLE session_marks; Type: ACL; Schema: public; Owner: prpm_owner
@@ -27702,6 +31182,18 @@ GRANT SELECT ON TABLE public.user_cost_analytics TO prpm_readonly;
 --
 
 GRANT SELECT ON TABLE public.user_emails TO prpm_ops;
+
+--
+-- Name: TABLE visitor_windows; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.visitor_windows TO prpm_ops;
+
+--
+-- Name: FUNCTION note_plan_prices(only_plan text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.note_plan_prices(only_plan text) FROM PUBLIC;
 
 --
 -- Name: DEFAULT PRIVILEGES FOR FUNCTIONS; Type: DEFAULT ACL; Schema: api; Owner: prpm_owner

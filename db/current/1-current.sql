@@ -1,5 +1,1 @@
 -- The next migration goes here. It runs again on every change, so write it to run twice.
---! include credits/grant_period.sql
---! include runs/begin_run.sql
---! include runs/settle_run.sql
---! include billing/take_events.sql
