@@ -22,7 +22,7 @@ export const modelSchema = z.object({
 });
 export type Model = z.output<typeof modelSchema>;
 
-export async function listModels(sql: Sql, userId: string): Promise<Model[]> {
+export async function listModels(sql: Sql, userId: string | null): Promise<Model[]> {
   const rows = await sql`
     select alias, provider, provider_model, credit_multiplier, max_output_tokens, context_tokens, tokenizer, is_default, priced,
       input_price, cached_read_price, cache_write_price, output_price
@@ -71,7 +71,7 @@ export const packageSchema = z.object({
 /** A package by id or name; undefined where this user cannot see one. */
 export async function readPackage(
   sql: Sql,
-  userId: string,
+  userId: string | null,
   packageId: string,
 ): Promise<z.output<typeof packageSchema> | undefined> {
   const rows = await sql`
@@ -100,13 +100,33 @@ export const packagePageSchema = z.object({
 
 export async function searchPackages(
   sql: Sql,
-  userId: string,
+  userId: string | null,
   search: { query: string | null; limit: number; cursor: string | null },
 ): Promise<z.output<typeof packagePageSchema>> {
   const rows = await sql`
     select packages, next_cursor, total
     from api.search_packages(${userId}, ${search.query}, ${search.limit}, ${search.cursor})`;
   return parseRow(packagePageSchema, rows);
+}
+
+export const versionSchema = z.object({
+  name: z.string(),
+  version: z.string(),
+  prompt: z.string(),
+  changelog: z.string(),
+  createdAt: z.string(),
+});
+
+/** One version of a package with its prompt, the newest where none is named; undefined where this user cannot see it. */
+export async function readVersion(
+  sql: Sql,
+  userId: string | null,
+  packageId: string,
+  version: string | null,
+): Promise<z.output<typeof versionSchema> | undefined> {
+  const rows = await sql`
+    select name, version, prompt, changelog, created_at from api.read_version(${userId}, ${packageId}, ${version})`;
+  return findRow(versionSchema, rows);
 }
 
 export const publishedSchema = z.object({ packageId: z.string(), version: z.string() });
@@ -172,7 +192,7 @@ export const priceStepSchema = z.object({
 /** What a model costs and charges at a time, now where none is given. Spec 1.3, 12. */
 export async function explainPrice(
   sql: Sql,
-  userId: string,
+  userId: string | null,
   model: string,
   at: string | null,
 ): Promise<z.output<typeof priceStepSchema>[]> {

@@ -269,6 +269,7 @@ export const routes: readonly Route[] = [
     summary: 'List models',
     name: 'catalog.models',
     procedure: catalog.models,
+    open: true,
   },
   {
     method: 'GET',
@@ -276,6 +277,7 @@ export const routes: readonly Route[] = [
     summary: 'What a model costs and charges, and since when',
     name: 'catalog.explainPrice',
     procedure: catalog.explainPrice,
+    open: true,
     params: { model: 'model' },
   },
   {
@@ -284,6 +286,7 @@ export const routes: readonly Route[] = [
     summary: 'Search packages',
     name: 'catalog.packages.search',
     procedure: catalog.packages.search,
+    open: true,
     numbers: ['limit'],
   },
   {
@@ -300,6 +303,7 @@ export const routes: readonly Route[] = [
     summary: 'Read a package',
     name: 'catalog.packages.read',
     procedure: catalog.packages.read,
+    open: true,
     params: { name: 'packageId' },
   },
 

@@ -8,13 +8,15 @@ import {
   publishedSchema,
   publishVersion,
   readPackage,
+  readVersion,
   searchPackages,
+  versionSchema,
   visibilitySchema,
 } from '../calls/catalog.ts';
 import { Failure } from '../errors/failure.ts';
 import { countTokens } from '../tokens/count.ts';
 import { characters, idInput, packageInput, pageInput } from './inputs.ts';
-import { publishProcedure, readProcedure, router } from './trpc.ts';
+import { publicProcedure, publishProcedure, router } from './trpc.ts';
 
 const suggestedInput = z.object({
   title: characters(1, 100),
@@ -42,12 +44,12 @@ const publishInput = z.object({
 const { limit, cursor } = pageInput(20);
 
 export const catalogRouter = router({
-  models: readProcedure
+  models: publicProcedure
     .input(z.object({}).optional())
     .output(z.object({ models: z.array(modelSchema) }))
-    .query(async ({ ctx }) => ({ models: await ctx.services.engine.models(ctx.principal.userId) })),
+    .query(async ({ ctx }) => ({ models: await ctx.services.engine.models(ctx.visitor.userId) })),
 
-  explainPrice: readProcedure
+  explainPrice: publicProcedure
     .input(
       z.object({
         model: z.string().trim().min(1).max(64).describe('Alias of a model.'),
@@ -56,27 +58,42 @@ export const catalogRouter = router({
     )
     .output(z.object({ steps: z.array(priceStepSchema) }))
     .query(async ({ ctx, input }) => ({
-      steps: await explainPrice(ctx.services.database.reads, ctx.principal.userId, input.model, input.at ?? null),
+      steps: await explainPrice(ctx.services.database.reads, ctx.visitor.userId, input.model, input.at ?? null),
     })),
 
   packages: router({
-    search: readProcedure
+    search: publicProcedure
       .input(z.object({ query: z.string().max(200).nullish(), limit, cursor }))
       .output(packagePageSchema)
       .query(({ ctx, input }) =>
-        searchPackages(ctx.services.database.reads, ctx.principal.userId, {
+        searchPackages(ctx.services.database.reads, ctx.visitor.userId, {
           query: input.query?.trim() || null,
           limit: input.limit,
           cursor: input.cursor ?? null,
         }),
       ),
 
-    read: readProcedure
+    read: publicProcedure
       .input(z.object({ packageId: packageInput }))
       .output(packageSchema)
       .query(async ({ ctx, input }) => {
-        const found = await readPackage(ctx.services.database.reads, ctx.principal.userId, input.packageId);
+        const found = await readPackage(ctx.services.database.reads, ctx.visitor.userId, input.packageId);
         if (found === undefined) throw new Failure('package_not_found', `There is no package ${input.packageId}.`);
+        return found;
+      }),
+
+    version: publicProcedure
+      .input(
+        z.object({
+          packageId: packageInput,
+          version: z.string().trim().min(1).max(50).nullish().describe('The newest where left out.'),
+        }),
+      )
+      .output(versionSchema)
+      .query(async ({ ctx, input }) => {
+        const { packageId, version } = input;
+        const found = await readVersion(ctx.services.database.reads, ctx.visitor.userId, packageId, version ?? null);
+        if (found === undefined) throw new Failure('version_not_found', `${packageId} has no version ${version}.`);
         return found;
       }),
 

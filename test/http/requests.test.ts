@@ -90,7 +90,7 @@ describe('a body that cannot be read', () => {
 });
 
 describe('a route or method that is not there', () => {
-  it.each(['/', '/api', '/api/v1', '/api/v1/playground', '/api/v1/playground/nothing', '/trpc/nothing.here'])(
+  it.each(['/api', '/api/v1', '/api/v1/playground', '/api/v1/playground/nothing', '/trpc/nothing.here'])(
     '%s is 404',
     async (path) => {
       const { status, text } = await call(url, 'GET', path, { token: ada.token });
