@@ -212,6 +212,7 @@ export class Person {
     }
     this.tidy(now);
     this.grant('monthly', credits, end + 3 * day).period = { start, end };
+    this.tidy(now); // holds bind the new credits first
   }
 
   buy(id: string, credits: number, paid: number) {
