@@ -13,20 +13,13 @@ import { Notice } from './notice.tsx';
 
 type Place = { path: string; name: string };
 
-function placesOf(viewer: Viewer | null | undefined): Place[] {
-  return [
-    { path: '/playground', name: 'Playground' },
-    { path: '/packages', name: 'Packages' },
-    ...(viewer ? [{ path: '/credits', name: 'Credits' }] : []),
-    ...(viewer?.isAdmin ? [{ path: '/admin', name: 'Admin' }] : []),
-  ];
-}
+/** Those that there are. */
+const places: readonly Place[] = [{ path: '/playground', name: 'Playground' }];
 
 export function Layout({ children }: { children: ReactNode }) {
   const viewer = useViewer();
   const [location] = useLocation();
   const [isOpen, menu] = useDisclosure(false);
-  const places = placesOf(viewer);
   // biome-ignore lint/correctness/useExhaustiveDependencies: closed by each change of place
   useEffect(() => menu.close(), [location]);
 
@@ -77,7 +70,7 @@ export function Layout({ children }: { children: ReactNode }) {
   );
 }
 
-function Places({ places }: { places: Place[] }) {
+function Places({ places }: { places: readonly Place[] }) {
   const [location] = useLocation();
   return places.map(({ path, name }) => (
     <Link
