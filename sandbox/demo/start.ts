@@ -151,6 +151,9 @@ function publish(home: Home, url: string, urls: Urls, { exported }: Shop, seeded
     TOKEN: tester.token,
     ADMIN_TOKEN: admin.token,
     PACKAGE_ID: seeded.packageId,
+    // For npm run cli.
+    PRPM_URL: url,
+    PRPM_TOKEN: tester.token,
     METRICS_TOKEN: metricsToken,
     ...exported,
   });

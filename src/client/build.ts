@@ -1,4 +1,4 @@
-// What `npm pack` packs, before (`build`) and after (`restore`): dist/ with the client as JavaScript, and a
+// What `npm pack` packs, before (`build`) and after (`restore`): dist/ with the client and the CLI as JavaScript, and a
 // package.json that asks for what these import and nothing else. See docs/adr/0029.
 import { spawnSync } from 'node:child_process';
 import {
@@ -34,6 +34,7 @@ function build(): void {
     const alone = ['--noCheck', '--noResolve', '--rewriteRelativeImportExtensions', '--outDir', 'dist'];
     const client = ['index', 'run', 'error', 'types', 'router'].map((name) => `src/client/${name}.ts`);
     compile([...plain, ...alone, '--declaration', ...client]);
+    compile([...plain, ...alone, 'src/errors/registry.ts', ...globSync('cli/**/*.ts', { cwd: root })]);
     compile([...plain, '--declaration', '--emitDeclarationOnly', '--outDir', scratch, 'src/trpc/_app.ts']);
     const router = readFileSync(join(scratch, 'src/trpc/_app.d.ts'), 'utf8');
     writeFileSync(at('dist/src/client/router.d.ts'), withoutServer(router));

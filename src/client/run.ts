@@ -10,10 +10,11 @@ export type RunOptions = {
   signal?: AbortSignal | undefined;
   /** The same key and request give the same run, charged once. Made anew where left out. */
   idempotencyKey?: string | undefined;
-  /** Told once the run has begun. */
-  onStart?: ((run: { runId: string; sessionId: string }) => void) | undefined;
+  /** Told that the run has begun, and what it may cost at most. */
+  onStart?: ((run: Created) => void) | undefined;
 };
 
+type Created = Extract<RunEvent, { type: 'run.created' }>['data'];
 type Api = TRPCClient<AppRouter>;
 export type Follow = (
   runId: string,
@@ -32,8 +33,7 @@ export async function* runPackage(
   { signal, idempotencyKey = newKey(), onStart }: RunOptions = {},
 ): AsyncGenerator<Part, void, undefined> {
   signal?.throwIfAborted();
-  const { runId, sessionId } = await start(api, { ...ask, idempotencyKey });
-  onStart?.({ runId, sessionId });
+  const { runId } = await start(api, { ...ask, idempotencyKey });
 
   // Where this fails the run ends by itself: nobody follows it, or it comes to its end.
   const stop = () => api.runs.stop.mutate({ runId }).catch(() => undefined);
@@ -42,6 +42,7 @@ export async function* runPackage(
   let isLeft = true;
   try {
     for await (const event of follow(runId)) {
+      if (event.type === 'run.created') onStart?.(event.data);
       if (event.type === 'output.delta') yield { type: 'delta', text: event.data.text };
       if (!isLast(event)) continue;
       isLeft = false;

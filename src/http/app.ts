@@ -413,5 +413,7 @@ function note({ requests, metrics }: Services, call: Call, status: number): void
   const ms = Math.round((performance.now() - started) * 10) / 10;
   metrics?.counted.request(method, route, status, ms);
   facts.trace?.end(status);
-  requests.info({ requestId, method, path, status, ms, runId: facts.runId }, 'request');
+  // A path can open something, too: that of a shared session.
+  const shown = /:\w*token/i.test(route) ? route : path;
+  requests.info({ requestId, method, path: shown, status, ms, runId: facts.runId }, 'request');
 }

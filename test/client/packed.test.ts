@@ -62,6 +62,15 @@ describe('the packed package (spec 11.1)', () => {
     expect(example?.text.trim().split('\n').length).toBeLessThanOrEqual(10);
   });
 
+  it('brings the command line, which runs on whichever Node.js npm does', async () => {
+    const main = join(project.directory, 'node_modules/.bin/prpm-playground');
+    const environment = { PRPM_URL: house.url, PRPM_TOKEN: house.ada.token };
+    for (const node of new Set([process.execPath, process.env.npm_node_execpath ?? process.execPath])) {
+      expect(await project.run(node, [main, '--version'])).toMatch(/^\d+\.\d+\.\d+\n$/);
+      expect(await project.run(node, [main, 'run', '-p', 'haiku', 'hello'], environment)).toMatch(/\w/);
+    }
+  });
+
   it('knows the type of every field: what is not there does not compile', async () => {
     const compiled = (expression: string) => {
       project.write(

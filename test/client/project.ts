@@ -43,7 +43,7 @@ export function openProject(): Project {
 export async function pack(place: string): Promise<string> {
   const source = join(place, 'source');
   mkdirSync(source);
-  for (const name of ['package.json', 'package-lock.json', 'README.md', 'LICENSE', 'src', 'sandbox']) {
+  for (const name of ['package.json', 'package-lock.json', 'README.md', 'LICENSE', 'src', 'cli', 'sandbox']) {
     cpSync(join(root, name), join(source, name), { recursive: true });
   }
   symlinkSync(join(root, 'node_modules'), join(source, 'node_modules'));
@@ -52,12 +52,12 @@ export async function pack(place: string): Promise<string> {
 }
 
 async function run(program: string, args: string[], cwd: string, environment: NodeJS.ProcessEnv = {}): Promise<string> {
-  // Nothing of the npm that runs the tests.
-  const { PATH, HOME } = process.env;
-  const inherited = Object.entries(process.env).filter(([name]) =>
-    /^(https?_proxy|no_proxy|npm_config_(registry|cache))$/i.test(name),
+  // Nothing of the npm and the vitest that run the tests, but where packages come from.
+  const inherited = Object.entries(process.env).filter(
+    ([name]) =>
+      !/^(npm_(?!config_(registry|cafile|cache|userconfig)$)|VITEST|NODE_(ENV|OPTIONS)$|INIT_CWD$)/.test(name),
   );
-  const env = { PATH, HOME, ...Object.fromEntries(inherited), ...environment };
+  const env = { ...Object.fromEntries(inherited), ...environment };
   try {
     return (await execute(program, args, { cwd, env })).stdout;
   } catch (error) {

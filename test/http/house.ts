@@ -3,7 +3,7 @@ import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { type Options as StandInOptions, type StandIns, startStandIns } from '../../sandbox/providers/standins.ts';
 import { readEnvironment } from '../../src/config/environment.ts';
 import { type RunningServer, startServer } from '../../src/server.ts';
-import { createLog } from '../../src/telemetry/log.ts';
+import { createLog, type Log } from '../../src/telemetry/log.ts';
 import { createDatabase, type TestDatabase } from '../harness/database.ts';
 
 export type Person = { userId: string; token: string };
@@ -17,7 +17,7 @@ export type House = {
   bob: Person;
   packageId: string;
   /** Another instance on the same database. */
-  another(variables?: Record<string, string>): Promise<RunningServer>;
+  another(variables?: Record<string, string>, log?: Log): Promise<RunningServer>;
   person(name: string, tier?: string): Promise<Person>;
   /** Rows of ops.audit_books(): none, ever. */
   audit(): Promise<unknown[]>;
@@ -30,7 +30,7 @@ export async function openHouse(standInOptions: StandInOptions = { firstTokenMs:
   await database.owner`update settings set reads_per_minute = 100000`;
   const servers: RunningServer[] = [];
 
-  const another = async (variables: Record<string, string> = {}) => {
+  const another = async (variables: Record<string, string> = {}, log = createLog(process.env.TEST_LOG ?? 'silent')) => {
     const environment = readEnvironment({
       APP_DATABASE_URL: database.appUrl,
       HOST: '127.0.0.1',
@@ -42,7 +42,7 @@ export async function openHouse(standInOptions: StandInOptions = { firstTokenMs:
       OPENAI_BASE_URL: standIns.openaiBaseURL,
       ...variables,
     });
-    const server = await startServer({ environment, jobs: false, log: createLog(process.env.TEST_LOG ?? 'silent') });
+    const server = await startServer({ environment, jobs: false, log });
     servers.push(server);
     return server;
   };

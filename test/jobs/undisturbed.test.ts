@@ -19,7 +19,14 @@ afterAll(async () => {
 /** From the end of January, over a leap day and three turns of the month, to the end of April. */
 const begins = '2032-01-30T22:00:00Z';
 const days = 91;
-const jobs = ['expire-holds', 'reset-monthly-costs', 'reset-credits', 'expire-rollover'];
+const jobs = [
+  'expire-holds',
+  'reset-monthly-costs',
+  'reset-credits',
+  'expire-rollover',
+  'apply-retention',
+  'refresh-analytics',
+];
 
 /** People of every kind that time does something to. */
 async function furnish(): Promise<void> {
@@ -92,6 +99,11 @@ async function figures({ ops }: Copy) {
       select to_jsonb(t) - 'id' - 'balance_after' - 'created_at' as row from credit_transactions t
       order by user_id, type, lot_id, run_id, amount`),
     runs: await rows(`select to_jsonb(r) - 'finished_at' - 'duration_ms' as row from runs r order by user_id, id`),
+    texts: await rows(`select to_jsonb(t) - 'answer' as row from run_texts t order by user_id, run_id`),
+    usage: await rows(
+      `select to_jsonb(d) as row from usage_rollups d order by user_id, day, model, package_id, tier_name`,
+    ),
+    analytics: await rows(`select to_jsonb(a) - 'created_at' as row from user_cost_analytics a order by user_id`),
     audit: await rows('select to_jsonb(a) as row from ops.audit_books() a'),
   };
 }
@@ -112,7 +124,10 @@ it('three months off, two schedulers and two servers at once, callers killed: as
   }
   const expected = await figures(punctual);
   expect(expected.audit).toEqual([]);
-  expect(expected.users).not.toEqual((await figures(before)).users);
+  const unchanged = await figures(before);
+  expect(expected.users).not.toEqual(unchanged.users);
+  expect(expected.texts.length).toBeLessThan(unchanged.texts.length);
+  expect(expected.usage.length).toBeGreaterThan(unchanged.usage.length);
   const kinds = new Set(expected.transfers.map(({ type, debit }) => `${type} ${debit}`));
   expect([...kinds]).toEqual(expect.arrayContaining(['expire lot', 'rollover lot', 'spend lot']));
 
