@@ -90,7 +90,8 @@ describe('a demo in a directory of its own', () => {
         'TOKEN',
         'ADMIN_TOKEN',
       ],
-      ...['PACKAGE_ID', 'METRICS_TOKEN', 'STRIPE_SECRET_KEY', 'STRIPE_API_BASE', 'STRIPE_PRPM_PLUS_PRICE_ID'],
+      ...['PACKAGE_ID', 'PRPM_URL', 'PRPM_TOKEN', 'METRICS_TOKEN'],
+      ...['STRIPE_SECRET_KEY', 'STRIPE_API_BASE', 'STRIPE_PRPM_PLUS_PRICE_ID'],
       ...['STRIPE_PRPM_PLUS_ORG_MEMBER_PRICE_ID', 'STRIPE_SMALL_PACK_PRICE_ID', 'STRIPE_MEDIUM_PACK_PRICE_ID'],
       ...['STRIPE_LARGE_PACK_PRICE_ID', 'STRIPE_PORTAL_CONFIGURATION_ID', 'STRIPE_PLAYGROUND_WEBHOOK_SECRET'],
     ]);
@@ -278,6 +279,7 @@ describe('a demo in a directory of its own', () => {
       expect(demo.env).toEqual({
         ...before,
         BASE_URL: demo.env.BASE_URL,
+        PRPM_URL: demo.env.BASE_URL,
         DATABASE_URL: demo.env.DATABASE_URL,
         MIGRATE_DATABASE_URL: demo.env.MIGRATE_DATABASE_URL,
       });
