@@ -1,6 +1,6 @@
 // What a check of all alerts costs, with many users and many runs stored: it runs every five minutes beside the runs.
 import { median, startDatabase } from './database.ts';
-import type { Length, Report } from './run.ts';
+import type { Length, Report } from './report.ts';
 
 /** check_alerts_ms: a check that finds a tenth of the users to warn, all of them warned before. */
 export async function measureAlerts(report: Report, { rounds, quick }: Length): Promise<void> {

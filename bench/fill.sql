@@ -125,3 +125,22 @@ from (
 ) words
 where t.user_id = words.user_id and t.run_id = words.id;
 $$;
+
+-- Packages: names of a verb, a noun and a number, a description of common and rare words, and two tags.
+create function bench_fill_packages(n bigint) returns void language sql as $$
+  with lists as (
+    select
+      array['review','explain','write','summarise','translate','test','plan','refactor','document','check','convert','generate','improve','fix',
+        'shorten','rewrite','classify','extract','compare','design','estimate','outline','teach','debug','audit','draft','grade','format','merge','trace'] as verbs,
+      array['code','sql','database','meeting','email','test','commit','readme','api','schema','regex','query','poem','story','report','ticket','incident',
+        'changelog','resume','contract','lesson','recipe','budget','roadmap','survey','interview','release','issue','config','script','notebook','dashboard'] as nouns
+  )
+  insert into public.packages (name, author_id, latest_version, description, tags)
+  select
+    format('%s-%s-%s', verbs[1 + i % cardinality(verbs)], nouns[1 + i / cardinality(verbs) % cardinality(nouns)], i / (cardinality(verbs) * cardinality(nouns))),
+    '00000000-0000-4000-8000-000000000001', '1.0.0',
+    format('Helps to %s a %s, with %s %s %s and %s for teams.', verbs[1 + i % cardinality(verbs)], nouns[1 + (i * 7) % cardinality(nouns)],
+      'word' || (i * 31 % 20000), 'word' || (i * 17 % 2000), 'word' || (i % 200), 'word' || (i % 20)),
+    array[nouns[1 + (i * 3) % cardinality(nouns)], verbs[1 + (i * 5) % cardinality(verbs)]]
+  from lists, generate_series(0, n - 1) i
+$$;

@@ -1,6 +1,6 @@
 // Does the hot path slow down as runs pile up? Two databases on one cluster's settings, alternating.
 import { expectCleanAudit, median, startDatabase, transactionsPerSecond } from './database.ts';
-import type { Length, Report } from './run.ts';
+import type { Length, Report } from './report.ts';
 
 const users = 10_000;
 

@@ -6,11 +6,14 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { expectCleanAudit, median, startDatabase } from './database.ts';
 import { type Load, resultSchema } from './load-format.ts';
-import type { Length, Report } from './run.ts';
+import type { Length, Report } from './report.ts';
 
 const run = promisify(execFile);
 const node = process.execPath;
 const people = 64;
+
+/** So far apart, people begin at any time of each other's streams, and not all in one moment. */
+const apartMs = 40;
 
 /** http_runs_per_s, http_p50_ms, http_p99_ms, http_vs_bare, first_token_added_*, statements_per_run, server_rss_*. */
 export async function measureHttp(report: Report, { quick }: Length): Promise<void> {
@@ -85,8 +88,7 @@ export async function measureHttp(report: Report, { quick }: Length): Promise<vo
 
     const streaming = await serve(`${paced.url}`);
     const streams = { connections: people, seconds: Math.max(8, seconds) };
-    const direct = await drive({
-      ...streams,
+    const straight = {
       url: `${paced.url}/v1/messages`,
       headers: [{ 'x-api-key': 'sandbox', 'anthropic-version': '2023-06-01' }],
       bodies: [
@@ -98,7 +100,8 @@ export async function measureHttp(report: Report, { quick }: Length): Promise<vo
         }),
       ],
       firstEvent: 'text_delta',
-    });
+    };
+    const direct = await drive({ ...streams, ...straight });
     const followed = {
       url: `${streaming.url}/api/v1/playground/execute`,
       headers,
@@ -112,6 +115,12 @@ export async function measureHttp(report: Report, { quick }: Length): Promise<vo
     }, 200);
     const through = await drive({ ...streams, ...followed });
     clearInterval(watch);
+    const [directApart, throughApart] = [
+      await drive({ ...streams, ...straight, apartMs }),
+      await drive({ ...streams, ...followed, apartMs }),
+    ];
+    report('first_token_added_apart_p50_ms', throughApart.firstP50 - directApart.firstP50, `ms, ${people} streams`);
+    report('first_token_added_apart_p99_ms', throughApart.firstP99 - directApart.firstP99, `ms, ${people} streams`);
     report('first_token_added_p50_ms', through.firstP50 - direct.firstP50, `ms, ${people} streams`);
     report('first_token_added_p99_ms', through.firstP99 - direct.firstP99, `ms, ${people} streams`);
     report('server_rss_mb', resident, `MB, ${people} streams`);
@@ -148,7 +157,7 @@ export async function startProcess(file: string, args: string[], environment: No
   return { url, process: child };
 }
 
-function residentMegabytes({ pid }: ChildProcess): number {
+export function residentMegabytes({ pid }: ChildProcess): number {
   const match = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
   return Number(match?.[1] ?? 0) / 1024;
 }

@@ -12,6 +12,8 @@ export const loadSchema = z.object({
   /** Paths to GET, one after the other over all connections, instead of posting a body to the url's own. */
   paths: z.array(z.string()).default([]),
   headers: z.array(z.record(z.string(), z.string())).min(1),
+  /** Milliseconds from each connection's first request to the next one's: people do not come all at once. */
+  apartMs: z.number().default(0),
   /** Text in a stream that marks its first token; null: not a stream. */
   firstEvent: z.string().nullable().default(null),
 });

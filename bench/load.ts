@@ -3,6 +3,7 @@
 // Prints {"perSecond", "p50", "p99", "firstP50", "firstP99", "failed"}; times in milliseconds.
 import { connect, type Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { loadSchema } from './load-format.ts';
 
 const load = loadSchema.parse(JSON.parse(process.argv[2] ?? '{}'));
@@ -107,6 +108,7 @@ class Connection {
 await Promise.all(
   Array.from({ length: load.connections }, async (_, number) => {
     const connection = new Connection(number);
+    if (load.apartMs > 0) await sleep(number * load.apartMs);
     while (performance.now() < end && sent < load.requests) {
       const path = load.paths[sent % load.paths.length];
       sent += 1;

@@ -3,7 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import postgres from 'postgres';
 import { expectCleanAudit, median, startDatabase } from './database.ts';
 import { drive, startProcess } from './http.ts';
-import type { Length, Report } from './run.ts';
+import type { Length, Report } from './report.ts';
 
 const people = 64;
 const crowd = 100_000;

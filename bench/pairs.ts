@@ -1,6 +1,6 @@
 // Begin and settle through SQL alone, against TPC-B on the same cluster, alternating.
 import { expectCleanAudit, median, startDatabase, startTpcb, transactionsPerSecond } from './database.ts';
-import type { Length, Report } from './run.ts';
+import type { Length, Report } from './report.ts';
 
 /** pairs_vs_tpcb and its parts, same_user_pairs_vs_distinct. */
 export async function measurePairs(report: Report, { seconds, rounds }: Length): Promise<void> {

@@ -2,11 +2,15 @@
 import { parseArgs } from 'node:util';
 import { measureAlerts } from './alerts.ts';
 import { measureAnalytics } from './analytics.ts';
+import { measureCli } from './cli.ts';
 import { measureDisturbance } from './disturbance.ts';
+import { measureGateway } from './gateway.ts';
 import { measureGrowth } from './growth.ts';
 import { measureHttp } from './http.ts';
 import { measureMetrics } from './metrics.ts';
+import { measurePage } from './page.ts';
 import { measurePairs } from './pairs.ts';
+import type { Length, Report } from './report.ts';
 import { measureSearch } from './search.ts';
 import { measureWebhooks } from './webhooks.ts';
 
@@ -20,10 +24,10 @@ const benches = {
   alerts: measureAlerts,
   disturbance: measureDisturbance,
   search: measureSearch,
+  cli: measureCli,
+  gateway: measureGateway,
+  page: measurePage,
 };
-
-export type Report = (name: string, value: number, unit: string) => void;
-export type Length = { seconds: number; rounds: number; quick: boolean };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

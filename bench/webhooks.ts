@@ -1,6 +1,6 @@
 // Stripe's events through SQL alone: kept in the inbox and applied, against TPC-B on the same cluster, alternating.
 import { expectCleanAudit, median, startDatabase, startTpcb, transactionsPerSecond } from './database.ts';
-import type { Length, Report } from './run.ts';
+import type { Length, Report } from './report.ts';
 
 const users = 10_000;
 

@@ -30,6 +30,7 @@ const ADVICE: Record<string, string> = {
   version_not_found: 'prpm-playground packages show PACKAGE',
   model_not_found: 'prpm-playground models',
   session_not_found: 'prpm-playground sessions',
+  comparison_not_found: 'prpm-playground run --compare, whose last line names it',
   pack_not_found: 'prpm-playground buy, which lists them',
   insufficient_scope: 'prpm-playground login, with a token that may do this',
   rate_limited: 'wait until then',

@@ -22,6 +22,8 @@ export function openScreen({ stdout, stderr, environment }: Terminal) {
   /** Other people's words must not move the cursor of a terminal; a file gets them as they are. */
   const clean = (text: string, stream: NodeJS.WriteStream) => (stream.isTTY === true ? withoutControls(text) : text);
 
+  const note = (text: string) => void stderr.write(`${colorsError ? painted('dim', text) : text}\n`);
+
   return {
     isTerminal: stdout.isTTY === true,
     showsProgress: stderr.isTTY === true && environment.TERM !== 'dumb',
@@ -31,7 +33,11 @@ export function openScreen({ stdout, stderr, environment }: Terminal) {
     line: (text = '') => void stdout.write(`${text}\n`),
     json: (value: unknown) => void stdout.write(`${JSON.stringify(value, null, 2)}\n`),
     tell: (text: string) => void stderr.write(`${text}\n`),
-    note: (text: string) => void stderr.write(`${colorsError ? painted('dim', text) : text}\n`),
+    note,
+    /** How to see the next page, where there is one. */
+    more: (nextCursor: string | null) => {
+      if (nextCursor !== null) note(`More: --cursor ${nextCursor}`);
+    },
     fail: (text: string) => void stderr.write(`${colorsError ? painted('red', 'error:') : 'error:'} ${text}\n`),
     /** Rows under their heads; the last column takes what is left of the line. Figures stand to the right. */
     table(heads: string[], rows: (string | number | null)[][]): void {

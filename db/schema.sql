@@ -145,7 +145,10 @@ CREATE TYPE core.begun_run AS (
 	wanted_output integer,
 	rate_limit integer,
 	rate_remaining integer,
-	rate_reset integer
+	rate_reset integer,
+	history_tokens integer,
+	dropped_exchanges integer,
+	template json
 );
 
 ALTER TYPE core.begun_run OWNER TO prpm_owner;
@@ -154,7 +157,7 @@ ALTER TYPE core.begun_run OWNER TO prpm_owner;
 -- Name: TYPE begun_run; Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON TYPE core.begun_run IS 'outcome: started (with the exact provider request, the hold in credits, and what is free then), known (begun_run_id, run_status) or refused (refusal: code, status, figures, when to try again). Tokens: estimated_input, held_input, wanted_output, output_cap. rate_*: what is left of the minute''s attempts, rate_reset in seconds; null limit: none. Spec 1.5, 3.2, 3.6, 5.1.';
+COMMENT ON TYPE core.begun_run IS 'outcome: started (with the exact provider request, the hold in credits, and what is free then), known (begun_run_id, run_status), template (the prompt has variables, or some were given: version, system_prompt as it was published, and template {variables: their JSON schema, given_variables: what was given, else what the session had}; ask again with the filled-in prompt''s tokens) or refused (refusal: code, status, figures, when to try again). Tokens: estimated_input, held_input, wanted_output, output_cap, history_tokens. dropped_exchanges: left out of the history. rate_*: what is left of the minute''s attempts, rate_reset in seconds; null limit: none. Spec 1.5, 3.2, 3.6, 5.1, 5.5.';
 
 --
 -- Name: erasure; Type: TYPE; Schema: core; Owner: prpm_owner
@@ -236,7 +239,10 @@ CREATE TYPE core.receipt AS (
 	monthly_limit numeric,
 	monthly_used numeric,
 	month_ends_at timestamp with time zone,
-	refunded_at timestamp with time zone
+	refunded_at timestamp with time zone,
+	history_tokens integer,
+	request_limit integer,
+	dropped_exchanges integer
 );
 
 ALTER TYPE core.receipt OWNER TO prpm_owner;
@@ -245,7 +251,7 @@ ALTER TYPE core.receipt OWNER TO prpm_owner;
 -- Name: TYPE receipt; Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON TYPE core.receipt IS 'What a run used (tokens by kind), cost (US dollars, exact) and was charged (credits, by kind), and what is left: credits, and of each window the limit (null: none), what is used of it and its end. Requests an hour, US dollars a day and a month. Spec 5.1.';
+COMMENT ON TYPE core.receipt IS 'What a run used (tokens by kind), cost (US dollars, exact) and was charged (credits, by kind), and what is left: credits, and of each window the limit (null: none), what is used of it and its end. Requests an hour, US dollars a day and a month. history_tokens is what the session''s next run brings, of request_limit tokens that a whole request can have; dropped_exchanges: left out of this run. Spec 5.1, 10.1.';
 
 --
 -- Name: acknowledge_alert(uuid, bigint, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -482,10 +488,10 @@ ALTER FUNCTION api.authenticate_token(token_hash bytea) OWNER TO prpm_owner;
 COMMENT ON FUNCTION api.authenticate_token(token_hash bytea) IS 'Who acts with the API token of this SHA-256. One row: outcome ok, unknown, expired, revoked or closed (the account); the other columns are null unless ok. Notes the use, once a minute. Spec 2.2.';
 
 --
--- Name: begin_anonymous_run(uuid, uuid, text, text, text, integer, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+-- Name: begin_anonymous_run(uuid, uuid, text, text, text, integer, text, integer, jsonb, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
-CREATE FUNCTION api.begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, OUT begun json, OUT invitation json) RETURNS record
+CREATE FUNCTION api.begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, prompt_tokens integer DEFAULT NULL::integer, variables jsonb DEFAULT NULL::jsonb, as_run boolean DEFAULT false, OUT begun json, OUT invitation json) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -531,7 +537,7 @@ begin
   where x.id = core.uuid_or_null(begin_anonymous_run.package) or x.name = lower(begin_anonymous_run.package)
   order by x.id = core.uuid_or_null(begin_anonymous_run.package) desc nulls last
   limit 1;
-  select x.version, x.prompt, x.tokens_o200k, x.tokens_cl100k, x.tokens_approximate, x.cache_prompt into v
+  select x.version, x.prompt, x.variables, x.tokens_o200k, x.tokens_cl100k, x.tokens_approximate, x.cache_prompt into v
   from public.package_versions x
   where x.package_id = k.id and x.version = coalesce(begin_anonymous_run.package_version, k.latest_version);
   b.refusal := case
@@ -548,10 +554,19 @@ begin
     return;
   end if;
 
+  if (v.variables is not null or begin_anonymous_run.variables is not null) and prompt_tokens is null then
+    b.outcome := 'template';
+    b.version := v.version;
+    b.system_prompt := v.prompt;
+    b.template := json_build_object('variables', v.variables, 'given_variables', coalesce(begin_anonymous_run.variables, '{}'));
+    begun := row_to_json(b);
+    return;
+  end if;
+
   -- How large it is.
-  estimated_input := begin_anonymous_run.input_tokens + 11 + case m.tokenizer
+  estimated_input := begin_anonymous_run.input_tokens + 11 + coalesce(prompt_tokens, case m.tokenizer
     when 'o200k_base' then v.tokens_o200k when 'cl100k_base' then v.tokens_cl100k else v.tokens_approximate
-  end;
+  end);
   held_input := ceil(estimated_input * case when counted_with = m.tokenizer and m.tokenizer <> 'approximate' then s.estimate_safety_exact else s.estimate_safety end);
   wanted := least(m.max_output_tokens, s.max_request_tokens - estimated_input, m.context_tokens - estimated_input, s.max_output_tokens);
   useful := least(s.min_output_tokens, m.max_output_tokens, s.max_output_tokens);
@@ -562,10 +577,11 @@ begin
   end if;
 
   -- Once a month: who comes second waits here for the first of the same visitor, and for nobody else.
-  insert into public.anonymous_visits (visitor, month) values (seen_by, date_trunc('month', today::timestamp)::date) on conflict do nothing;
+  insert into public.anonymous_visits (visitor, month, first_used_at)
+  values (seen_by, date_trunc('month', today::timestamp)::date, now)
+  on conflict do nothing;
   if not found then
-    b.refusal := core.refuse_visit('limit_exceeded', 'You have already used your free playground run of this month.',
-      (date_trunc('month', today::timestamp) + interval '1 month') at time zone 'UTC', now, s.signup_credits);
+    b.refusal := core.refuse_second_visit(seen_by, today, as_run, now, s.signup_credits);
     begun := row_to_json(b);
     return;
   end if;
@@ -623,13 +639,126 @@ begin
 end
 $$;
 
-ALTER FUNCTION api.begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, OUT begun json, OUT invitation json) OWNER TO prpm_owner;
+ALTER FUNCTION api.begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, prompt_tokens integer, variables jsonb, as_run boolean, OUT begun json, OUT invitation json) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, OUT begun json, OUT invitation json); Type: COMMENT; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, prompt_tokens integer, variables jsonb, as_run boolean, OUT begun json, OUT invitation json); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, OUT begun json, OUT invitation json) IS 'Lets a visitor''s one run of the calendar month in, with settings.anonymous_model, as far as settings.anonymous_daily_budget bears its worst case, or says why not. address is the visitor''s, kept as a keyed hash while it is needed; package is an id or name, package_version null the newest; input_tokens is the visitor''s own text counted with counted_with. user_id is null: who is signed in is refused. Returns core.begun_run as JSON, as api.begin_run does, without credits, and what to tell the visitor (core.describe_invitation). Spec 5.9.';
+COMMENT ON FUNCTION api.begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, prompt_tokens integer, variables jsonb, as_run boolean, OUT begun json, OUT invitation json) IS 'Lets a visitor''s one run of the calendar month in, with settings.anonymous_model, as far as settings.anonymous_daily_budget bears its worst case, or says why not. address is the visitor''s, kept as a keyed hash while it is needed; package is an id or name, package_version null the newest; input_tokens is the visitor''s own text counted with counted_with; prompt_tokens and variables are as for api.begin_run. as_run: asked for by the name that people who are signed in use, which has a refusal of its own for a second run. user_id is null: who is signed in is refused. Returns core.begun_run as JSON, as api.begin_run does, without credits, and what to tell the visitor (core.describe_invitation). Spec 5.9.';
+
+--
+-- Name: begin_comparison(uuid, uuid, uuid[], jsonb, integer, text, bytea); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.begin_comparison(user_id uuid, comparison_id uuid, run_ids uuid[], sides jsonb, max_output_tokens integer, idempotency_key text, request_hash bytea) RETURNS TABLE(begun_comparison_id uuid, side integer, begun core.begun_run)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  u public.users;
+  s public.settings;
+  l public.cost_limits_config;
+  now timestamptz;
+  known uuid;
+  probes core.begun_run[] := array[]::core.begun_run[];
+  started core.begun_run[] := array[]::core.begun_run[];
+  plan record;
+  refusal json;
+  which integer;
+begin
+  if jsonb_typeof(sides) is distinct from 'array' or jsonb_array_length(sides) not between 2 and 4 or cardinality(run_ids) <> jsonb_array_length(sides) then
+    raise exception 'a comparison has two to four sides' using errcode = 'PR400', detail = 'sides';
+  end if;
+  u := (select x from public.users x where x.id = begin_comparison.user_id for no key update);
+  s := (select x from public.settings x);
+  if u.id is null then
+    raise exception 'user % is unknown', begin_comparison.user_id using errcode = 'PR404', detail = 'user_id';
+  end if;
+  now := greatest(clock_timestamp() + s.clock_offset, u.day_ends_at - interval '24 hours', u.hour_ends_at - interval '1 hour');
+
+  select k.known, k.refusal into known, refusal
+  from core.known_comparison(u.id, begin_comparison.comparison_id, idempotency_key, begin_comparison.request_hash, now) k;
+  if known is not null then
+    return query select known, r.side, r.begun from core.known_sides(u.id, known) r;
+    return;
+  elsif refusal is not null then
+    perform core.count_refusal(u.id, refusal, now);
+    started[1].outcome := 'refused';
+    started[1].refusal := refusal;
+    return query select null::uuid, null::integer, started[1];
+    return;
+  end if;
+
+  if u.next_lot_expiry <= now or u.holds_expire_at <= now then
+    perform core.expire_user_holds(u.id, now);
+    perform core.tidy_lots(u.id, now);
+    u := (select x from public.users x where x.id = begin_comparison.user_id);
+  end if;
+  u := core.roll_windows(u, now);
+  l := core.find_limits(core.tier_at(u.tier_override, u.plan_tier, u.entitled_until, now));
+
+  -- Could each be run if it were alone? Then, can they be held together?
+  for place in 1 .. cardinality(run_ids) loop
+    probes[place] := core.probe_run(u.id, run_ids[place], sides -> place - 1, begin_comparison.max_output_tokens);
+    if probes[place].outcome = 'refused' then
+      refusal := probes[place].refusal;
+      which := place;
+      exit;
+    end if;
+  end loop;
+  if refusal is null then
+    refusal := core.refuse_count(u, l, sides, now);
+  end if;
+  if refusal is null and exists (select from unnest(probes) p where p.outcome = 'template') then
+    update public.users x set
+      minute_attempts = u.minute_attempts + (select count(*) from unnest(probes) p where p.outcome = 'template'), minute_ends_at = u.minute_ends_at
+    where x.id = u.id;
+    return query select null::uuid, n, probes[n] from generate_series(1, cardinality(run_ids)) n where (probes[n]).outcome = 'template';
+    return;
+  end if;
+  if refusal is null then
+    plan := core.plan_sides(u, l, s, probes, sides, begin_comparison.max_output_tokens, now);
+    refusal := plan.refusal;
+  end if;
+  if refusal is null then
+    begin
+      for place in 1 .. cardinality(run_ids) loop
+        which := plan.turns[place];
+        started[which] := core.begin_side(u.id, run_ids[place], core.side_as_probed(sides -> which - 1, probes[which]), plan.caps[which]);
+        if started[which].outcome <> 'started' then
+          refusal := started[which].refusal;
+          raise exception using errcode = 'PR001';
+        end if;
+      end loop;
+    exception when sqlstate 'PR001' then
+      null;
+    end;
+  end if;
+  if refusal is not null then
+    u.minute_attempts := u.minute_attempts + 1;
+    return query select null::uuid, which, core.refuse_run(u, l, refusal, now);
+    return;
+  end if;
+
+  insert into public.comparisons (user_id, id, run_ids, session_ids, created_at)
+  select u.id, begin_comparison.comparison_id, array_agg(b.begun_run_id order by b.place), array_agg(b.begun_session_id order by b.place), now
+  from (select (started[n]).begun_run_id, (started[n]).begun_session_id, n as place from generate_series(1, cardinality(run_ids)) n) b;
+  if idempotency_key is not null then
+    perform core.keep_key(u.id, idempotency_key, begin_comparison.request_hash, begin_comparison.comparison_id, now);
+  end if;
+  return query select begin_comparison.comparison_id, n, started[n] from generate_series(1, cardinality(run_ids)) n;
+end
+$$;
+
+ALTER FUNCTION api.begin_comparison(user_id uuid, comparison_id uuid, run_ids uuid[], sides jsonb, max_output_tokens integer, idempotency_key text, request_hash bytea) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION begin_comparison(user_id uuid, comparison_id uuid, run_ids uuid[], sides jsonb, max_output_tokens integer, idempotency_key text, request_hash bytea); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.begin_comparison(user_id uuid, comparison_id uuid, run_ids uuid[], sides jsonb, max_output_tokens integer, idempotency_key text, request_hash bytea) IS 'Lets two to four runs of one question in, all or none, in one transaction: sides is a JSON array of what each asks for (see core.begin_side), run_ids as many new ids in the order of time, which the sides get in the order in which they begin. What is left of credits and cost windows is divided evenly. Returns a row a side, numbered from 1 as asked for, with core.begun_run: started or known (the id or key was seen before); or a row for each side whose prompt is to be filled in first, template, and nothing was begun; or one row, refused, with the side that alone would be refused, or null where all together are. Each side is settled as any run. Errors: PR404 unknown user, PR400 naming sides. Spec 5.3, 5.8.';
 
 --
 -- Name: begin_customer(uuid, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -793,13 +922,13 @@ ALTER FUNCTION api.begin_purchase(user_id uuid, pack text, success_url text, can
 COMMENT ON FUNCTION api.begin_purchase(user_id uuid, pack text, success_url text, cancel_url text, livemode boolean, OUT outcome text, OUT refusal json, OUT purchase_id uuid, OUT credits bigint, OUT price numeric, OUT currency text, OUT parameters jsonb) IS 'Begins a purchase of a pack: our own row first. outcome: refused (pack_not_found, purchases_disabled, payment_disputed, rate_limited) or create (a checkout session of these parameters, purchase_id as idempotency key). price is US dollars. Errors: PR404 unknown user. Spec 6.2.';
 
 --
--- Name: begin_run(uuid, uuid, text, text, uuid, text, boolean, integer, text, integer, integer, text, bytea); Type: FUNCTION; Schema: api; Owner: prpm_owner
+-- Name: begin_run(uuid, uuid, text, text, uuid, text, boolean, integer, text, integer, integer, text, bytea, text, integer, jsonb); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
-CREATE FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea) RETURNS core.begun_run
+CREATE FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea, history_mode text DEFAULT NULL::text, prompt_tokens integer DEFAULT NULL::integer, variables jsonb DEFAULT NULL::jsonb) RETURNS core.begun_run
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
-    AS $$
+    AS $_$
 #variable_conflict use_column
 declare
   s public.settings;
@@ -828,6 +957,9 @@ declare
   counts boolean;
   prompt_multiplier numeric := 1;
   history json;
+  history_tokens integer;
+  dropped_exchanges integer;
+  room integer;
 begin
   -- Rows are read whole, as one value: a list of columns is set up anew, column by column, in every call.
   u := (select x from public.users x where x.id = begin_run.user_id for no key update);
@@ -835,7 +967,7 @@ begin
   if u.id is null then
     raise exception 'user % is unknown', begin_run.user_id using errcode = 'PR404', detail = 'user_id';
   end if;
-  now := greatest(clock_timestamp() + s.clock_offset, u.day_ends_at - interval '24 hours'); -- a clock set back begins nothing in a day that is closed
+  now := greatest(clock_timestamp() + s.clock_offset, u.day_ends_at - interval '24 hours', u.hour_ends_at - interval '1 hour'); -- a clock set back begins nothing in an hour or day that is closed
 
   -- Seen before: the same run, or the same key. Ids are ordered by time: one above all others is new.
   if begin_run.run_id <= u.last_run_id then
@@ -875,7 +1007,9 @@ begin
   if now >= least(u.minute_ends_at, u.hour_ends_at, u.day_ends_at, u.month_ends_at) then
     u := core.roll_windows(u, now);
   end if;
-  u.minute_attempts := u.minute_attempts + 1;
+  if prompt_tokens is null then -- else the attempt that asked for the prompt was counted
+    u.minute_attempts := u.minute_attempts + 1;
+  end if;
 
   -- The tier and its limits.
   l := (
@@ -920,13 +1054,13 @@ begin
     from public.packages x
     where x.name = lower(begin_run.package);
   end if;
-  select x.version, x.prompt, x.tokens_o200k, x.tokens_cl100k, x.tokens_approximate, x.cache_prompt into v
+  select x.version, x.prompt, x.variables, x.tokens_o200k, x.tokens_cl100k, x.tokens_approximate, x.cache_prompt into v
   from public.package_versions x
   where x.package_id = k.id and x.version = coalesce(begin_run.package_version, k.latest_version);
 
   if m.alias is null or not m.enabled or p.id is null then
     refusal := core.refuse_by_model(begin_run.model, m, now);
-  elsif k.id is null or v.version is null or k.visibility = 'private' and custom_prompt_tokens is null then
+  elsif k.id is null or v.version is null or k.visibility = 'private' and custom_prompt_tokens is null and history_mode is distinct from 'summarise' then
     refusal := core.refuse_by_package(
       u.id, begin_run.package, begin_run.package_version, k.id, k.visibility, k.author_id, k.organization_id, v.version, now
     );
@@ -938,36 +1072,63 @@ begin
   if refusal is null and begin_run.session_id is not null then
     select x.* into talk from core.continue_session(u.id, begin_run.session_id, k.id, m.alias, now) x;
     refusal := talk.refusal;
+    if refusal is null and talk.messages is null and history_mode = 'summarise' then
+      refusal := core.describe_refusal('nothing_to_summarise', 409, 'Nothing was said in this session yet, or its texts are gone.', now);
+    end if;
   end if;
   if refusal is not null then
     return core.refuse_run(u, l, refusal, now);
   end if;
 
+  -- A prompt with variables has to be filled in, and counted, by who asked; an attempt it was all the same.
+  if (v.variables is not null or begin_run.variables is not null) and prompt_tokens is null and custom_prompt_tokens is null and not use_no_prompt then
+    update public.users x set minute_attempts = u.minute_attempts, minute_ends_at = u.minute_ends_at where x.id = u.id;
+    if begin_run.variables is null and begin_run.session_id is not null then
+      begin_run.variables := (
+        select jsonb_object_agg(e.key, e.value) from jsonb_each(talk.variables) e where v.variables::jsonb -> 'properties' ? e.key
+      );
+    end if;
+    begun.outcome := 'template';
+    begun.version := v.version;
+    begun.system_prompt := v.prompt;
+    begun.template := json_build_object('variables', v.variables, 'given_variables', coalesce(begin_run.variables, '{}'));
+    return begun;
+  end if;
+
   -- How large it is: tokens read for certain, tokens written at most.
   exact := counted_with = m.tokenizer and m.tokenizer <> 'approximate';
   estimated_input := begin_run.input_tokens + 7;
-  if custom_prompt_tokens is not null then
+  if custom_prompt_tokens is not null and not use_no_prompt then
     prompt_multiplier := s.custom_prompt_multiplier;
     estimated_input := estimated_input + custom_prompt_tokens + 4;
   elsif not use_no_prompt then
-    estimated_input := estimated_input + 4 + case m.tokenizer
+    estimated_input := estimated_input + 4 + coalesce(prompt_tokens, case m.tokenizer
       when 'o200k_base' then v.tokens_o200k when 'cl100k_base' then v.tokens_cl100k else v.tokens_approximate
-    end;
+    end);
   end if;
+  wanted_output := least(
+    begin_run.max_output_tokens, m.max_output_tokens,
+    case when custom_prompt_tokens is null then s.max_output_tokens else s.custom_max_output_tokens end,
+    case when history_mode = 'summarise' then s.summary_output_tokens end
+  );
+  useful := least(s.min_output_tokens, wanted_output);
   if begin_run.session_id is not null then
+    if history_mode is not null then
+      dropped_exchanges := 0;
+      room := least(s.max_request_tokens, m.context_tokens) - estimated_input;
+      room := least(room - useful, greatest(room - wanted_output, room / 2), substring(history_mode from '^fit:(\d{1,9})$')::integer);
+      if talk.tokens > room then
+        select x.* into talk from core.fit_history(u.id, begin_run.session_id, talk.run_ids, m.alias, room) x;
+        dropped_exchanges := talk.dropped;
+      end if;
+    end if;
     estimated_input := estimated_input + talk.tokens;
     history := talk.messages;
+    history_tokens := talk.tokens;
     exact := exact and talk.same_model;
   end if;
   held_input := ceil(estimated_input * case when exact then s.estimate_safety_exact else s.estimate_safety end);
-  wanted_output := least(
-    begin_run.max_output_tokens, m.max_output_tokens, s.max_request_tokens - estimated_input, m.context_tokens - estimated_input,
-    case when custom_prompt_tokens is null then s.max_output_tokens else s.custom_max_output_tokens end
-  );
-  useful := least(
-    s.min_output_tokens, begin_run.max_output_tokens, m.max_output_tokens,
-    case when custom_prompt_tokens is null then s.max_output_tokens else s.custom_max_output_tokens end
-  );
+  wanted_output := least(wanted_output, s.max_request_tokens - estimated_input, m.context_tokens - estimated_input);
 
   -- How much of it credits and cost windows can bear: all of it on credits that were not purchased, or what fits.
   if l.throttle_on_exceed and not coalesce(u.limits_waived_until > now, false) then
@@ -991,12 +1152,15 @@ begin
   end if;
   if output_cap < useful then
     refusal := core.refuse_by_size(
-      u, l, s, m, greatest(p.input, p.cache_write), p.output, prompt_multiplier, estimated_input, held_input, wanted_output, useful, cost_left is not null, now
+      u, l, s, m, greatest(p.input, p.cache_write), p.output, prompt_multiplier, estimated_input, held_input, wanted_output, useful, cost_left is not null, now,
+      history_tokens
     );
     begun := core.refuse_run(u, l, refusal, now);
     begun.estimated_input := estimated_input;
     begun.held_input := held_input;
     begun.wanted_output := wanted_output;
+    begun.history_tokens := history_tokens;
+    begun.dropped_exchanges := dropped_exchanges;
     return begun;
   end if;
 
@@ -1005,21 +1169,23 @@ begin
   insert into public.runs (
     user_id, id, session_id, status, model, provider_model, package_id, package_version, baseline, tier_name,
     price_id, credit_multiplier, prompt_multiplier, tokens_per_credit, estimated_input, question_tokens, estimate_is_exact,
-    output_cap, hold_included, hold_purchased, hold_cost, hold_expires_at, estimated, cost, limited_cost, credits, shortfall, started_at
+    output_cap, hold_included, hold_purchased, hold_cost, hold_expires_at, estimated, cost, limited_cost, credits, shortfall, started_at,
+    request_limit, history_tokens, dropped_exchanges, summarises
   ) values (
     u.id, begin_run.run_id, coalesce(begin_run.session_id, begin_run.run_id), 'running', m.alias, m.provider_model, k.id, v.version,
     use_no_prompt, l.tier_name,
     p.id, m.credit_multiplier, prompt_multiplier, s.tokens_per_credit, estimated_input, begin_run.input_tokens, exact,
-    output_cap, hold_included, hold_credits - hold_included, hold_cost, now + s.hold_ms * interval '1 millisecond', false, 0, 0, 0, 0, now
+    output_cap, hold_included, hold_credits - hold_included, hold_cost, now + s.hold_ms * interval '1 millisecond', false, 0, 0, 0, 0, now,
+    least(s.max_request_tokens, m.context_tokens), history_tokens, dropped_exchanges, nullif(history_mode = 'summarise', false)
   );
   if begin_run.run_id < u.last_run_id then
     perform core.note_correction((select x from public.runs x where x.user_id = u.id and x.id = begin_run.run_id)); -- rollups may have passed it
   end if;
   if begin_run.session_id is null then
-    insert into public.sessions (user_id, id, package_id, last_run_id, created_at, last_run_at)
-    values (u.id, begin_run.run_id, k.id, begin_run.run_id, now, now);
+    insert into public.sessions (user_id, id, package_id, last_run_id, created_at, last_run_at, variables)
+    values (u.id, begin_run.run_id, k.id, begin_run.run_id, now, now, begin_run.variables);
   else
-    update public.sessions x set last_run_id = begin_run.run_id, last_run_at = now
+    update public.sessions x set last_run_id = begin_run.run_id, last_run_at = now, variables = coalesce(begin_run.variables, x.variables)
     where x.user_id = u.id and x.id = begin_run.session_id;
   end if;
   if idempotency_key is not null then
@@ -1052,18 +1218,18 @@ begin
     hold_credits, u.included_credits + u.purchased_credits - u.held_included - u.held_purchased - hold_credits,
     estimated_input, held_input, wanted_output,
     l.minute_request_limit, l.minute_request_limit - least(l.minute_request_limit, u.minute_attempts),
-    ceil(extract(epoch from u.minute_ends_at - now))
+    ceil(extract(epoch from u.minute_ends_at - now)), history_tokens, dropped_exchanges, null
   )::core.begun_run;
 end
-$$;
+$_$;
 
-ALTER FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea) OWNER TO prpm_owner;
+ALTER FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea, history_mode text, prompt_tokens integer, variables jsonb) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea); Type: COMMENT; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea, history_mode text, prompt_tokens integer, variables jsonb); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea) IS 'Lets a run in, or says why not: one lock, one transaction. package is an id or name; package_version null is the newest; session_id null begins a session that has the run''s id; model null is the default; input_tokens is the caller''s own text counted with counted_with; max_output_tokens null is no wish; custom_prompt_tokens not null: the caller''s own prompt of so many tokens, booked to core.custom_package() whatever package says. Returns core.begun_run, outcome: started (with the exact provider request), known (the run id or key was seen before: see run_status) or refused (refusal: code, status, figures, when to try again). Errors: PR404 unknown user. Spec 1.3, 1.5, 3.2 to 3.7, 5.1, 5.3, 5.5.';
+COMMENT ON FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea, history_mode text, prompt_tokens integer, variables jsonb) IS 'Lets a run in, or says why not: one lock, one transaction. package is an id or name; package_version null is the newest; session_id null begins a session that has the run''s id; model null is the default; input_tokens is the caller''s own text counted with counted_with; max_output_tokens null is no wish; custom_prompt_tokens not null: the caller''s own prompt of so many tokens, booked to core.custom_package() whatever package says, where use_no_prompt leaves out that prompt, and its multiplier; history_mode null brings the whole conversation, fit leaves out its oldest exchanges until the answer has room, fit:n does and brings n tokens of it at most, summarise does the same and makes the answer what the conversation goes on from; prompt_tokens: tokens of the package''s prompt with variables (values by name) filled in, for who was told of them by the outcome template. Returns core.begun_run, outcome: started (with the exact provider request), known (the run id or key was seen before: see run_status), template (the prompt is to be filled in first: nothing was begun) or refused (refusal: code, status, figures, when to try again). Errors: PR404 unknown user. Spec 1.3, 1.5, 3.2 to 3.7, 5.1, 5.3, 5.5.';
 
 --
 -- Name: begin_subscribe(uuid, text, text, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -1214,6 +1380,153 @@ ALTER FUNCTION api.begin_subscription_change(user_id uuid, action text, OUT outc
 --
 
 COMMENT ON FUNCTION api.begin_subscription_change(user_id uuid, action text, OUT outcome text, OUT refusal json, OUT work_id uuid) IS 'Queues what cancels a user''s subscription at the end of its period (action cancel), or takes that and a pause back (resume): each time a row of its own, whose id is the idempotency key. outcome: refused (no_subscription), ready (it is so already) or queued (work_id). Spec 6.1.';
+
+--
+-- Name: change_config(uuid, text, text, jsonb, boolean, text, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.change_config(user_id uuid, kind text, name text, changes jsonb, adds boolean, reason text, dry_run boolean) RETURNS json
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform core.check_admin(change_config.user_id);
+  return core.change_config(
+    change_config.kind, change_config.name, change_config.changes, change_config.adds, change_config.reason, change_config.user_id,
+    change_config.dry_run
+  );
+end
+$$;
+
+ALTER FUNCTION api.change_config(user_id uuid, kind text, name text, changes jsonb, adds boolean, reason text, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION change_config(user_id uuid, kind text, name text, changes jsonb, adds boolean, reason text, dry_run boolean); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.change_config(user_id uuid, kind text, name text, changes jsonb, adds boolean, reason text, dry_run boolean) IS 'Changes limits, plans, packs, models or settings for an administrator, or with dry_run only says who would be affected, as ops.change_config does for an operator; audit_log keeps the administrator''s id as "by". Returns core.change_config''s JSON object. Errors: PR403; PR400 naming the field, or without a reason; PR404 no such row; PR409 one that is there already. Spec 3.1, 12.';
+
+--
+-- Name: change_package(uuid, text, text, text[], text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.change_package(user_id uuid, package text, description text DEFAULT NULL::text, tags text[] DEFAULT NULL::text[], visibility text DEFAULT NULL::text) RETURNS TABLE(changed json)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  p public.packages := core.own_package(change_package.user_id, change_package.package);
+begin
+  if p.id is null then
+    return;
+  end if;
+  perform core.check_package(p.name, change_package.description, change_package.tags, change_package.visibility, '0.0.0', '-', '{0,0,0}');
+  return query
+  update public.packages x
+  set
+    description = coalesce(change_package.description, x.description),
+    tags = coalesce(change_package.tags, x.tags),
+    visibility = coalesce(change_package.visibility, x.visibility),
+    updated_at = core.now()
+  where x.id = p.id
+  returning json_build_object(
+    'package_id', x.id, 'name', x.name, 'description', x.description, 'tags', x.tags, 'visibility', x.visibility
+  );
+end
+$$;
+
+ALTER FUNCTION api.change_package(user_id uuid, package text, description text, tags text[], visibility text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION change_package(user_id uuid, package text, description text, tags text[], visibility text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.change_package(user_id uuid, package text, description text, tags text[], visibility text) IS 'Changes what is said of a package (id or name) and who sees it, from the next request on; null leaves a thing as it is. Returns {package_id, name, description, tags, visibility} as they are then; no row: there is none that this user may see. Errors: PR400 naming the field; PR403 it is another''s. Spec 10.6.';
+
+--
+-- Name: change_suggested_input(uuid, uuid, json); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.change_suggested_input(user_id uuid, suggested_input_id uuid, change json) RETURNS TABLE(changed json)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_variable
+declare
+  i public.suggested_inputs := core.own_suggested_input(user_id, suggested_input_id);
+  wanted public.suggested_inputs;
+begin
+  if i.id is null then
+    return;
+  end if;
+  select x.* into wanted
+  from json_populate_record(i, (
+    select coalesce(json_object_agg(e.key, e.value), '{}')
+    from json_each(change) e
+    where e.key in ('title', 'suggested_input', 'description', 'category', 'difficulty', 'estimated_credits', 'recommended_model', 'display_order')
+  )) x;
+  perform core.check_suggested_input(coalesce(wanted.title, ''), coalesce(wanted.suggested_input, ''), wanted.description, wanted.category,
+    coalesce(wanted.difficulty, ''), coalesce(wanted.estimated_credits, 0), wanted.recommended_model, coalesce(wanted.display_order, -1));
+  update public.suggested_inputs x set
+    title = btrim(wanted.title), suggested_input = btrim(wanted.suggested_input), description = wanted.description,
+    category = wanted.category, difficulty = wanted.difficulty, estimated_credits = wanted.estimated_credits,
+    recommended_model = wanted.recommended_model, display_order = wanted.display_order
+  where x.id = i.id
+  returning x.* into i;
+  changed := core.suggested_input_row(i);
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.change_suggested_input(user_id uuid, suggested_input_id uuid, change json) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION change_suggested_input(user_id uuid, suggested_input_id uuid, change json); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.change_suggested_input(user_id uuid, suggested_input_id uuid, change json) IS 'Changes a suggested input, by its package''s author or its organization''s owners, admins and maintainers: what change (a JSON object of columns) has, null too where a column may be empty. Answers it, see core.suggested_input_row. No row for one that is not shown, or not to them. Errors: PR403 for others, PR400 naming the field. Spec 10.4.';
+
+--
+-- Name: change_version(uuid, text, text, text, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.change_version(user_id uuid, package text, package_version text, deprecated text DEFAULT NULL::text, yanked boolean DEFAULT NULL::boolean) RETURNS TABLE(changed json)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  p public.packages := core.own_package(change_version.user_id, change_version.package);
+  v public.package_versions;
+begin
+  if length(change_version.deprecated) > 500 then
+    raise exception 'why a version is deprecated is said in at most 500 characters' using errcode = 'PR400', detail = 'deprecated';
+  end if;
+  update public.package_versions x
+  set
+    deprecated = nullif(coalesce(change_version.deprecated, x.deprecated), ''),
+    yanked_at = case when coalesce(change_version.yanked, x.yanked_at is not null) then coalesce(x.yanked_at, core.now()) end
+  where x.package_id = p.id and x.version = change_version.package_version
+  returning x.* into v;
+  if v.package_id is null then
+    return;
+  end if;
+  update public.packages x
+  set latest_version = core.newest_version(p.id), updated_at = core.now()
+  where x.id = p.id
+  returning json_build_object(
+    'package_id', x.id, 'version', v.version, 'deprecated', v.deprecated, 'yanked', v.yanked_at is not null, 'latest_version', x.latest_version
+  ) into changed;
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.change_version(user_id uuid, package text, package_version text, deprecated text, yanked boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION change_version(user_id uuid, package text, package_version text, deprecated text, yanked boolean); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.change_version(user_id uuid, package text, package_version text, deprecated text, yanked boolean) IS 'Says that a version of a package (id or name) should be used no longer, and why (blank: no more), or yanks it: it is the newest no longer, and runs only where it is asked for by its number. Null leaves a thing as it is; false takes a yank back. Returns {package_id, version, deprecated, yanked, latest_version (null: all are yanked)}; no row: there is none that this user may see. Errors: PR400; PR403 it is another''s. Spec 5.5, 10.6.';
 
 --
 -- Name: check_ready(); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -1617,6 +1930,128 @@ ALTER FUNCTION api.compare_stripe_prices(prices jsonb, livemode boolean) OWNER T
 COMMENT ON FUNCTION api.compare_stripe_prices(prices jsonb, livemode boolean) IS 'Compares prices as Stripe has them (an array of its price objects, or {"id", "missing": true}) with plans and packs: amount, currency, interval, mode, active. Each row is one difference, in words that name both sides; none: they agree. Keeps what Stripe asks for at a plan''s price. Spec 2.4.';
 
 --
+-- Name: complete_suggested_input(uuid, uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.complete_suggested_input(user_id uuid, usage_id uuid, session_id uuid) RETURNS TABLE(run_id uuid, is_counted boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  use public.suggested_input_uses;
+  i public.suggested_inputs;
+  p public.packages;
+  done uuid;
+begin
+  select u.* into use from public.suggested_input_uses u where u.id = complete_suggested_input.usage_id for update;
+  if not found then
+    raise exception 'there is no such use of a suggested input' using errcode = 'PR404', detail = 'usage_id';
+  end if;
+  if not exists (
+    select from public.sessions s
+    where s.user_id = complete_suggested_input.user_id and s.id = complete_suggested_input.session_id and s.deleted_at is null
+  ) then
+    raise exception 'there is no such session of yours' using errcode = 'PR404', detail = 'session_id';
+  end if;
+  is_counted := false;
+  if use.completed_run_id is not null then
+    run_id := (
+      select t.run_id from public.run_texts t
+      where t.user_id = complete_suggested_input.user_id and t.session_id = complete_suggested_input.session_id and t.run_id = use.completed_run_id
+    );
+    return next;
+    return;
+  end if;
+  select x.* into strict i from public.suggested_inputs x where x.id = use.suggested_input_id;
+  select x.* into strict p from public.packages x where x.id = i.package_id;
+  if core.may_publish(complete_suggested_input.user_id, p.author_id, p.organization_id) then
+    return next;
+    return;
+  end if;
+
+  select t.run_id into done
+  from public.run_texts t
+  join public.runs r on r.user_id = t.user_id and r.id = t.run_id
+  where t.user_id = complete_suggested_input.user_id and t.session_id = complete_suggested_input.session_id
+    and r.package_id = i.package_id and r.status = 'completed' and not r.baseline and r.started_at >= use.used_at
+    and btrim(t.question, E' \t\r\n') = btrim(i.suggested_input, E' \t\r\n')
+    and not exists (select from public.suggested_input_uses u where u.completed_run_id = r.id)
+  order by t.run_id
+  limit 1;
+  if not found then
+    raise exception 'no run of that session is one of this suggested input'
+      using errcode = 'PR409', detail = 'session_id', hint = 'It counts once a run of the package with this input, as it is, has completed.';
+  end if;
+  update public.suggested_input_uses u set completed_run_id = done, completed_at = core.now() where u.id = use.id;
+  update public.suggested_inputs x set completed_count = x.completed_count + 1 where x.id = i.id;
+  run_id := done;
+  is_counted := true;
+  return next;
+exception
+  when unique_violation then
+    raise exception 'that run was counted already' using errcode = 'PR409', detail = 'session_id';
+end
+$$;
+
+ALTER FUNCTION api.complete_suggested_input(user_id uuid, usage_id uuid, session_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION complete_suggested_input(user_id uuid, usage_id uuid, session_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.complete_suggested_input(user_id uuid, usage_id uuid, session_id uuid) IS 'Counts that a suggested input was tried to the end, where it really was: the session is the user''s own, and a run of it completed with the package''s prompt on exactly that input since it was taken. Once for each use, each run for one use alone, and not of the package''s own people. Answers the run, and whether it was counted by this call. Errors: PR404 naming usage_id or session_id; PR409 where there is no such run. Spec 10.4, docs/adr/0036.';
+
+--
+-- Name: create_suggested_input(uuid, text, text, text, text, text, text, integer, text, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.create_suggested_input(user_id uuid, package text, title text, suggested_input text, description text DEFAULT NULL::text, category text DEFAULT NULL::text, difficulty text DEFAULT NULL::text, estimated_credits integer DEFAULT NULL::integer, recommended_model text DEFAULT NULL::text, display_order integer DEFAULT NULL::integer) RETURNS TABLE(created json)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_variable
+declare
+  p public.packages := core.own_package(user_id, package);
+  made public.suggested_inputs;
+begin
+  if p.id is null then
+    return;
+  end if;
+  if title is null or suggested_input is null then
+    raise exception 'a suggested input has a title and a text'
+      using errcode = 'PR400', detail = case when title is null then 'title' else 'suggested_input' end;
+  end if;
+  perform core.check_suggested_input(title, suggested_input, description, category, difficulty, estimated_credits, recommended_model, display_order);
+  if (select count(*) from public.suggested_inputs i where i.package_id = p.id and i.is_active) >= 50 then
+    raise exception 'the package % has 50 suggested inputs, which is the most', p.name
+      using errcode = 'PR409', detail = 'package', hint = 'Delete one of them.';
+  end if;
+  insert into public.suggested_inputs (
+    package_id, title, description, suggested_input, category, difficulty, estimated_credits, recommended_model, display_order, created_by, created_at
+  ) values (
+    p.id, btrim(title), description, btrim(suggested_input), category, coalesce(difficulty, 'beginner'), coalesce(estimated_credits, 1),
+    recommended_model,
+    coalesce(display_order, (
+      select coalesce(max(i.display_order) + 1, 0) from public.suggested_inputs i where i.package_id = p.id and i.is_active
+    )),
+    user_id, core.now()
+  )
+  returning * into made;
+  created := core.suggested_input_row(made);
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.create_suggested_input(user_id uuid, package text, title text, suggested_input text, description text, category text, difficulty text, estimated_credits integer, recommended_model text, display_order integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION create_suggested_input(user_id uuid, package text, title text, suggested_input text, description text, category text, difficulty text, estimated_credits integer, recommended_model text, display_order integer); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.create_suggested_input(user_id uuid, package text, title text, suggested_input text, description text, category text, difficulty text, estimated_credits integer, recommended_model text, display_order integer) IS 'Proposes an input to try a package (id or name) with, by its author or its organization''s owners, admins and maintainers; at most 50 a package. difficulty null: beginner; estimated_credits (credits) null: 1; display_order null: last. Answers it, see core.suggested_input_row. No row for a package that they may not see. Errors: PR403 for others, PR400 naming the field, PR409 above 50. Spec 10.4.';
+
+--
 -- Name: create_token(uuid, bytea, uuid, text, text[], timestamp with time zone, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -1694,13 +2129,17 @@ begin
   end if;
 
   perform core.end_share(session.user_id, session.id);
+  perform api.unshare_comparison(c.user_id, c.id)
+  from public.comparisons c
+  where c.user_id = session.user_id and session.id = any (c.session_ids);
   delete from public.run_texts t where t.user_id = session.user_id and t.session_id = session.id;
+  delete from public.copied_exchanges c where c.user_id = session.user_id and c.session_id = session.id;
   delete from public.session_index x where x.user_id = session.user_id and x.session_id = session.id;
   if found then
     update public.session_marks m set session_count = m.session_count - 1 where m.user_id = session.user_id;
   end if;
   return query
-  update public.sessions s set deleted_at = core.now(), title = null
+  update public.sessions s set deleted_at = core.now(), title = null, variables = null
   where s.user_id = session.user_id and s.id = session.id
   returning s.id, s.deleted_at;
 end
@@ -1713,6 +2152,30 @@ ALTER FUNCTION api.delete_session(user_id uuid, session_id uuid) OWNER TO prpm_o
 --
 
 COMMENT ON FUNCTION api.delete_session(user_id uuid, session_id uuid) IS 'Deletes a user''s own session: its texts, title and shared link are gone; runs and what they cost stay in the books. No row where there is no such session of theirs. Errors: PR409 while a run of it is going on. Spec 10.1.';
+
+--
+-- Name: delete_suggested_input(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.delete_suggested_input(user_id uuid, suggested_input_id uuid) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  i public.suggested_inputs := core.own_suggested_input(delete_suggested_input.user_id, delete_suggested_input.suggested_input_id);
+begin
+  update public.suggested_inputs x set is_active = false where x.id = i.id;
+  return found;
+end
+$$;
+
+ALTER FUNCTION api.delete_suggested_input(user_id uuid, suggested_input_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION delete_suggested_input(user_id uuid, suggested_input_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.delete_suggested_input(user_id uuid, suggested_input_id uuid) IS 'Shows a suggested input no longer, by its package''s author or its organization''s owners, admins and maintainers; what was counted of it stays. False for one that is not shown, or not to them. Errors: PR403 for others. Spec 10.4.';
 
 --
 -- Name: settings; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -1768,6 +2231,7 @@ CREATE TABLE public.settings (
     anonymous_model text DEFAULT 'gpt-4o-mini'::text NOT NULL,
     login_minutes integer DEFAULT 720 NOT NULL,
     login_days integer DEFAULT 14 NOT NULL,
+    summary_output_tokens integer DEFAULT 1024 NOT NULL,
     CONSTRAINT clock_offset_only_where_allowed CHECK (((clock_offset = '00:00:00'::interval) OR clock_offset_allowed)),
     CONSTRAINT settings_abandon_after_ms_check CHECK (((abandon_after_ms >= 0) AND (abandon_after_ms <= 600000))),
     CONSTRAINT settings_anonymous_daily_budget_check CHECK (((anonymous_daily_budget >= (0)::numeric) AND (anonymous_daily_budget <= (1000000)::numeric))),
@@ -1808,6 +2272,7 @@ CREATE TABLE public.settings (
     CONSTRAINT settings_run_timeout_ms_check CHECK (((run_timeout_ms >= 100) AND (run_timeout_ms <= 3600000))),
     CONSTRAINT settings_signup_credits_check CHECK ((signup_credits >= 0)),
     CONSTRAINT settings_stripe_max_rps_check CHECK (((stripe_max_rps >= 1) AND (stripe_max_rps <= 100))),
+    CONSTRAINT settings_summary_output_tokens_check CHECK (((summary_output_tokens >= 1) AND (summary_output_tokens <= 1000000))),
     CONSTRAINT settings_throttled_alert_percent_check CHECK (((throttled_alert_percent >= (0)::numeric) AND (throttled_alert_percent <= (100)::numeric))),
     CONSTRAINT settings_throttled_critical_percent_check CHECK (((throttled_critical_percent >= (0)::numeric) AND (throttled_critical_percent <= (100)::numeric))),
     CONSTRAINT settings_tokens_per_credit_check CHECK ((tokens_per_credit > 0)),
@@ -2116,6 +2581,12 @@ COMMENT ON COLUMN public.settings.login_minutes IS 'Minutes for which a sign-in 
 --
 
 COMMENT ON COLUMN public.settings.login_days IS 'Days after which a sign-in on the page ends however much it is used (spec 2.2).';
+
+--
+-- Name: COLUMN settings.summary_output_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.settings.summary_output_tokens IS 'Tokens: the longest summary of a conversation (spec 10.1).';
 
 --
 -- Name: users; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -2476,15 +2947,52 @@ ALTER FUNCTION api.describe_custom_prompts(user_id uuid) OWNER TO prpm_owner;
 COMMENT ON FUNCTION api.describe_custom_prompts(user_id uuid) IS 'What holds for custom prompts, from the settings that api.begin_run goes by: whether this user (null: a visitor) may run one now, the longest answer in tokens, the factor on the credits, tokens a credit, and the timeouts in milliseconds. Spec 10.5.';
 
 --
+-- Name: describe_visit(uuid, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.describe_visit(user_id uuid, address text, OUT model text, OUT signup_credits integer, OUT refusal json) RETURNS record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  s public.settings := (select x from public.settings x);
+  now timestamptz := clock_timestamp() + s.clock_offset;
+  month date := date_trunc('month', now at time zone 'UTC')::date;
+begin
+  model := s.anonymous_model;
+  signup_credits := s.signup_credits;
+  refusal := case
+    when describe_visit.user_id is not null then null
+    when not s.runs_enabled then core.describe_refusal('runs_disabled', 503, 'Runs are switched off for the moment.', now,
+      retry_at => now + interval '1 minute')
+    when exists (
+      select from public.anonymous_visits v where v.visitor = core.visitor_of(null, describe_visit.address) and v.month = month
+    ) then core.refuse_second_visit(core.visitor_of(null, describe_visit.address), month, false, now, s.signup_credits)
+  end;
+end
+$$;
+
+ALTER FUNCTION api.describe_visit(user_id uuid, address text, OUT model text, OUT signup_credits integer, OUT refusal json) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION describe_visit(user_id uuid, address text, OUT model text, OUT signup_credits integer, OUT refusal json); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.describe_visit(user_id uuid, address text, OUT model text, OUT signup_credits integer, OUT refusal json) IS 'What a visitor who is not signed in may run now: with which model, the credits that a new account begins with, and the refusal that a run would meet whatever it asks for, null where there is none. address is the visitor''s; user_id is null: who is signed in is no visitor. Spec 5.9.';
+
+--
 -- Name: now(); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
 CREATE FUNCTION core.now() RETURNS timestamp with time zone
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- SELECT (clock_timestamp() + s.clock_offset)
-    FROM public.settings s;
-END;
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return clock_timestamp() + (select s.clock_offset from public.settings s);
+end
+$$;
 
 ALTER FUNCTION core.now() OWNER TO prpm_owner;
 
@@ -2492,7 +3000,7 @@ ALTER FUNCTION core.now() OWNER TO prpm_owner;
 -- Name: FUNCTION now(); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.now() IS 'The product''s clock: the database''s, plus settings.clock_offset, which is zero but in demo and test databases. Hot functions compute it inline.';
+COMMENT ON FUNCTION core.now() IS 'The product''s clock: the database''s, plus settings.clock_offset, which is zero but in demo and test databases. In plpgsql, whose plan is kept; hot functions compute it inline.';
 
 --
 -- Name: slot_of(interval, interval, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -2953,10 +3461,78 @@ ALTER FUNCTION api.erase_user(user_id uuid, confirm_purchased_credits bigint) OW
 COMMENT ON FUNCTION api.erase_user(user_id uuid, confirm_purchased_credits bigint) IS 'Erases who asks: texts, names, e-mail and tokens go, runs stop, the subscription ends at once, the books stay. Returns core.erasure: outcome to_confirm, with what would be lost, unless confirm_purchased_credits is the number of purchased credits that are; erased, also when called again. Errors: PR404 unknown user. Spec 10.8.';
 
 --
--- Name: estimate_run(uuid, uuid, text, text, uuid, text, boolean, integer, text, integer, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
+-- Name: estimate_comparison(uuid, uuid[], jsonb, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
-CREATE FUNCTION api.estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer) RETURNS json
+CREATE FUNCTION api.estimate_comparison(user_id uuid, run_ids uuid[], sides jsonb, max_output_tokens integer) RETURNS json
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  estimates json[] := array[]::json[];
+  side jsonb;
+  refused json;
+  refused_side integer;
+  held bigint;
+begin
+  begin
+    select
+      max(b.begun ->> 'refusal')::json, max(b.side) filter (where b.begun ->> 'outcome' = 'refused'),
+      sum((b.begun ->> 'hold_credits')::bigint) filter (where b.begun ->> 'outcome' = 'started')
+    into refused, refused_side, held
+    from (
+      select x.side, row_to_json(x.begun) as begun
+      from api.begin_comparison(
+        estimate_comparison.user_id, gen_random_uuid(), run_ids, estimate_comparison.sides, estimate_comparison.max_output_tokens, null, null
+      ) x
+    ) b;
+    raise exception using errcode = 'PR001';
+  exception when sqlstate 'PR001' then
+    null;
+  end;
+
+  for place in 1 .. jsonb_array_length(sides) loop
+    side := sides -> place - 1;
+    estimates[place] := api.estimate_run(
+      estimate_comparison.user_id, run_ids[place], side ->> 'package', side ->> 'package_version', (side ->> 'session_id')::uuid,
+      side ->> 'model', coalesce((side ->> 'use_no_prompt')::boolean, false), (side ->> 'input_tokens')::integer, side ->> 'counted_with',
+      estimate_comparison.max_output_tokens, (side ->> 'custom_prompt_tokens')::integer, side ->> 'history',
+      (side ->> 'prompt_tokens')::integer, nullif(side -> 'variables', 'null')
+    );
+  end loop;
+  if exists (select from unnest(estimates) e where e ->> 'outcome' = 'template') then
+    return json_build_object('outcome', 'template', 'sides', to_json(estimates));
+  end if;
+  return (
+    select json_build_object(
+      'credits_least', sum((e ->> 'credits_least')::bigint),
+      'credits_likely', case when held is null then sum((e ->> 'credits_likely')::bigint) else least(held, sum((e ->> 'credits_likely')::bigint)) end,
+      'credits_most', coalesce(held, sum((e ->> 'credits_most')::bigint)),
+      'can_afford', refused is null or refused ->> 'code' <> 'insufficient_credits',
+      'balance', max((e ->> 'balance')::bigint),
+      'sides', json_agg(e order by n),
+      'refused_side', refused_side,
+      'refusal', refused
+    )
+    from unnest(estimates) with ordinality x (e, n)
+  );
+end
+$$;
+
+ALTER FUNCTION api.estimate_comparison(user_id uuid, run_ids uuid[], sides jsonb, max_output_tokens integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION estimate_comparison(user_id uuid, run_ids uuid[], sides jsonb, max_output_tokens integer); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.estimate_comparison(user_id uuid, run_ids uuid[], sides jsonb, max_output_tokens integer) IS 'What a comparison would cost, and the refusal that it would meet: begins it by the very rules of a comparison and takes that back. Credits least, likely and most for all sides together (null where a refusal came before a size was known), and for each side alone what api.estimate_run says. Where prompts are to be filled in first: {outcome: template, sides: what api.estimate_run says of each}. Arguments as in api.begin_comparison. Errors: PR404 unknown user, PR400 naming sides. Spec 5.7, 5.8.';
+
+--
+-- Name: estimate_run(uuid, uuid, text, text, uuid, text, boolean, integer, text, integer, integer, text, integer, jsonb); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, history_mode text DEFAULT NULL::text, prompt_tokens integer DEFAULT NULL::integer, variables jsonb DEFAULT NULL::jsonb) RETURNS json
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -2974,16 +3550,21 @@ begin
     select x.* into b from api.begin_run(
       estimate_run.user_id, estimate_run.run_id, estimate_run.package, estimate_run.package_version, estimate_run.session_id,
       estimate_run.model, estimate_run.use_no_prompt, estimate_run.input_tokens, estimate_run.counted_with,
-      estimate_run.max_output_tokens, estimate_run.custom_prompt_tokens, null, null
+      estimate_run.max_output_tokens, estimate_run.custom_prompt_tokens, null, null,
+      estimate_run.history_mode, estimate_run.prompt_tokens, estimate_run.variables
     ) x;
-    raise exception using errcode = 'PR000';
-  exception when sqlstate 'PR000' then
+    raise exception using errcode = 'PR001';
+  exception when sqlstate 'PR001' then
     null;
   end;
 
+  if b.outcome = 'template' then
+    return json_build_object('outcome', b.outcome, 'version', b.version, 'system_prompt', b.system_prompt, 'template', b.template);
+  end if;
+
   select x.* into s from public.settings x;
   select x.* into m from public.models x where x.alias = estimate_run.model or estimate_run.model is null and x.is_default;
-  if estimate_run.custom_prompt_tokens is not null then
+  if estimate_run.custom_prompt_tokens is not null and not estimate_run.use_no_prompt then
     prompt_multiplier := s.custom_prompt_multiplier;
   end if;
   most_output := greatest(1, coalesce(b.output_cap, b.wanted_output));
@@ -3005,18 +3586,20 @@ begin
     'model', m.alias,
     'provider_model', m.provider_model,
     'package_version', b.version,
+    'history_tokens', b.history_tokens,
+    'dropped_exchanges', b.dropped_exchanges,
     'refusal', b.refusal
   );
 end
 $$;
 
-ALTER FUNCTION api.estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer) OWNER TO prpm_owner;
+ALTER FUNCTION api.estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, history_mode text, prompt_tokens integer, variables jsonb) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer); Type: COMMENT; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, history_mode text, prompt_tokens integer, variables jsonb); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer) IS 'What a run would cost, and the refusal that it would meet: begins it by the very rules of a run, and takes that back. Credits and tokens least, likely (by this package''s and model''s usual answer) and most; null where the refusal came before the size was known. run_id is any new id. Errors: PR404 unknown user. Spec 5.7.';
+COMMENT ON FUNCTION api.estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, history_mode text, prompt_tokens integer, variables jsonb) IS 'What a run would cost, and the refusal that it would meet: begins it by the very rules of a run, and takes that back. Credits and tokens least, likely (by this package''s and model''s usual answer) and most; null where the refusal came before the size was known. run_id is any new id; history_mode as in api.begin_run, and then how many exchanges would be left out. A prompt with variables is answered as api.begin_run''s outcome template is: {outcome, version, system_prompt, template}. Errors: PR404 unknown user. Spec 5.7.';
 
 --
 -- Name: explain_balance(uuid, uuid, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -3175,6 +3758,47 @@ ALTER FUNCTION api.explain_throttle(user_id uuid, target_user_id uuid) OWNER TO 
 COMMENT ON FUNCTION api.explain_throttle(user_id uuid, target_user_id uuid) IS 'Why a user is throttled, or not: the rows of ops.explain_throttle as a JSON array. A user sees their own, an administrator anybody''s by target_user_id. Errors: PR403 another''s, and no administrator; PR404 unknown user. Spec 3, 12.';
 
 --
+-- Name: export_credit_history(uuid, text, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.export_credit_history(user_id uuid, type text DEFAULT NULL::text, cursor text DEFAULT NULL::text) RETURNS TABLE(transactions json, next_cursor text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  most constant integer := 1000;
+  after text[] := core.decode_cursor(export_credit_history.cursor, 'bigint');
+  page bigint[];
+begin
+  perform core.check_movement_type(export_credit_history.type);
+  select array_agg(p.id) into page
+  from (
+    select t.id
+    from public.credit_transactions t
+    where t.user_id = export_credit_history.user_id
+      and (export_credit_history.type is null or t.type = export_credit_history.type)
+      and (after is null or t.id < after[1]::bigint)
+    order by t.id desc
+    limit most + 1
+  ) p;
+  if cardinality(page) > most then
+    page := page[:most];
+    next_cursor := core.encode_cursor(page[most]::text);
+  end if;
+  transactions := core.describe_movements(export_credit_history.user_id, page);
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.export_credit_history(user_id uuid, type text, cursor text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION export_credit_history(user_id uuid, type text, cursor text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.export_credit_history(user_id uuid, type text, cursor text) IS 'A piece of a user''s own credit movements for a file, newest first, 1,000 at most. One row: transactions as core.describe_movements, next_cursor (null on the last piece). Errors: PR400 naming type (with the types known) or cursor. Spec 10.7.';
+
+--
 -- Name: export_page(uuid, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -3218,6 +3842,57 @@ ALTER FUNCTION api.export_page(user_id uuid, cursor text, OUT part text, OUT row
 --
 
 COMMENT ON FUNCTION api.export_page(user_id uuid, cursor text, OUT part text, OUT rows json, OUT next_cursor text) IS 'One page of all that is kept of a user: up to 100 rows of one table (part), as JSON, and the cursor of the next page; null after the last. Tables without a row are pages too. Errors: PR400 naming cursor. Spec 10.8.';
+
+--
+-- Name: export_session(uuid, uuid, text, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.export_session(user_id uuid, session_id uuid, cursor text, "limit" integer) RETURNS TABLE(id uuid, title text, package_name text, package_version text, model text, run_count bigint, credits_spent bigint, total_tokens bigint, created_at timestamp with time zone, last_run_at timestamp with time zone, exchanges json, next_cursor text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  after text[] := core.decode_cursor(export_session.cursor, 'uuid');
+  page record;
+begin
+  perform core.check_page("limit", 0);
+  select
+    coalesce(json_agg(json_build_object(
+      'question', e.question,
+      'answer', e.answer,
+      'status', e.status,
+      'model', e.model,
+      'package_version', e.package_version,
+      'baseline', e.baseline,
+      'is_summary', e.is_summary,
+      'credits_spent', e.credits,
+      'input_tokens', e.input_tokens,
+      'output_tokens', e.output_tokens,
+      'started_at', e.started_at,
+      'finished_at', e.finished_at
+    ) order by e.run_id), '[]') as exchanges,
+    case when count(*) = "limit" then core.encode_cursor(max(e.run_id::text)) end as next_cursor
+  into page
+  from core.session_exchanges(
+    export_session.user_id, export_session.session_id,
+    coalesce(after[1]::uuid, '00000000-0000-0000-0000-000000000000'), 'ffffffff-ffff-ffff-ffff-ffffffffffff', "limit"
+  ) e;
+  return query
+  select
+    d.id, d.title, d.package_name, d.package_version, d.model, d.run_count, d.credits_spent, d.total_tokens, d.created_at, d.last_run_at,
+    page.exchanges, page.next_cursor
+  from core.describe_sessions(export_session.user_id, array[export_session.session_id]) d;
+end
+$$;
+
+ALTER FUNCTION api.export_session(user_id uuid, session_id uuid, cursor text, "limit" integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION export_session(user_id uuid, session_id uuid, cursor text, "limit" integer); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.export_session(user_id uuid, session_id uuid, cursor text, "limit" integer) IS 'A user''s own session to take away, some exchanges at a time (limit 1 to 100): its header, and exchanges as a JSON array in the order of the conversation, behind the cursor; next_cursor is null on the last page. No row where there is no such session of theirs. Errors: PR400 naming cursor or limit. Spec 10.1.';
 
 --
 -- Name: messages; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -3464,7 +4139,7 @@ begin
   select s.* into share
   from public.shared_sessions s
   join public.packages p on p.id = s.package_id
-  where s.ended_at is null and (s.token = feature_result.result or s.session_id = core.uuid_or_null(feature_result.result))
+  where s.ended_at is null and s.comparison_id is null and (s.token = feature_result.result or s.session_id = core.uuid_or_null(feature_result.result))
     and core.may_see_package(feature_result.user_id, p.visibility, p.author_id, p.organization_id);
   if not found then
     return;
@@ -3589,10 +4264,61 @@ ALTER FUNCTION api.forget_customer(user_id uuid, customer_id text) OWNER TO prpm
 COMMENT ON FUNCTION api.forget_customer(user_id uuid, customer_id text) IS 'Notes that Stripe does not know a user''s customer any more; only the user''s present one can be forgotten. Locks the user''s row. Spec 6.1.';
 
 --
+-- Name: fork_session(uuid, uuid, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.fork_session(user_id uuid, new_session_id uuid, share_token text) RETURNS TABLE(session_id uuid, exchange_count bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  now timestamptz := core.now();
+  nothing constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  share public.shared_sessions;
+  original public.sessions;
+begin
+  perform from public.users u where u.id = fork_session.user_id for no key update;
+  select s.* into share from public.shared_sessions s where s.token = fork_session.share_token and s.ended_at is null and s.comparison_id is null;
+  if not found or not core.may_see_share(fork_session.user_id, share) then
+    return;
+  end if;
+
+  -- Asked for again, the same copy, as long as nothing was added to either.
+  select s.id into session_id
+  from public.sessions s
+  where s.user_id = fork_session.user_id and s.forked_token = share.token and s.forked_through = share.through_run_id
+    and s.last_run_id = s.id and s.deleted_at is null;
+  if not found then
+    session_id := fork_session.new_session_id;
+    select s.* into original from public.sessions s where s.user_id = share.user_id and s.id = share.session_id;
+    insert into public.sessions (user_id, id, package_id, title, last_run_id, created_at, last_run_at, forked_token, forked_through)
+    values (fork_session.user_id, session_id, share.package_id, original.title, session_id, now, now, share.token, share.through_run_id);
+    perform core.copy_exchanges(fork_session.user_id, session_id, share, original.summary_run_id);
+
+    insert into public.session_marks (user_id, through_run_id, session_count) values (fork_session.user_id, nothing, 0) on conflict do nothing;
+    perform from public.session_marks m where m.user_id = fork_session.user_id for update;
+    perform core.put_session_index(fork_session.user_id, array[session_id]);
+  end if;
+  select count(*) into exchange_count
+  from public.copied_exchanges c where c.user_id = fork_session.user_id and c.session_id = fork_session.session_id;
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.fork_session(user_id uuid, new_session_id uuid, share_token text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION fork_session(user_id uuid, new_session_id uuid, share_token text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.fork_session(user_id uuid, new_session_id uuid, share_token text) IS 'Makes a copy of a shared session in the account of who asks, as far as it is shared: a session of their own, new_session_id, that goes on with their own credits. Its owner notices nothing, and what becomes of the original changes nothing. Asked again it answers the same copy until that is gone on with. No row for a link that never was or has ended, or whose package is private and not theirs to see. Spec 10.1.';
+
+--
 -- Name: give_feedback(uuid, uuid, integer, boolean, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
-CREATE FUNCTION api.give_feedback(user_id uuid, session_id uuid, exchange_index integer, is_effective boolean, comment text) RETURNS TABLE(run_id uuid, created_at timestamp with time zone)
+CREATE FUNCTION api.give_feedback(user_id uuid, session_id uuid, exchange_index integer, is_effective boolean, comment text) RETURNS TABLE(run_id uuid, created_at timestamp with time zone, is_new boolean)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -3615,17 +4341,17 @@ begin
   order by t.run_id
   offset give_feedback.exchange_index
   limit 1;
-  if not found then
-    return;
+  if not found or not exists (select from public.runs r where r.user_id = give_feedback.user_id and r.id = exchange) then
+    return; -- also for what was copied: its answer was another's
   end if;
   insert into public.exchange_feedback (user_id, run_id, is_effective, comment, created_at)
   values (give_feedback.user_id, exchange, give_feedback.is_effective, nullif(btrim(give_feedback.comment), ''), core.now())
   on conflict do nothing;
-  if not found then
-    raise exception 'feedback on this exchange was given already' using errcode = 'PR409', detail = 'exchange_index';
-  end if;
+  is_new := found;
   run_id := exchange;
-  created_at := core.now();
+  select f.created_at into created_at
+  from public.exchange_feedback f
+  where f.user_id = give_feedback.user_id and f.run_id = exchange;
   return next;
 end
 $$;
@@ -3636,7 +4362,34 @@ ALTER FUNCTION api.give_feedback(user_id uuid, session_id uuid, exchange_index i
 -- Name: FUNCTION give_feedback(user_id uuid, session_id uuid, exchange_index integer, is_effective boolean, comment text); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.give_feedback(user_id uuid, session_id uuid, exchange_index integer, is_effective boolean, comment text) IS 'Whether an answer in a user''s own session was of use, once for each exchange, counted from 0; comment at most 1,000 characters. No row where there is no such exchange of theirs. Errors: PR409 where it was given already, PR400 naming the field. Spec 10.3.';
+COMMENT ON FUNCTION api.give_feedback(user_id uuid, session_id uuid, exchange_index integer, is_effective boolean, comment text) IS 'Whether an answer in a user''s own session was of use, once for each exchange, counted from 0; comment at most 1,000 characters. No row where there is no such exchange of theirs; is_new is false where it was given before, and stays. Errors: PR400 naming the field. Spec 10.3.';
+
+--
+-- Name: grant_credits(uuid, uuid, bigint, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.grant_credits(user_id uuid, target_user_id uuid, amount bigint, reason text) RETURNS TABLE(granted bigint, balance bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+begin
+  perform core.check_admin(grant_credits.user_id);
+  return query
+    select g.granted, g.balance
+    from core.grant_bonus(
+      core.find_user(grant_credits.target_user_id::text), grant_credits.amount, grant_credits.reason, 'infinity', grant_credits.user_id, false
+    ) g;
+end
+$$;
+
+ALTER FUNCTION api.grant_credits(user_id uuid, target_user_id uuid, amount bigint, reason text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION grant_credits(user_id uuid, target_user_id uuid, amount bigint, reason text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.grant_credits(user_id uuid, target_user_id uuid, amount bigint, reason text) IS 'Gives a user bonus credits that do not expire, for an administrator, as ops.grant_credits does for an operator; the transfer and audit_log name the administrator. Returns credits: what was granted, and the balance then. Errors: PR403; PR404 unknown user; PR400 naming amount, or without a reason. Spec 4.7, 8.3.';
 
 --
 -- Name: keep_checkout(uuid, uuid, text, text, timestamp with time zone); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -3822,6 +4575,97 @@ ALTER FUNCTION api.list_alerts(user_id uuid, state text, "limit" integer, cursor
 COMMENT ON FUNCTION api.list_alerts(user_id uuid, state text, "limit" integer, cursor text) IS 'One page of alerts, the one raised last first, for an administrator: a JSON array with what is wrong, what to do, since when, until when, and who is at it, next_cursor (null on the last page) and total. state is open, resolved or all. Errors: PR403; PR400 naming state, limit or cursor. Spec 8.3, 9.';
 
 --
+-- Name: list_author_inputs(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.list_author_inputs(user_id uuid, author_id uuid) RETURNS TABLE(suggested_inputs json, total bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if list_author_inputs.author_id is distinct from list_author_inputs.user_id then
+    raise exception 'these are somebody else''s suggested inputs'
+      using errcode = 'PR403', detail = 'author_id', hint = 'Those of a package are shown to everybody who may see it.';
+  end if;
+  select
+    coalesce(json_agg(
+      core.suggested_input_row(i)::jsonb || jsonb_build_object(
+        'package_name', p.name, 'total_clicks', i.usage_count, 'completed_tests', i.completed_count
+      ) order by p.name, i.display_order, i.created_at, i.id
+    ), '[]'),
+    count(*)
+  into suggested_inputs, total
+  from public.suggested_inputs i
+  join public.packages p on p.id = i.package_id
+  where i.created_by = list_author_inputs.author_id;
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.list_author_inputs(user_id uuid, author_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION list_author_inputs(user_id uuid, author_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.list_author_inputs(user_id uuid, author_id uuid) IS 'All suggested inputs that a user proposed, those that are no longer shown too, with package_name, total_clicks and completed_tests. One row: suggested_inputs (JSON array, see core.suggested_input_row) and total. Errors: PR403 for another''s. Spec 8.7, 10.4.';
+
+--
+-- Name: list_changes(uuid, integer, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.list_changes(user_id uuid, "limit" integer DEFAULT 50, cursor text DEFAULT NULL::text) RETURNS TABLE(changes json, next_cursor text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  after text[];
+begin
+  perform core.check_admin(list_changes.user_id);
+  perform core.check_page("limit", 0);
+  after := core.decode_cursor(list_changes.cursor, 'bigint');
+
+  with page as (
+    select a.*, row_number() over (order by a.id desc) as nth
+    from public.audit_log a
+    where after is null or a.id < after[1]::bigint
+    order by a.id desc
+    limit "limit" + 1
+  )
+  select
+    coalesce(json_agg(json_build_object(
+      'id', g.id,
+      'at', g.at,
+      'role', g.role,
+      'by', coalesce(u.username, g.new ->> 'by'),
+      'what', g.table_name,
+      'action', g.action,
+      'about', case when g.table_name <> 'settings' then coalesce(p.username, g.row_key) end,
+      'reason', g.reason,
+      'fields', (
+        select coalesce(json_agg(json_build_object('field', k, 'was', g.old -> k, 'becomes', g.new -> k) order by k), '[]')
+        from jsonb_object_keys(coalesce(g.old, '{}') || coalesce(g.new, '{}')) k
+        where k <> 'by'
+      )
+    ) order by g.nth) filter (where g.nth <= "limit"), '[]'),
+    max(core.encode_cursor(g.id::text)) filter (where g.nth = "limit" and exists (select from page x where x.nth > "limit"))
+  into changes, next_cursor
+  from page g
+  left join public.users u on u.id = core.uuid_or_null(g.new ->> 'by')
+  left join public.users p on p.id = core.uuid_or_null(g.row_key);
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.list_changes(user_id uuid, "limit" integer, cursor text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION list_changes(user_id uuid, "limit" integer, cursor text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.list_changes(user_id uuid, "limit" integer, cursor text) IS 'One page of audit_log, newest first, for an administrator: a JSON array with when, by which role or administrator, what and about whom, the fields before and after, and why; next_cursor is null on the last page. Errors: PR403; PR400 naming limit or cursor. Spec 10.7, 12.';
+
+--
 -- Name: list_costs_by(uuid, text, date, date); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -3904,15 +4748,11 @@ CREATE FUNCTION api.list_credit_history(user_id uuid, type text DEFAULT NULL::te
     SET search_path TO ''
     AS $$
 declare
-  known constant text[] := array['signup', 'monthly', 'purchase', 'spend', 'rollover', 'expire', 'refund', 'bonus', 'admin'];
   after text[] := core.decode_cursor(list_credit_history.cursor, 'bigint');
   page bigint[];
 begin
   perform core.check_page("limit", "offset");
-  if list_credit_history.type <> all (known) then
-    raise exception 'type % is none of %', list_credit_history.type, array_to_string(known, ', ')
-      using errcode = 'PR400', detail = 'type', hint = 'Leave type out to see every movement.';
-  end if;
+  perform core.check_movement_type(list_credit_history.type);
 
   select array_agg(p.id) into page
   from (
@@ -3930,23 +4770,7 @@ begin
     next_cursor := core.encode_cursor(page["limit"]::text);
   end if;
 
-  select coalesce(json_agg(json_build_object(
-    'id', t.id,
-    'type', t.type,
-    'amount', case when t.credit = 'lot' then t.amount else -t.amount end,
-    'balance_after', t.balance_after,
-    'kind', l.kind,
-    'description', coalesce(t.description, 'Run with ' || r.model),
-    'session_id', r.session_id,
-    'run_id', t.run_id,
-    'purchase_id', t.purchase_id,
-    'created_at', t.created_at
-  ) order by t.id desc), '[]') into transactions
-  from public.credit_transactions t
-  left join public.credit_lots l on l.user_id = t.user_id and l.id = t.lot_id
-  left join public.runs r on r.user_id = t.user_id and r.id = t.run_id
-  where t.user_id = list_credit_history.user_id and t.id = any (page);
-
+  transactions := core.describe_movements(list_credit_history.user_id, page);
   select count(*) into total
   from public.credit_transactions t
   where t.user_id = list_credit_history.user_id and (list_credit_history.type is null or t.type = list_credit_history.type);
@@ -3960,7 +4784,7 @@ ALTER FUNCTION api.list_credit_history(user_id uuid, type text, "limit" integer,
 -- Name: FUNCTION list_credit_history(user_id uuid, type text, "limit" integer, cursor text, "offset" integer); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.list_credit_history(user_id uuid, type text, "limit" integer, cursor text, "offset" integer) IS 'One page of a user''s own credit movements, newest first. One row: transactions (JSON array: id, type, amount in credits, above 0 into lots and below 0 out of them, balance_after, kind of lot, description, session_id, run_id, purchase_id, created_at), next_cursor (null on the last page) and total (all movements of that type). Errors: PR400 naming type (with the types known), limit, offset or cursor. Spec 4.2, 10.7.';
+COMMENT ON FUNCTION api.list_credit_history(user_id uuid, type text, "limit" integer, cursor text, "offset" integer) IS 'One page of a user''s own credit movements, newest first. One row: transactions (JSON array: id, user_id, type, amount in credits, above 0 into lots and below 0 out of them, balance_after, kind of lot, description, session_id, run_id, purchase_id, metadata with lot_id and model, created_at), next_cursor (null on the last page) and total (all movements of that type). Errors: PR400 naming type (with the types known), limit, offset or cursor. Spec 4.2, 10.7.';
 
 --
 -- Name: list_jobs(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -3999,6 +4823,40 @@ ALTER FUNCTION api.list_jobs(user_id uuid) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION api.list_jobs(user_id uuid) IS 'The rows of ops.jobs, latest first, for an administrator, as a JSON array; every_seconds and late_seconds in seconds. Errors: PR403. Spec 7.2, 8.3.';
+
+--
+-- Name: list_loss_makers(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.list_loss_makers(user_id uuid) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform core.check_admin(list_loss_makers.user_id);
+  return (
+    select coalesce(json_agg(json_build_object(
+      'kind', f.kind,
+      'name', f.name,
+      'credits', f.credits,
+      'cost', core.dollars(f.cost_dollars),
+      'value', core.dollars(f.value_dollars),
+      'loss', core.dollars(f.loss_dollars),
+      'cost_per_credit', core.dollars(f.cost_per_credit_dollars),
+      'value_per_credit', core.dollars(f.value_per_credit_dollars)
+    )), '[]')
+    from (select x.* from ops.loss_makers x limit 100) f
+  );
+end
+$$;
+
+ALTER FUNCTION api.list_loss_makers(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION list_loss_makers(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.list_loss_makers(user_id uuid) IS 'The first 100 rows of ops.loss_makers for an administrator, as a JSON array: packs, packages, models and users whose paid credits cost more than was paid for them; credits and US dollars. Errors: PR403. Spec 8.3, 8.4.';
 
 --
 -- Name: model_prices; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -4203,6 +5061,47 @@ ALTER FUNCTION api.list_models(user_id uuid) OWNER TO prpm_owner;
 COMMENT ON FUNCTION api.list_models(user_id uuid) IS 'The models that can be chosen, the default first, the same for every user. Prices are US dollars per million tokens as of now, null where priced is false: such a model cannot be run yet. Spec 1.2, 1.3.';
 
 --
+-- Name: list_open_holds(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.list_open_holds(user_id uuid) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform core.check_admin(list_open_holds.user_id);
+  return json_build_object(
+    'total', (select count(*) from ops.open_holds),
+    'holds', (
+      select coalesce(json_agg(json_build_object(
+        'run_id', h.run_id,
+        'user_id', h.user_id,
+        'username', u.username,
+        'email', h.email,
+        'model', h.model,
+        'included_credits_held', h.included_credits_held,
+        'purchased_credits_held', h.purchased_credits_held,
+        'cost_held', core.dollars(h.cost_held_dollars),
+        'started_at', h.started_at,
+        'hold_expires_at', h.hold_expires_at,
+        'expires_in_seconds', h.expires_in_seconds
+      ) order by h.started_at desc), '[]')
+      from (select x.* from ops.open_holds x limit 100) h
+      join public.users u on u.id = h.user_id
+    )
+  );
+end
+$$;
+
+ALTER FUNCTION api.list_open_holds(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION list_open_holds(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.list_open_holds(user_id uuid) IS 'The newest 100 rows of ops.open_holds for an administrator, and how many there are, as a JSON object: credits and US dollars that running runs hold. Errors: PR403. Spec 3.2, 4.5, 8.3, 12.';
+
+--
 -- Name: list_packs(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -4215,7 +5114,7 @@ CREATE FUNCTION api.list_packs(user_id uuid) RETURNS json
       CROSS JOIN ( SELECT min(((x.credits)::numeric / x.price)) AS credits_per_dollar
             FROM public.packs x
            WHERE x.is_active) dearest)
-   WHERE (p.is_active AND (list_packs.user_id IS NOT NULL));
+   WHERE p.is_active;
 END;
 
 ALTER FUNCTION api.list_packs(user_id uuid) OWNER TO prpm_owner;
@@ -4224,7 +5123,67 @@ ALTER FUNCTION api.list_packs(user_id uuid) OWNER TO prpm_owner;
 -- Name: FUNCTION list_packs(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.list_packs(user_id uuid) IS 'Packs that can be bought: credits, price in cents, dollars a credit, and bonus, the percent of credits more than the dearest pack gives for the money. Spec 6.2.';
+COMMENT ON FUNCTION api.list_packs(user_id uuid) IS 'Packs that can be bought, by anybody (user_id may be null): credits, price in cents, dollars a credit, and bonus, the percent of credits more than the dearest pack gives for the money. Spec 6.2.';
+
+--
+-- Name: list_presets(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.list_presets(user_id uuid) RETURNS TABLE(preset text, meaning text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform core.check_admin(list_presets.user_id);
+  return query select p.preset, p.meaning from ops.simulation_presets p;
+end
+$$;
+
+ALTER FUNCTION api.list_presets(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION list_presets(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.list_presets(user_id uuid) IS 'The names and meanings of ops.simulation_presets, for an administrator. Errors: PR403. Spec 8.6.';
+
+--
+-- Name: list_prices(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.list_prices(user_id uuid) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  now timestamptz := core.now();
+begin
+  perform core.check_admin(list_prices.user_id);
+  return (
+    select coalesce(json_agg(json_build_object(
+      'id', p.id,
+      'model', p.model,
+      'starts_at', lower(p.valid),
+      'ends_at', upper(p.valid),
+      'is_now', p.valid @> now,
+      'input', p.input,
+      'cached_read', p.cached_read,
+      'cache_write', p.cache_write,
+      'output', p.output,
+      'source', p.source
+    ) order by p.model, lower(p.valid) desc), '[]')
+    from (select x.* from public.model_prices x order by lower(x.valid) desc limit 500) p
+  );
+end
+$$;
+
+ALTER FUNCTION api.list_prices(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION list_prices(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.list_prices(user_id uuid) IS 'The price book for an administrator, by model and the newest price first, at most 500 rows, as a JSON array: US dollars per million tokens, from starts_at to ends_at (null: no end is planned); is_now marks those that hold. Errors: PR403. Spec 1.3, 12.';
 
 --
 -- Name: list_results(uuid, text, text, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -4275,7 +5234,7 @@ begin
       s.token
     ) as place
     from public.shared_sessions s
-    where s.package_id = wanted and s.ended_at is null and (list_results.sort <> 'featured' or s.featured_at is not null)
+    where s.package_id = wanted and s.ended_at is null and s.comparison_id is null and (list_results.sort <> 'featured' or s.featured_at is not null)
     order by place
     limit "limit"
   ) x
@@ -4284,7 +5243,7 @@ begin
   left join public.run_texts t on t.user_id = x.user_id and t.session_id = x.session_id and t.run_id = x.through_run_id;
   select count(*) into total
   from public.shared_sessions s
-  where s.package_id = wanted and s.ended_at is null and (list_results.sort <> 'featured' or s.featured_at is not null);
+  where s.package_id = wanted and s.ended_at is null and s.comparison_id is null and (list_results.sort <> 'featured' or s.featured_at is not null);
   return next;
 end
 $$;
@@ -4335,6 +5294,141 @@ ALTER FUNCTION api.list_sessions(user_id uuid, "limit" integer, cursor text, "of
 --
 
 COMMENT ON FUNCTION api.list_sessions(user_id uuid, "limit" integer, cursor text, "offset" integer, query text) IS 'One page of a user''s own sessions, newest run first, all or those that a search finds (see core.parse_search). One row: sessions (JSON array of the columns of core.describe_sessions; no texts but a title), next_cursor (null on the last page), total (all of the user''s sessions; null for a search) and complete (false, and no total: older sessions are still missing, see core.catch_up). limit 1 to 100; cursor is the next_cursor of the page before; offset skips rows after it. Errors: PR400 naming limit, offset, cursor or query. Spec 10.1, 10.7.';
+
+--
+-- Name: list_stripe_events(uuid, text, text, integer, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.list_stripe_events(user_id uuid, status text DEFAULT NULL::text, search text DEFAULT NULL::text, "limit" integer DEFAULT 50, cursor text DEFAULT NULL::text) RETURNS TABLE(events json, next_cursor text, waiting bigint, in_review bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  wanted text := nullif(btrim(list_stripe_events.search), '');
+  after text[];
+begin
+  perform core.check_admin(list_stripe_events.user_id);
+  perform core.check_page("limit", 0);
+  if list_stripe_events.status <> all (array['received', 'applied', 'ignored', 'needs_review']) then
+    raise exception 'status % is none of received, applied, ignored, needs_review', list_stripe_events.status
+      using errcode = 'PR400', detail = 'status';
+  end if;
+  after := core.decode_cursor(list_stripe_events.cursor, 'timestamptz', 'text');
+
+  with page as (
+    select e.*, row_number() over (order by e.received_at desc, e.id desc) as nth
+    from public.stripe_events e
+    where (list_stripe_events.status is null or e.status = list_stripe_events.status)
+      and (wanted is null or e.id = wanted or strpos(e.type, wanted) > 0 or e.user_id = core.uuid_or_null(wanted))
+      and (after is null or (e.received_at, e.id) < (after[1]::timestamptz, after[2]))
+    order by e.received_at desc, e.id desc
+    limit "limit" + 1
+  )
+  select
+    coalesce(json_agg(json_build_object(
+      'id', g.id,
+      'type', g.type,
+      'status', g.status,
+      'user_id', g.user_id,
+      'username', u.username,
+      'attempts', g.attempts,
+      'error', g.error,
+      'received_at', g.received_at,
+      'applied_at', g.applied_at,
+      'has_body', g.body is not null
+    ) order by g.nth) filter (where g.nth <= "limit"), '[]'),
+    max(core.encode_cursor(g.received_at::text, g.id)) filter (where g.nth = "limit" and exists (select from page x where x.nth > "limit"))
+  into events, next_cursor
+  from page g
+  left join public.users u on u.id = g.user_id;
+  select count(*) filter (where e.status = 'received'), count(*) filter (where e.status = 'needs_review') into waiting, in_review
+  from public.stripe_events e
+  where e.status in ('received', 'needs_review');
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.list_stripe_events(user_id uuid, status text, search text, "limit" integer, cursor text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION list_stripe_events(user_id uuid, status text, search text, "limit" integer, cursor text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.list_stripe_events(user_id uuid, status text, search text, "limit" integer, cursor text) IS 'One page of the inbox of Stripe''s events, newest first, for an administrator: a JSON array without their bodies, next_cursor (null on the last page), and how many wait to be applied or need review. status is received, applied, ignored or needs_review; search an event''s id, part of its type, or a user''s id. Errors: PR403; PR400 naming status, limit or cursor. Spec 6.4, 6.5, 10.7.';
+
+--
+-- Name: list_suggested_inputs(uuid, text, text, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.list_suggested_inputs(user_id uuid, package text, category text DEFAULT NULL::text, difficulty text DEFAULT NULL::text) RETURNS TABLE(suggested_inputs json, total bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  wanted uuid := (select p.id from core.find_package(list_suggested_inputs.user_id, list_suggested_inputs.package) p);
+begin
+  if wanted is null then
+    return;
+  end if;
+  perform core.check_suggested_input(null, null, null, list_suggested_inputs.category, list_suggested_inputs.difficulty, null, null, null);
+  select
+    coalesce(json_agg(core.suggested_input_row(i) order by i.display_order, i.usage_count desc, i.created_at, i.id), '[]'), count(*)
+  into suggested_inputs, total
+  from public.suggested_inputs i
+  where i.package_id = wanted and i.is_active
+    and (list_suggested_inputs.category is null or i.category = list_suggested_inputs.category)
+    and (list_suggested_inputs.difficulty is null or i.difficulty = list_suggested_inputs.difficulty);
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.list_suggested_inputs(user_id uuid, package text, category text, difficulty text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION list_suggested_inputs(user_id uuid, package text, category text, difficulty text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.list_suggested_inputs(user_id uuid, package text, category text, difficulty text) IS 'The suggested inputs of a package (id or name) that are shown, in the order of its authors, then the most used first; of a category or difficulty, where not null. One row: suggested_inputs (JSON array, see core.suggested_input_row) and total. No row for a package that the user (null: nobody signed in) may not see. Errors: PR400 naming category or difficulty. Spec 10.4.';
+
+--
+-- Name: list_throttled(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.list_throttled(user_id uuid) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform core.check_admin(list_throttled.user_id);
+  return json_build_object(
+    'total', (select count(*) from ops.throttled_now),
+    'people', (
+      select coalesce(json_agg(json_build_object(
+        'user_id', t.user_id,
+        'username', u.username,
+        'email', t.email,
+        'tier_name', t.tier_name,
+        'throttled_by', t.throttled_by,
+        'throttled_reason', t.throttled_reason,
+        'throttled_at', t.throttled_at,
+        'throttled_until', t.throttled_until,
+        'month_limited_cost', core.dollars(t.month_limited_cost_dollars),
+        'day_limited_cost', core.dollars(t.day_limited_cost_dollars)
+      ) order by t.throttled_at desc nulls last), '[]')
+      from (select x.* from ops.throttled_now x limit 100) t
+      join public.users u on u.id = t.user_id
+    )
+  );
+end
+$$;
+
+ALTER FUNCTION api.list_throttled(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION list_throttled(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.list_throttled(user_id uuid) IS 'The newest 100 rows of ops.throttled_now for an administrator, and how many there are, as a JSON object; costs in US dollars. Errors: PR403. Spec 3.4, 8.3, 12.';
 
 --
 -- Name: api_tokens; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -4560,36 +5654,70 @@ ALTER FUNCTION api.project_margin(user_id uuid, subscribers integer[], average_c
 COMMENT ON FUNCTION api.project_margin(user_id uuid, subscribers integer[], average_costs numeric[], prices numeric[], plans text[]) IS 'ops.project_margin for an administrator. Errors: PR403 for others; PR400 as there. Spec 8.3, 8.5.';
 
 --
--- Name: publish_version(uuid, text, text, text[], text, uuid, text, text, integer, integer, integer, text, json); Type: FUNCTION; Schema: api; Owner: prpm_owner
+-- Name: publish_prices(uuid, text, timestamp with time zone, numeric, numeric, numeric, numeric, text, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
-CREATE FUNCTION api.publish_version(user_id uuid, name text, description text, tags text[], visibility text, organization_id uuid, package_version text, prompt text, tokens_o200k integer, tokens_cl100k integer, tokens_approximate integer, changelog text DEFAULT NULL::text, suggested_inputs json DEFAULT NULL::json) RETURNS TABLE(package_id uuid, version text)
+CREATE FUNCTION api.publish_prices(user_id uuid, model text, valid_from timestamp with time zone, input numeric, cached_read numeric, cache_write numeric, output numeric, reason text, dry_run boolean) RETURNS json
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform core.check_admin(publish_prices.user_id);
+  return (
+    select coalesce(json_agg(json_build_object(
+      'starts_at', lower(p.valid), 'ends_at', upper(p.valid), 'input', p.input, 'cached_read', p.cached_read, 'cache_write', p.cache_write,
+      'output', p.output, 'source', p.source
+    ) order by lower(p.valid)), '[]')
+    from core.put_price(
+      publish_prices.model, publish_prices.valid_from, publish_prices.input, publish_prices.cached_read, publish_prices.cache_write,
+      publish_prices.output, 'operator', publish_prices.reason, publish_prices.user_id, publish_prices.dry_run
+    ) p
+  );
+end
+$$;
+
+ALTER FUNCTION api.publish_prices(user_id uuid, model text, valid_from timestamp with time zone, input numeric, cached_read numeric, cache_write numeric, output numeric, reason text, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION publish_prices(user_id uuid, model text, valid_from timestamp with time zone, input numeric, cached_read numeric, cache_write numeric, output numeric, reason text, dry_run boolean); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.publish_prices(user_id uuid, model text, valid_from timestamp with time zone, input numeric, cached_read numeric, cache_write numeric, output numeric, reason text, dry_run boolean) IS 'Gives a model a price from an instant on (null: now) for an administrator, as ops.publish_prices does for an operator, in US dollars per million tokens; audit_log keeps the administrator''s id as "by". Returns the price that ends and the one that begins as a JSON array; none: it is that already. dry_run changes nothing. Errors: PR403; PR404 unknown model; PR400 naming a price, valid_from or reason; PR409 that very instant is taken. Spec 1.3, 12.';
+
+--
+-- Name: publish_version(uuid, text, text, text[], text, text, text, text, integer, integer, integer, text, json, json); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.publish_version(user_id uuid, name text, description text, tags text[], visibility text, organization text, package_version text, prompt text, tokens_o200k integer, tokens_cl100k integer, tokens_approximate integer, changelog text DEFAULT NULL::text, suggested_inputs json DEFAULT NULL::json, variables json DEFAULT NULL::json) RETURNS TABLE(package_id uuid, version text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 #variable_conflict use_column
 declare
   target public.packages;
+  publisher uuid := core.find_publisher(publish_version.user_id, publish_version.organization);
 begin
   perform core.check_package(
     publish_version.name, publish_version.description, publish_version.tags, publish_version.visibility, publish_version.package_version,
     publish_version.prompt, array[publish_version.tokens_o200k, publish_version.tokens_cl100k, publish_version.tokens_approximate]
   );
-  target := core.claim_package(publish_version.user_id, publish_version.name, publish_version.visibility, publish_version.organization_id);
+  target := core.claim_package(publish_version.user_id, publish_version.name, publish_version.visibility, publisher);
 
   insert into public.package_versions
-    (package_id, version, prompt, tokens_o200k, tokens_cl100k, tokens_approximate, changelog, published_by, created_at)
+    (package_id, version, prompt, variables, tokens_o200k, tokens_cl100k, tokens_approximate, changelog, published_by, created_at)
   values (
-    target.id, publish_version.package_version, publish_version.prompt, publish_version.tokens_o200k, publish_version.tokens_cl100k,
-    publish_version.tokens_approximate, coalesce(publish_version.changelog, ''), publish_version.user_id, core.now()
+    target.id, publish_version.package_version, publish_version.prompt, publish_version.variables, publish_version.tokens_o200k,
+    publish_version.tokens_cl100k, publish_version.tokens_approximate, coalesce(publish_version.changelog, ''), publish_version.user_id, core.now()
   )
   on conflict do nothing;
   if not found and not exists (
     select from public.package_versions v
     where v.package_id = target.id and v.version = publish_version.package_version and v.prompt = publish_version.prompt
+      and v.variables::jsonb is not distinct from publish_version.variables::jsonb
   ) then
     raise exception '% % is published already, with another prompt', target.name, publish_version.package_version
-      using errcode = 'PR409', detail = 'version', hint = 'The prompt of a version never changes: publish under the next version number.';
+      using errcode = 'PR409', detail = 'version',
+        hint = 'The prompt of a version and its variables never change: publish under the next version number.';
   end if;
 
   update public.packages p
@@ -4597,11 +5725,8 @@ begin
     description = coalesce(publish_version.description, p.description),
     tags = coalesce(publish_version.tags, p.tags),
     visibility = coalesce(publish_version.visibility, p.visibility),
-    organization_id = coalesce(publish_version.organization_id, p.organization_id),
-    latest_version = (
-      select v.version from public.package_versions v where v.package_id = target.id
-      order by core.version_order(v.version) desc, v.created_at desc, v.version desc limit 1
-    ),
+    organization_id = coalesce(publisher, p.organization_id),
+    latest_version = core.newest_version(target.id),
     updated_at = core.now()
   where p.id = target.id;
   if publish_version.suggested_inputs is not null then
@@ -4614,13 +5739,610 @@ begin
 end
 $$;
 
-ALTER FUNCTION api.publish_version(user_id uuid, name text, description text, tags text[], visibility text, organization_id uuid, package_version text, prompt text, tokens_o200k integer, tokens_cl100k integer, tokens_approximate integer, changelog text, suggested_inputs json) OWNER TO prpm_owner;
+ALTER FUNCTION api.publish_version(user_id uuid, name text, description text, tags text[], visibility text, organization text, package_version text, prompt text, tokens_o200k integer, tokens_cl100k integer, tokens_approximate integer, changelog text, suggested_inputs json, variables json) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION publish_version(user_id uuid, name text, description text, tags text[], visibility text, organization_id uuid, package_version text, prompt text, tokens_o200k integer, tokens_cl100k integer, tokens_approximate integer, changelog text, suggested_inputs json); Type: COMMENT; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION publish_version(user_id uuid, name text, description text, tags text[], visibility text, organization text, package_version text, prompt text, tokens_o200k integer, tokens_cl100k integer, tokens_approximate integer, changelog text, suggested_inputs json, variables json); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.publish_version(user_id uuid, name text, description text, tags text[], visibility text, organization_id uuid, package_version text, prompt text, tokens_o200k integer, tokens_cl100k integer, tokens_approximate integer, changelog text, suggested_inputs json) IS 'Publishes a version of a package; the first one makes the package, the user''s own or their organization''s. Null leaves description, tags, visibility, organization_id and suggested_inputs (as for core.put_suggested_inputs) as they are. The newest version is the highest release. Token counts are of the prompt, by each tokenizer. The same version with the same prompt again is no error. Returns the package''s id and the version. Errors: PR400 naming the field; PR403 as core.claim_package; PR409 the version has another prompt. Spec 5.5, 10.6.';
+COMMENT ON FUNCTION api.publish_version(user_id uuid, name text, description text, tags text[], visibility text, organization text, package_version text, prompt text, tokens_o200k integer, tokens_cl100k integer, tokens_approximate integer, changelog text, suggested_inputs json, variables json) IS 'Publishes a version of a package; the first one makes the package, the user''s own or their organization''s (id or name). Null leaves description, tags, visibility, organization and suggested_inputs (as for core.put_suggested_inputs) as they are. variables is the JSON schema of what {{names}} in the prompt stand for, null where it has none. The newest version is the highest release. Token counts are of the prompt, by each tokenizer. The same version with the same prompt again is no error. Returns the package''s id and the version. Errors: PR400 naming the field; PR403 as core.claim_package and core.find_publisher; PR409 the version has another prompt. Spec 5.5, 10.6.';
+
+--
+-- Name: read_author_summary(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_author_summary(user_id uuid) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  today date := (core.now() at time zone 'UTC')::date;
+  package_ids uuid[] := array(
+    select p.id from public.packages p where p.author_id = read_author_summary.user_id
+    union
+    select p.id
+    from public.organization_members m
+    join public.packages p on p.organization_id = m.organization_id
+    where m.user_id = read_author_summary.user_id and m.role in ('owner', 'admin', 'maintainer')
+  );
+begin
+  return (
+    with used as materialized (
+      select u.* from core.package_use(package_ids, null) u
+    ),
+    packages as (
+      select
+        p.id, p.name, p.visibility,
+        coalesce(sum(u.sessions), 0) as sessions, count(distinct u.user_id) as users, coalesce(sum(u.credits), 0) as credits
+      from public.packages p
+      left join used u on u.package_id = p.id
+      where p.id = any (package_ids)
+      group by p.id, p.name, p.visibility
+    ),
+    inputs as (
+      select count(*) as total, count(*) filter (where i.is_active) as active
+      from public.suggested_inputs i
+      where i.package_id = any (package_ids)
+    ),
+    shares as (
+      select count(*) as shared, count(s.featured_at) as featured, coalesce(sum(s.view_count), 0) as views
+      from public.shared_sessions s
+      where s.package_id = any (package_ids) and s.ended_at is null
+    )
+    select json_build_object(
+      'total_packages', cardinality(package_ids),
+      'total_playground_sessions', coalesce((select sum(u.sessions) from used u), 0),
+      'total_unique_users', (select count(distinct u.user_id) from used u),
+      'total_credits_spent', coalesce((select sum(u.credits) from used u), 0),
+      'sessions_last_7_days', coalesce((select sum(u.sessions) from used u where u.day > today - 7), 0),
+      'sessions_last_30_days', coalesce((select sum(u.sessions) from used u where u.day > today - 30), 0),
+      'total_suggested_inputs', inputs.total,
+      'active_suggested_inputs', inputs.active,
+      'total_shared_sessions', shares.shared,
+      'total_featured_sessions', shares.featured,
+      'total_share_views', shares.views,
+      'top_package_name', (select p.name from packages p where p.sessions > 0 order by p.sessions desc, p.name limit 1),
+      'packages', (
+        select coalesce(json_agg(json_build_object(
+          'id', p.id, 'name', p.name, 'visibility', p.visibility, 'sessions', p.sessions, 'unique_users', p.users, 'credits_spent', p.credits
+        ) order by p.sessions desc, p.name), '[]')
+        from (select x.* from packages x order by x.sessions desc, x.name limit 100) p
+      )
+    )
+    from inputs, shares
+  );
+end
+$$;
+
+ALTER FUNCTION api.read_author_summary(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_author_summary(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_author_summary(user_id uuid) IS 'How the packages of a user are used, those of organizations too for which they publish, JSON: sessions, people (each once), credits; suggested inputs; results that are shared now, featured, their views; and the 100 packages with most sessions. Use without a package''s prompt does not count. Days are UTC, today the last. Zeros for who has no package. Spec 8.7.';
+
+--
+-- Name: checkouts; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.checkouts (
+    user_id uuid NOT NULL,
+    id uuid NOT NULL,
+    plan text NOT NULL,
+    livemode boolean NOT NULL,
+    success_url text NOT NULL,
+    cancel_url text NOT NULL,
+    session_id text,
+    url text,
+    expires_at timestamp with time zone,
+    status text DEFAULT 'begun'::text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT checkouts_status_check CHECK ((status = ANY (ARRAY['begun'::text, 'open'::text, 'complete'::text, 'expired'::text])))
+);
+
+ALTER TABLE public.checkouts OWNER TO prpm_owner;
+
+--
+-- Name: TABLE checkouts; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.checkouts IS 'per-user. Subscriptions begun at Stripe''s checkout; at most one open for each person (spec 6.1).';
+
+--
+-- Name: COLUMN checkouts.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.user_id IS 'Who.';
+
+--
+-- Name: COLUMN checkouts.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.id IS 'Our own id; the idempotency key at Stripe.';
+
+--
+-- Name: COLUMN checkouts.plan; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.plan IS 'What is to be bought.';
+
+--
+-- Name: COLUMN checkouts.livemode; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.livemode IS 'Stripe''s mode.';
+
+--
+-- Name: COLUMN checkouts.success_url; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.success_url IS 'Where the person returns when done.';
+
+--
+-- Name: COLUMN checkouts.cancel_url; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.cancel_url IS 'Where they return when not.';
+
+--
+-- Name: COLUMN checkouts.session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.session_id IS 'Stripe''s id of the session.';
+
+--
+-- Name: COLUMN checkouts.url; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.url IS 'Where the person pays.';
+
+--
+-- Name: COLUMN checkouts.expires_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.expires_at IS 'When the session ends by itself.';
+
+--
+-- Name: COLUMN checkouts.status; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.status IS 'begun, open, complete or expired.';
+
+--
+-- Name: COLUMN checkouts.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.checkouts.created_at IS 'When it was begun.';
+
+--
+-- Name: purchases; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.purchases (
+    user_id uuid NOT NULL,
+    id uuid NOT NULL,
+    pack text NOT NULL,
+    credits bigint NOT NULL,
+    price numeric(12,2) NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    paid_amount numeric(12,2),
+    refunded_amount numeric(12,2) DEFAULT 0 NOT NULL,
+    credits_taken_back bigint DEFAULT 0 NOT NULL,
+    shortfall bigint DEFAULT 0 NOT NULL,
+    stripe_payment_intent_id text,
+    stripe_checkout_session_id text,
+    created_at timestamp with time zone NOT NULL,
+    paid_at timestamp with time zone,
+    livemode boolean DEFAULT false NOT NULL,
+    disputed_amount numeric(12,2) DEFAULT 0 NOT NULL,
+    CONSTRAINT purchases_credits_check CHECK ((credits > 0)),
+    CONSTRAINT purchases_credits_taken_back_check CHECK ((credits_taken_back >= 0)),
+    CONSTRAINT purchases_disputed_amount_check CHECK ((disputed_amount >= (0)::numeric)),
+    CONSTRAINT purchases_paid_amount_check CHECK ((paid_amount > (0)::numeric)),
+    CONSTRAINT purchases_price_check CHECK ((price > (0)::numeric)),
+    CONSTRAINT purchases_refunded_amount_check CHECK ((refunded_amount >= (0)::numeric)),
+    CONSTRAINT purchases_shortfall_check CHECK ((shortfall >= 0)),
+    CONSTRAINT purchases_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'paid'::text, 'refunded'::text, 'partly_refunded'::text, 'failed'::text, 'expired'::text, 'needs_review'::text])))
+);
+
+ALTER TABLE public.purchases OWNER TO prpm_owner;
+
+--
+-- Name: TABLE purchases; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.purchases IS 'per-user. Packs bought: what was promised, paid, refunded and taken back (spec 4.6, 6.2).';
+
+--
+-- Name: COLUMN purchases.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.purchases.user_id IS 'Who bought.';
+
+--
+-- Name: COLUMN purchases.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.purchases.id IS 'Our own id; the idempotency key at Stripe.';
+
+--
+-- Name: COLUMN purchases.pack; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.purchases.pack IS 'What.';
+
+--
+-- Name: COLUMN purchases.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.purchases.credits IS 'Credits promised.';
+
+--
+-- Name: COLUMN purchases.price; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.purchases.price IS 'US dollars asked.';
+
+--
+-- Name: COLUMN purchases.status; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.purchases.status IS 'pending, paid, partly_refunded, refunded, failed, expired or needs_review.';
+
+--
+-- Name: COLUMN purchases.paid_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.purchases.paid_amount IS 'US dollars received.';
+
+--
+-- Name: COLUMN purchases.refunded_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.purchases.refunded_amount IS 'US dollars of refunds that neither failed nor were canceled.';
+
+--
+-- Name: COLUMN purchases.credits_taken_back; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.purchases.credits_taken_back IS 'Credits taken back from its lot for refunds and disputes.';
+
+--
+-- Name: COLUMN purchases.shortfall; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.purchases.shortfall IS 'Credits that should have been taken back but were spent already.';
+
+--
+-- Name: COLUMN purchases.stripe_payment_intent_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.purchases.stripe_payment_intent_id IS 'Stripe''s id, or null.';
+
+--
+-- Name: COLUMN purchases.stripe_checkout_session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.purchases.stripe_checkout_session_id IS 'Stripe''s id, or null.';
+
+--
+-- Name: COLUMN purchases.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.purchases.created_at IS 'When it was begun.';
+
+--
+-- Name: COLUMN purchases.paid_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.purchases.paid_at IS 'When it was paid.';
+
+--
+-- Name: COLUMN purchases.livemode; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.purchases.livemode IS 'Stripe''s mode that it belongs to.';
+
+--
+-- Name: COLUMN purchases.disputed_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.purchases.disputed_amount IS 'US dollars of disputes that are open or lost.';
+
+--
+-- Name: read_checkout(uuid, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_checkout(user_id uuid, session_id text DEFAULT NULL::text) RETURNS json
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT json_build_object('kind', c.kind, 'name', c.name, 'credits', c.credits, 'price', (c.price)::text, 'state', c.state) AS json_build_object
+    FROM ( SELECT 'pack'::text AS kind,
+             p.pack AS name,
+             p.credits,
+             p.price,
+             p.created_at,
+             p.stripe_checkout_session_id AS session_id,
+                 CASE p.status
+                     WHEN 'pending'::text THEN 'waiting'::text
+                     WHEN 'needs_review'::text THEN 'in_review'::text
+                     WHEN 'failed'::text THEN 'failed'::text
+                     WHEN 'expired'::text THEN 'expired'::text
+                     ELSE 'done'::text
+                 END AS state
+            FROM public.purchases p
+           WHERE (p.user_id = read_checkout.user_id)
+         UNION ALL
+          SELECT 'subscription'::text,
+             c_1.plan,
+             p.monthly_credits,
+             p.monthly_price,
+             c_1.created_at,
+             c_1.session_id,
+                 CASE
+                     WHEN ((u.prpm_plus_status = 'active'::text) AND (u.entitled_until > core.now())) THEN 'done'::text
+                     WHEN (c_1.status = 'expired'::text) THEN 'expired'::text
+                     ELSE 'waiting'::text
+                 END AS "case"
+            FROM ((public.checkouts c_1
+              JOIN public.plans p ON ((p.plan = c_1.plan)))
+              JOIN public.users u ON ((u.id = c_1.user_id)))
+           WHERE (c_1.user_id = read_checkout.user_id)) c
+   WHERE (c.session_id = COALESCE(read_checkout.session_id, c.session_id))
+   ORDER BY c.created_at DESC
+  LIMIT 1;
+END;
+
+ALTER FUNCTION api.read_checkout(user_id uuid, session_id text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_checkout(user_id uuid, session_id text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_checkout(user_id uuid, session_id text) IS 'What became of one of a user''s own checkout sessions at Stripe, the newest where none is named, as a JSON object: kind (pack or subscription), name of the pack or plan, credits, price (US dollars), and state: waiting (Stripe has not told of the payment yet), done (the credits are there, or the subscription entitles), in_review, failed or expired. Null where there is none of theirs. Spec 6.1, 6.2, 6.5.';
+
+--
+-- Name: comparisons; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.comparisons (
+    user_id uuid NOT NULL,
+    id uuid NOT NULL,
+    run_ids uuid[] NOT NULL,
+    session_ids uuid[] NOT NULL,
+    created_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE public.comparisons OWNER TO prpm_owner;
+
+--
+-- Name: TABLE comparisons; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.comparisons IS 'per-user. Runs of one question side by side (spec 5.8).';
+
+--
+-- Name: COLUMN comparisons.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.comparisons.user_id IS 'Whose.';
+
+--
+-- Name: COLUMN comparisons.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.comparisons.id IS 'Made by the server, ordered by time.';
+
+--
+-- Name: COLUMN comparisons.run_ids; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.comparisons.run_ids IS 'The run of each side, two to four, in the order in which they were asked for.';
+
+--
+-- Name: COLUMN comparisons.session_ids; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.comparisons.session_ids IS 'The session of each side, in the same order.';
+
+--
+-- Name: COLUMN comparisons.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.comparisons.created_at IS 'When it began.';
+
+--
+-- Name: shared_sessions; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.shared_sessions (
+    token text NOT NULL,
+    user_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    package_id uuid NOT NULL,
+    through_run_id uuid NOT NULL,
+    view_count bigint DEFAULT 0 NOT NULL,
+    helpful_count bigint DEFAULT 0 NOT NULL,
+    not_helpful_count bigint DEFAULT 0 NOT NULL,
+    featured_at timestamp with time zone,
+    feature_description text,
+    feature_display_order integer DEFAULT 0 NOT NULL,
+    shared_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    comparison_id uuid,
+    CONSTRAINT shared_sessions_helpful_count_check CHECK ((helpful_count >= 0)),
+    CONSTRAINT shared_sessions_not_helpful_count_check CHECK ((not_helpful_count >= 0)),
+    CONSTRAINT shared_sessions_view_count_check CHECK ((view_count >= 0))
+);
+
+ALTER TABLE public.shared_sessions OWNER TO prpm_owner;
+
+--
+-- Name: TABLE shared_sessions; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.shared_sessions IS 'ops. Links under which anybody may read a session as far as it had come (spec 10.2).';
+
+--
+-- Name: COLUMN shared_sessions.token; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.token IS 'The link''s secret part.';
+
+--
+-- Name: COLUMN shared_sessions.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.user_id IS 'Who shared it; never shown.';
+
+--
+-- Name: COLUMN shared_sessions.session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.session_id IS 'What.';
+
+--
+-- Name: COLUMN shared_sessions.package_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.package_id IS 'Its package.';
+
+--
+-- Name: COLUMN shared_sessions.through_run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.through_run_id IS 'The newest run that is shown.';
+
+--
+-- Name: COLUMN shared_sessions.view_count; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.view_count IS 'How many visitors have seen it, its owner not among them.';
+
+--
+-- Name: COLUMN shared_sessions.helpful_count; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.helpful_count IS 'Visitors whom it helped.';
+
+--
+-- Name: COLUMN shared_sessions.not_helpful_count; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.not_helpful_count IS 'Visitors whom it did not help.';
+
+--
+-- Name: COLUMN shared_sessions.featured_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.featured_at IS 'When an author of the package featured it, or null.';
+
+--
+-- Name: COLUMN shared_sessions.feature_description; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.feature_description IS 'The author''s words on it, at most 500 characters.';
+
+--
+-- Name: COLUMN shared_sessions.feature_display_order; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.feature_display_order IS 'Lowest first among those that are featured.';
+
+--
+-- Name: COLUMN shared_sessions.shared_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.shared_at IS 'Since when.';
+
+--
+-- Name: COLUMN shared_sessions.ended_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.ended_at IS 'When its owner took it back, or null.';
+
+--
+-- Name: COLUMN shared_sessions.comparison_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.comparison_id IS 'The comparison that the link shows, and then nothing else of the session; null: the session (spec 5.8).';
+
+--
+-- Name: read_comparison(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_comparison(user_id uuid, comparison_id uuid) RETURNS TABLE(id uuid, run_ids uuid[], session_ids uuid[], created_at timestamp with time zone, share_token text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT c.id,
+     c.run_ids,
+     c.session_ids,
+     c.created_at,
+     s.token
+    FROM (public.comparisons c
+      LEFT JOIN public.shared_sessions s ON (((s.user_id = c.user_id) AND (s.comparison_id = c.id) AND (s.ended_at IS NULL))))
+   WHERE ((c.user_id = read_comparison.user_id) AND (c.id = read_comparison.comparison_id));
+END;
+
+ALTER FUNCTION api.read_comparison(user_id uuid, comparison_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_comparison(user_id uuid, comparison_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_comparison(user_id uuid, comparison_id uuid) IS 'A user''s own comparison: the runs of its sides in their order, their sessions, and the token of its link while it is shared. No row for an unknown one or another''s. Spec 5.8.';
+
+--
+-- Name: read_config(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_config(user_id uuid) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform core.check_admin(read_config.user_id);
+  return json_build_object(
+    'fields', (
+      select json_agg(json_build_object(
+        'kind', f.kind, 'field', f.field, 'type', f.type, 'is_optional', f.is_optional, 'description', f.description
+      ) order by f.place)
+      from core.config_fields() f
+    ),
+    'rows', (
+      select json_agg(json_build_object('kind', r.kind, 'name', r.name, 'values', (
+        select json_agg(json_build_object('field', f.field, 'value', r.content -> f.field) order by f.place)
+        from core.config_fields() f
+        where f.kind = r.kind
+      )) order by r.place, r.rank, r.name)
+      from (
+        select 1 as place, 'limits' as kind, l.tier_name as name, to_jsonb(l) as content, coalesce(l.monthly_cost_limit, 'Infinity') as rank
+        from public.cost_limits_config l
+        union all
+        select 2, 'plans', p.plan, to_jsonb(p), p.monthly_price from public.plans p
+        union all
+        select 3, 'packs', k.pack, to_jsonb(k), k.price from public.packs k
+        union all
+        select 4, 'models', m.alias, to_jsonb(m), m.credit_multiplier from public.models m
+        union all
+        select 5, 'settings', 'settings', to_jsonb(s), 0 from public.settings s
+      ) r
+    )
+  );
+end
+$$;
+
+ALTER FUNCTION api.read_config(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_config(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_config(user_id uuid) IS 'Limits, plans, packs, models and settings as they hold now, for an administrator, as a JSON object: fields (kind, field, type, is_optional, and the comment that says its unit) and rows (kind, name, values by field). Errors: PR403. Spec 3.1, 12.';
 
 --
 -- Name: read_cost_series(uuid, text, date, date, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -4714,17 +6436,24 @@ ALTER FUNCTION api.read_cost_series(user_id uuid, every text, first_day date, la
 COMMENT ON FUNCTION api.read_cost_series(user_id uuid, every text, first_day date, last_day date, by text) IS 'What runs used, cost and brought over time, for an administrator, as a JSON object: series, each with a point for every day, ISO week or month (UTC, named by its first day) from first_day to last_day, both included. by is null for one series, else model, package or plan (the tier of the run): the 20 that cost most, and "others". A point has users, runs, tokens (input and output), credits, and in US dollars cost, value (the cash that had been paid for the credits spent) and margin, margin_percent null without value. Errors: PR403; PR400 naming every, by, from or to. Spec 8.2, 8.3, 8.4.';
 
 --
--- Name: read_cost_summary(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+-- Name: read_cost_summary(uuid, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
-CREATE FUNCTION api.read_cost_summary(user_id uuid) RETURNS json
+CREATE FUNCTION api.read_cost_summary(user_id uuid, month text DEFAULT NULL::text) RETURNS json
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
-    AS $$
+    AS $_$
 declare
   clock timestamptz := core.now();
+  at timestamptz := clock;
 begin
   perform core.check_admin(read_cost_summary.user_id);
+  if month is not null then
+    if month !~ '^20[0-9]{2}-(0[1-9]|1[0-2])$' or (month || '-01')::timestamp at time zone 'UTC' > clock then
+      raise exception 'month % is none, or has not begun', month using errcode = 'PR400', detail = 'month', hint = 'Write 2026-01; months are UTC.';
+    end if;
+    at := least(clock, (month || '-28')::timestamp at time zone 'UTC');
+  end if;
   return (
     select json_build_object(
       'total_monthly_revenue', core.dollars(m.subscription_revenue + m.pack_revenue),
@@ -4740,18 +6469,95 @@ begin
       'total_users', m.users,
       'as_of', clock
     )
-    from core.month_figures(clock) m
+    from core.month_figures(at) m
+  );
+end
+$_$;
+
+ALTER FUNCTION api.read_cost_summary(user_id uuid, month text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_cost_summary(user_id uuid, month text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_cost_summary(user_id uuid, month text) IS 'What this calendar month (UTC), or another one (2026-01), earns and costs, for an administrator: the figures of core.month_figures in US dollars, their sum total_monthly_revenue, overall_margin in percent (null without revenue), average_cost_per_user over active users (null without any), counts of people, and as_of. Exact at every moment. Of a month that is over throttled_users is null. Errors: PR403; PR400 for a month that is none or has not begun. Spec 8.3.';
+
+--
+-- Name: read_credit_series(uuid, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_credit_series(user_id uuid, days integer DEFAULT 30) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  clock timestamptz := core.now();
+  today date := (clock at time zone 'UTC')::date;
+  u public.users;
+  pace numeric;
+  past json;
+  ahead json;
+begin
+  if days is null or days not between 1 and 90 then
+    raise exception 'days must be between 1 and 90, not %', coalesce(days::text, 'null') using errcode = 'PR400', detail = 'days';
+  end if;
+  select x.* into u from public.users x where x.id = read_credit_series.user_id;
+  if not found then
+    return null;
+  end if;
+
+  with by_day as (
+    select
+      d.day::date as day,
+      coalesce(sum(m.change) filter (where m.change > 0), 0)::bigint as came_in,
+      coalesce(-sum(m.change) filter (where m.type = 'spend'), 0)::bigint as spent,
+      coalesce(-sum(m.change) filter (where m.change < 0 and m.type <> 'spend'), 0)::bigint as lapsed
+    from generate_series(today - (days - 1), today, interval '1 day') d(day)
+    left join (
+      select
+        (t.created_at at time zone 'UTC')::date as day, t.type, case when t.credit = 'lot' then t.amount else -t.amount end as change
+      from public.credit_transactions t
+      where t.user_id = u.id and t.type <> 'rollover' and t.created_at >= (today - (days - 1))::timestamp at time zone 'UTC'
+    ) m on m.day = d.day::date
+    group by d.day
+  )
+  select
+    json_agg(json_build_object(
+      'day', b.day, 'came_in', b.came_in, 'spent', b.spent, 'lapsed', b.lapsed, 'balance', b.balance
+    ) order by b.day),
+    round(
+      sum(b.spent) filter (where b.day > today - 14)
+        / greatest(1, least(14, days, today - (u.created_at at time zone 'UTC')::date + 1)),
+      2
+    )
+  into past, pace
+  from (
+    select
+      x.*,
+      u.included_credits + u.purchased_credits - coalesce(sum(x.came_in - x.spent - x.lapsed) over (
+        order by x.day desc rows between unbounded preceding and 1 preceding
+      ), 0) as balance
+    from by_day x
+  ) b;
+
+  if pace > 0 then
+    select json_agg(json_build_object('day', f.day, 'balance', f.balance) order by f.day) into ahead
+    from core.forecast_credits(u.id, pace, days, clock) f;
+  end if;
+  return json_build_object(
+    'days', past, 'pace', pace, 'ahead', coalesce(ahead, '[]'),
+    'empty_on', (select x.value ->> 'day' from json_array_elements(ahead) x where (x.value ->> 'balance')::bigint = 0 limit 1)
   );
 end
 $$;
 
-ALTER FUNCTION api.read_cost_summary(user_id uuid) OWNER TO prpm_owner;
+ALTER FUNCTION api.read_credit_series(user_id uuid, days integer) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION read_cost_summary(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION read_credit_series(user_id uuid, days integer); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.read_cost_summary(user_id uuid) IS 'What this calendar month (UTC) earns and costs, for an administrator: the figures of core.month_figures in US dollars, their sum total_monthly_revenue, overall_margin in percent (null without revenue), average_cost_per_user over active users (null without any), counts of people, and as_of. Exact at every moment. Errors: PR403. Spec 8.3.';
+COMMENT ON FUNCTION api.read_credit_series(user_id uuid, days integer) IS 'A user''s credits day by day (UTC) as a JSON object: days, oldest first (day, came_in, spent, lapsed: expired or taken back, balance in the books at its end; rollover is neither in nor out), pace (credits spent a day, of the last 14 days or since sign-up), ahead (day, balance as core.forecast_credits, as many days; empty without a pace) and empty_on, the first of those days with nothing left, or null. days: 1 to 90. Null for an unknown user. Errors: PR400 naming days. Spec 4.2, 10.7.';
 
 --
 -- Name: spend_rank(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -5042,6 +6848,28 @@ ALTER FUNCTION api.read_email_preferences(user_id uuid) OWNER TO prpm_owner;
 COMMENT ON FUNCTION api.read_email_preferences(user_id uuid) IS 'Where a user''s mails go (null: nowhere) and which kinds they want: limits (warnings, throttled), credits (few left, rollover about to expire), payments (failed). Spec 9.';
 
 --
+-- Name: read_figures(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_figures(user_id uuid) RETURNS TABLE(figure text, value numeric, unit text, note text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform core.check_admin(read_figures.user_id);
+  return query select h.figure, h.value, h.unit, h.note from ops.health h;
+end
+$$;
+
+ALTER FUNCTION api.read_figures(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_figures(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_figures(user_id uuid) IS 'The rows of ops.health for an administrator: each figure with its unit, and a note. Errors: PR403. Spec 8.3, 12.';
+
+--
 -- Name: read_health(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -5062,6 +6890,199 @@ ALTER FUNCTION api.read_health(user_id uuid) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION api.read_health(user_id uuid) IS 'The rows of ops.checks(), for an administrator: what is not as it should be, and what to do about it; none means healthy. Errors: PR403. Spec 8.3, 12.';
+
+--
+-- Name: read_input_analytics(uuid, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_input_analytics(user_id uuid, package text) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  today date := (core.now() at time zone 'UTC')::date;
+  p public.packages := core.package_of_author(read_input_analytics.user_id, read_input_analytics.package);
+begin
+  if p.id is null then
+    return null;
+  end if;
+  return (
+    with inputs as (
+      select i.*, u.clicks, u.completions, u.people, u.week, u.month, u.last_at, round(100.0 * u.completions / nullif(u.clicks, 0), 2) as rate
+      from public.suggested_inputs i
+      cross join lateral (
+        select
+          count(*) as clicks, count(x.completed_run_id) as completions, count(distinct x.visitor) as people,
+          count(*) filter (where x.day > today - 7) as week, count(*) filter (where x.day > today - 30) as month, max(x.used_at) as last_at
+        from public.suggested_input_uses x
+        where x.suggested_input_id = i.id
+      ) u
+      where i.package_id = p.id
+    )
+    select json_build_object(
+      'suggested_inputs', coalesce(json_agg(json_build_object(
+        'suggested_input_id', i.id,
+        'title', i.title,
+        'category', i.category,
+        'difficulty', i.difficulty,
+        'is_active', i.is_active,
+        'total_clicks', i.clicks,
+        'completed_tests', i.completions,
+        'unique_users', i.people,
+        'conversion_rate', coalesce(i.rate, 0),
+        'clicks_last_7_days', i.week,
+        'clicks_last_30_days', i.month,
+        'last_clicked_at', i.last_at,
+        'created_at', i.created_at
+      ) order by i.clicks desc, i.display_order, i.id), '[]'),
+      'summary', json_build_object(
+        'total_inputs', count(*),
+        'total_clicks', coalesce(sum(i.clicks), 0),
+        'total_completions', coalesce(sum(i.completions), 0),
+        'avg_conversion_rate', coalesce(round(avg(i.rate), 2), 0)
+      )
+    )
+    from inputs i
+  );
+end
+$$;
+
+ALTER FUNCTION api.read_input_analytics(user_id uuid, package text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_input_analytics(user_id uuid, package text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_input_analytics(user_id uuid, package text) IS 'How the suggested inputs of a package (id or name) are taken, for its author and its organization''s owners, admins and maintainers, JSON, most taken first, those that are no longer shown too. A click is a visitor and UTC day; conversion_rate is percent of clicks whose run completed; avg_conversion_rate is the mean over inputs that were clicked. null: no such package. Errors: PR403 for others. Spec 8.7, 10.4.';
+
+--
+-- Name: read_input_series(uuid, uuid, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_input_series(user_id uuid, suggested_input_id uuid, days integer DEFAULT 30) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  today date := (core.now() at time zone 'UTC')::date;
+  wanted text := (select i.package_id::text from public.suggested_inputs i where i.id = read_input_series.suggested_input_id);
+begin
+  if wanted is null or (select p.id from core.package_of_author(read_input_series.user_id, wanted) p) is null then
+    return null;
+  end if;
+  perform core.check_days(read_input_series.days);
+  return (
+    with uses as materialized (
+      select x.day, (x.completed_at at time zone 'UTC')::date as completed_day, x.visitor
+      from public.suggested_input_uses x
+      where x.suggested_input_id = read_input_series.suggested_input_id
+    )
+    select json_build_object(
+      'data', json_agg(json_build_object(
+        'date', d.day,
+        'clicks', (select count(*) from uses u where u.day = d.day),
+        'completions', (select count(*) from uses u where u.completed_day = d.day),
+        'unique_users', (select count(distinct u.visitor) from uses u where u.day = d.day)
+      ) order by d.day),
+      'total_days', read_input_series.days
+    )
+    from (select today - g as day from generate_series(0, read_input_series.days - 1) g) d
+  );
+end
+$$;
+
+ALTER FUNCTION api.read_input_series(user_id uuid, suggested_input_id uuid, days integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_input_series(user_id uuid, suggested_input_id uuid, days integer); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_input_series(user_id uuid, suggested_input_id uuid, days integer) IS 'The last days of a suggested input, 1 to 90, today the last, for its package''s author and its organization''s owners, admins and maintainers, JSON: of each day (UTC) clicks, runs that became known to have completed, and visitors. null: there is none such. Errors: PR403 for others, PR400 naming days. Spec 8.7, 10.4.';
+
+--
+-- Name: read_limit_use(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_limit_use(user_id uuid) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  now timestamptz := core.now();
+begin
+  perform core.check_admin(read_limit_use.user_id);
+  return (
+    with used as (
+      select l.tier_name, least(10, floor(10 * u.current_month_limited_cost / l.monthly_cost_limit)) as tenth
+      from public.users u
+      join public.cost_limits_config l on l.tier_name = core.tier_now(u)
+      where u.current_month_limited_cost > 0 and u.month_ends_at > now and u.closed_at is null and l.monthly_cost_limit is not null
+    ),
+    counted as (
+      select d.tier_name, t.tenth, count(*) as people
+      from used d
+      join generate_series(0, 10) t (tenth) on t.tenth = d.tenth
+      group by d.tier_name, t.tenth
+    )
+    select coalesce(json_agg(json_build_object('tier_name', x.tier_name, 'people', (
+      select json_agg(coalesce(c.people, 0) order by t.tenth)
+      from generate_series(0, 10) t (tenth)
+      left join counted c on c.tier_name = x.tier_name and c.tenth = t.tenth
+    )) order by x.tier_name), '[]')
+    from (select distinct c.tier_name from counted c) x
+  );
+end
+$$;
+
+ALTER FUNCTION api.read_limit_use(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_limit_use(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_limit_use(user_id uuid) IS 'How people of each tier who ran something this month are spread over their monthly cost limit, for an administrator, as a JSON array: how many have used 0 to 10 percent of it, 10 to 20, and so on, and last 100 percent or more. Errors: PR403. Spec 3.3, 8.3.';
+
+--
+-- Name: read_limits(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_limits(user_id uuid) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  clock timestamptz := core.now();
+  u public.users;
+  l public.cost_limits_config;
+begin
+  select x.* into u from public.users x where x.id = read_limits.user_id;
+  if not found then
+    return null;
+  end if;
+  u := core.roll_windows(u, clock);
+  select c.* into l from public.cost_limits_config c where c.tier_name = core.tier_now(u);
+  return json_build_object(
+    'tier', core.tier_now(u),
+    'throttles', coalesce(l.throttle_on_exceed, true),
+    'waived_until', case when u.limits_waived_until > clock then u.limits_waived_until end,
+    'is_throttled', core.throttled_at(u, clock),
+    'throttled_reason', case when core.throttled_at(u, clock) then u.throttled_reason end,
+    'throttled_until', case when core.throttled_at(u, clock) and u.throttled_by is not null then u.throttled_until end,
+    'windows', core.describe_windows(u, l),
+    'refusals', core.describe_refusals(u.id)
+  );
+end
+$$;
+
+ALTER FUNCTION api.read_limits(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_limits(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_limits(user_id uuid) IS 'What a user may still use, as of now, as a JSON object: tier; throttles (whether its cost limits stop or only alert); waived_until; is_throttled, why and until when (null: until it is lifted); windows as core.describe_windows; and the newest 20 refusals as core.describe_refusals. Null for an unknown user. Spec 3.2, 3.4, 3.7.';
 
 --
 -- Name: read_metrics(); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -5090,6 +7111,9 @@ begin
     )
   into users, throttled_by_limit, throttled_by_operator, open_runs, overdue_holds, held_credits, held_cost, month_cost, free_tier_cost
   from public.users u;
+  select coalesce(month_cost, 0) + coalesce(sum(d.used), 0) into month_cost
+  from public.anonymous_days d
+  where d.day >= (month_start at time zone 'UTC')::date;
 
   select sum(s.monthly_amount) into month_subscription_revenue from core.paying_subscriptions(now) s;
   select sum(greatest(0, p.paid_amount - p.refunded_amount - p.disputed_amount)) into month_pack_revenue
@@ -5126,7 +7150,7 @@ ALTER FUNCTION api.read_metrics(OUT users bigint, OUT throttled_by_limit bigint,
 -- Name: FUNCTION read_metrics(OUT users bigint, OUT throttled_by_limit bigint, OUT throttled_by_operator bigint, OUT open_runs bigint, OUT overdue_holds bigint, OUT held_credits bigint, OUT held_cost numeric, OUT month_cost numeric, OUT month_subscription_revenue numeric, OUT month_pack_revenue numeric, OUT free_tier_cost numeric, OUT free_tier_budget numeric, OUT free_tier_paused boolean, OUT runs_enabled boolean, OUT purchases_enabled boolean, OUT events_waiting bigint, OUT events_waiting_seconds numeric, OUT events_in_review bigint, OUT work_due bigint, OUT work_due_seconds numeric, OUT work_failed bigint, OUT analytics_age_seconds numeric, OUT drift_rows bigint, OUT alerts_warning bigint, OUT alerts_critical bigint, OUT messages_undelivered bigint, OUT jobs jsonb); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.read_metrics(OUT users bigint, OUT throttled_by_limit bigint, OUT throttled_by_operator bigint, OUT open_runs bigint, OUT overdue_holds bigint, OUT held_credits bigint, OUT held_cost numeric, OUT month_cost numeric, OUT month_subscription_revenue numeric, OUT month_pack_revenue numeric, OUT free_tier_cost numeric, OUT free_tier_budget numeric, OUT free_tier_paused boolean, OUT runs_enabled boolean, OUT purchases_enabled boolean, OUT events_waiting bigint, OUT events_waiting_seconds numeric, OUT events_in_review bigint, OUT work_due bigint, OUT work_due_seconds numeric, OUT work_failed bigint, OUT analytics_age_seconds numeric, OUT drift_rows bigint, OUT alerts_warning bigint, OUT alerts_critical bigint, OUT messages_undelivered bigint, OUT jobs jsonb) IS 'What the metrics tell of the database, in one row: counts, credits, US dollars and seconds as of now; sums over nothing are null. Costs one pass over users and none over runs. drift_rows is what reconcile-costs found last; jobs is [{job, late_seconds, failed}]. Spec 11.4.';
+COMMENT ON FUNCTION api.read_metrics(OUT users bigint, OUT throttled_by_limit bigint, OUT throttled_by_operator bigint, OUT open_runs bigint, OUT overdue_holds bigint, OUT held_credits bigint, OUT held_cost numeric, OUT month_cost numeric, OUT month_subscription_revenue numeric, OUT month_pack_revenue numeric, OUT free_tier_cost numeric, OUT free_tier_budget numeric, OUT free_tier_paused boolean, OUT runs_enabled boolean, OUT purchases_enabled boolean, OUT events_waiting bigint, OUT events_waiting_seconds numeric, OUT events_in_review bigint, OUT work_due bigint, OUT work_due_seconds numeric, OUT work_failed bigint, OUT analytics_age_seconds numeric, OUT drift_rows bigint, OUT alerts_warning bigint, OUT alerts_critical bigint, OUT messages_undelivered bigint, OUT jobs jsonb) IS 'What the metrics tell of the database, in one row: counts, credits, US dollars and seconds as of now; sums over nothing are null. month_cost has visitors'' runs in it. Costs one pass over users and none over runs. drift_rows is what reconcile-costs found last; jobs is [{job, late_seconds, failed}]. Spec 11.4.';
 
 --
 -- Name: read_package(uuid, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -5159,6 +7183,131 @@ ALTER FUNCTION api.read_package(user_id uuid, package text) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION api.read_package(user_id uuid, package text) IS 'A package by id or name, with versions and suggested_inputs as core.describe_versions and core.describe_suggested_inputs give them; author and organization are names, may_publish is about the acting user. No row: there is none that this user may see. Spec 5.5, 10.6.';
+
+--
+-- Name: read_package_analytics(uuid, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_package_analytics(user_id uuid, package text) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  today date := (core.now() at time zone 'UTC')::date;
+  p public.packages := core.package_of_author(read_package_analytics.user_id, read_package_analytics.package);
+begin
+  if p.id is null then
+    return null;
+  end if;
+  return (
+    with used as materialized (
+      select u.* from core.package_use(array[p.id], null) u
+    ),
+    sums as (
+      select
+        coalesce(sum(u.sessions), 0) as sessions, coalesce(sum(u.runs), 0) as runs, coalesce(sum(u.credits), 0) as credits,
+        count(distinct u.user_id) as users,
+        coalesce(sum(u.sessions) filter (where u.day > today - 7), 0) as week,
+        coalesce(sum(u.sessions) filter (where u.day > today - 30), 0) as month
+      from used u
+    ),
+    models as (
+      select u.model, sum(u.sessions) as sessions, sum(u.runs) as runs, count(distinct u.user_id) as users, sum(u.credits) as credits
+      from used u
+      group by u.model
+    ),
+    shares as (
+      select count(*) as shared, count(s.featured_at) as featured, coalesce(sum(s.view_count), 0) as views
+      from public.shared_sessions s
+      where s.package_id = p.id and s.ended_at is null
+    )
+    select json_build_object(
+      'package_id', p.id,
+      'package_name', p.name,
+      'total_playground_sessions', sums.sessions,
+      'total_runs', sums.runs,
+      'unique_users', sums.users,
+      'total_credits_spent', sums.credits,
+      'avg_credits_per_session', coalesce(round(sums.credits::numeric / nullif(sums.sessions, 0), 2), 0),
+      'sessions_last_7_days', sums.week,
+      'sessions_last_30_days', sums.month,
+      'anonymous_runs', (select count(*) from public.anonymous_runs a where a.package_id = p.id and a.status <> 'running'),
+      'suggested_inputs_count', (select count(*) from public.suggested_inputs i where i.package_id = p.id and i.is_active),
+      'featured_sessions_count', shares.featured,
+      'shared_sessions_count', shares.shared,
+      'total_share_views', shares.views,
+      'ratings', core.package_ratings(p.id, array(select distinct u.user_id from used u)),
+      'models', (
+        select coalesce(json_agg(json_build_object(
+          'model', m.model, 'sessions', m.sessions, 'runs', m.runs, 'unique_users', m.users, 'credits_spent', m.credits
+        ) order by m.runs desc, m.model), '[]')
+        from models m
+      )
+    )
+    from sums, shares
+  );
+end
+$$;
+
+ALTER FUNCTION api.read_package_analytics(user_id uuid, package text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_package_analytics(user_id uuid, package text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_package_analytics(user_id uuid, package text) IS 'How a package (id or name) is used, for its author and its organization''s owners, admins and maintainers, JSON: sessions, runs, people, credits, by model too; runs of visitors who were not signed in apart; results that are shared now, and ratings. Use without the package''s prompt does not count. Days are UTC, today the last. null: no such package. Errors: PR403 for others. Spec 8.7.';
+
+--
+-- Name: read_package_series(uuid, text, integer); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.read_package_series(user_id uuid, package text, days integer DEFAULT 30) RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  today date := (core.now() at time zone 'UTC')::date;
+  p public.packages := core.package_of_author(read_package_series.user_id, read_package_series.package);
+begin
+  if p.id is null then
+    return null;
+  end if;
+  perform core.check_days(read_package_series.days);
+  return (
+    with used as (
+      select u.day, sum(u.sessions) as sessions, count(distinct u.user_id) as users, sum(u.credits) as credits
+      from core.package_use(array[p.id], today - read_package_series.days + 1) u
+      group by u.day
+    ),
+    shared as (
+      select (s.shared_at at time zone 'UTC')::date as day, count(*) as shares
+      from public.shared_sessions s
+      where s.package_id = p.id and s.ended_at is null
+      group by 1
+    )
+    select json_build_object(
+      'data', json_agg(json_build_object(
+        'date', d.day, 'sessions_count', coalesce(u.sessions, 0), 'unique_users', coalesce(u.users, 0),
+        'credits_spent', coalesce(u.credits, 0), 'shared_count', coalesce(s.shares, 0)
+      ) order by d.day),
+      'total_days', read_package_series.days
+    )
+    from (select today - g as day from generate_series(0, read_package_series.days - 1) g) d
+    left join used u on u.day = d.day
+    left join shared s on s.day = d.day
+  );
+end
+$$;
+
+ALTER FUNCTION api.read_package_series(user_id uuid, package text, days integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION read_package_series(user_id uuid, package text, days integer); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.read_package_series(user_id uuid, package text, days integer) IS 'A package''s (id or name) last days, 1 to 90, today the last, for its author and its organization''s owners, admins and maintainers, JSON: of each day (UTC) sessions that began with the package''s prompt, people, credits, and results shared on it that are shared still. null: no such package. Errors: PR403 for others, PR400 naming days. Spec 8.7.';
 
 --
 -- Name: organizations; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -5387,72 +7536,6 @@ ALTER FUNCTION core.find_limits(tier text) OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.find_limits(tier text) IS 'A tier''s limits; those of free for a tier that is no longer active; nulls for a tier without a row, which is refused. Spec 3.1.';
 
 --
--- Name: roll_windows(public.users, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.roll_windows(u public.users, now timestamp with time zone) RETURNS public.users
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-    SET search_path TO ''
-    AS $$
-declare
-  local_now timestamp := now at time zone 'UTC';
-begin
-  if now >= u.minute_ends_at then
-    u.minute_attempts := 0;
-    u.minute_ends_at := now + interval '1 minute';
-  end if;
-  if now >= u.hour_ends_at then
-    u.hour_requests := 0;
-    u.hour_ends_at := (date_trunc('hour', local_now) + interval '1 hour') at time zone 'UTC';
-  end if;
-  if now >= u.day_ends_at then
-    u.current_day_api_cost := 0;
-    u.current_day_limited_cost := 0;
-    u.day_held_cost := 0;
-    u.day_ends_at := (date_trunc('day', local_now) + interval '1 day') at time zone 'UTC';
-  end if;
-  if now >= u.month_ends_at then
-    u.current_month_api_cost := 0;
-    u.current_month_limited_cost := 0;
-    u.month_held_cost := 0;
-    u.current_month_requests := 0;
-    u.month_ends_at := (date_trunc('month', local_now) + interval '1 month') at time zone 'UTC';
-  end if;
-  return u;
-end
-$$;
-
-ALTER FUNCTION core.roll_windows(u public.users, now timestamp with time zone) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION roll_windows(u public.users, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.roll_windows(u public.users, now timestamp with time zone) IS 'The user''s row with every window that has ended opened anew and empty. Stores nothing: the caller writes what it needs. Spec 3.2.';
-
---
--- Name: tier_at(text, text, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    BEGIN ATOMIC
- SELECT COALESCE(tier_override,
-         CASE
-             WHEN (entitled_until > now) THEN plan_tier
-             ELSE NULL::text
-         END, 'free'::text) AS "coalesce";
-END;
-
-ALTER FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) IS 'A user''s tier: the operator''s override, else the plan''s while its period is paid, else free. Whether that tier is still active core.find_limits decides. Spec 2.5.';
-
---
 -- Name: runs; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
@@ -5499,7 +7582,11 @@ CREATE TABLE public.runs (
     included_value numeric DEFAULT 0 NOT NULL,
     purchased_value numeric DEFAULT 0 NOT NULL,
     refunded_by_kind jsonb,
-    refunded_at timestamp with time zone
+    refunded_at timestamp with time zone,
+    request_limit integer,
+    history_tokens integer,
+    dropped_exchanges integer,
+    summarises boolean
 );
 
 ALTER TABLE public.runs OWNER TO prpm_owner;
@@ -5769,13 +7856,126 @@ COMMENT ON COLUMN public.runs.refunded_by_kind IS 'Credits by kind of lot that h
 COMMENT ON COLUMN public.runs.refunded_at IS 'When an operator gave its credits back (ops.refund_run): credits, shortfall and values are 0 since, its cost stays; null: never.';
 
 --
+-- Name: COLUMN runs.request_limit; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.request_limit IS 'Tokens that the whole request could have: settings.max_request_tokens, or the model''s context (spec 1.5).';
+
+--
+-- Name: COLUMN runs.history_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.history_tokens IS 'Tokens of the conversation that it brought, by usage and estimate; null in a session''s first run.';
+
+--
+-- Name: COLUMN runs.dropped_exchanges; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.dropped_exchanges IS 'How many of the oldest exchanges it left out; null where nobody asked to (spec 10.1).';
+
+--
+-- Name: COLUMN runs.summarises; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.summarises IS 'Whether it sums the conversation up, which then goes on from its answer; null: no (spec 10.1).';
+
+--
+-- Name: history_after(public.runs); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.history_after(r public.runs) RETURNS integer
+    LANGUAGE sql IMMUTABLE
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN (((r).status = 'completed'::text) AND (r).summarises AND ((r).output_tokens < (r).output_cap)) THEN (((r).question_tokens + (r).output_tokens) + 8)
+             WHEN (((r).status <> ALL (ARRAY['running'::text, 'released'::text])) AND ((r).output_tokens > 0)) THEN (((COALESCE((r).history_tokens, 0) + (r).question_tokens) + (r).output_tokens) + 8)
+             ELSE COALESCE((r).history_tokens, 0)
+         END AS "coalesce";
+END;
+
+ALTER FUNCTION core.history_after(r public.runs) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION history_after(r public.runs); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.history_after(r public.runs) IS 'Tokens of history that the next run of the session brings: what this one brought, its question and its answer; of a summary that was not cut off, itself alone. Spec 10.1.';
+
+--
+-- Name: roll_windows(public.users, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.roll_windows(u public.users, now timestamp with time zone) RETURNS public.users
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+declare
+  local_now timestamp := now at time zone 'UTC';
+begin
+  if now >= u.minute_ends_at then
+    u.minute_attempts := 0;
+    u.minute_ends_at := now + interval '1 minute';
+  end if;
+  if now >= u.hour_ends_at then
+    u.hour_requests := 0;
+    u.hour_ends_at := (date_trunc('hour', local_now) + interval '1 hour') at time zone 'UTC';
+  end if;
+  if now >= u.day_ends_at then
+    u.current_day_api_cost := 0;
+    u.current_day_limited_cost := 0;
+    u.day_held_cost := 0;
+    u.day_ends_at := (date_trunc('day', local_now) + interval '1 day') at time zone 'UTC';
+  end if;
+  if now >= u.month_ends_at then
+    u.current_month_api_cost := 0;
+    u.current_month_limited_cost := 0;
+    u.month_held_cost := 0;
+    u.current_month_requests := 0;
+    u.month_ends_at := (date_trunc('month', local_now) + interval '1 month') at time zone 'UTC';
+  end if;
+  return u;
+end
+$$;
+
+ALTER FUNCTION core.roll_windows(u public.users, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION roll_windows(u public.users, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.roll_windows(u public.users, now timestamp with time zone) IS 'The user''s row with every window that has ended opened anew and empty. Stores nothing: the caller writes what it needs. Spec 3.2.';
+
+--
+-- Name: tier_at(text, text, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT COALESCE(tier_override,
+         CASE
+             WHEN (entitled_until > now) THEN plan_tier
+             ELSE NULL::text
+         END, 'free'::text) AS "coalesce";
+END;
+
+ALTER FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) IS 'A user''s tier: the operator''s override, else the plan''s while its period is paid, else free. Whether that tier is still active core.find_limits decides. Spec 2.5.';
+
+--
 -- Name: write_receipt(public.runs, public.users, public.cost_limits_config); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
 CREATE FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) RETURNS core.receipt
     LANGUAGE sql STABLE
     BEGIN ATOMIC
- SELECT ROW((r).id, (r).session_id, (r).status, (r).model, (r).provider_model, (r).package_id, (r).package_version, (r).baseline, (r).credits, COALESCE((r).credits_by_kind, '{}'::jsonb), (r).shortfall, GREATEST((0)::bigint, ((((u).included_credits + (u).purchased_credits) - (u).held_included) - (u).held_purchased)), (r).input_tokens, (r).cached_tokens, (r).cache_write_tokens, (r).output_tokens, (r).estimated, (r).cost, (r).error, (r).error_reason, (r).first_token_ms, (r).duration_ms, (r).started_at, (r).finished_at, (((r).hold_included = 0) AND ((r).hold_purchased > 0)), (l).tier_name, (l).hourly_request_limit, (u).hour_requests, (u).hour_ends_at, ((l).daily_cost_limit)::numeric, (u).current_day_limited_cost, (u).day_ends_at, ((l).monthly_cost_limit)::numeric, (u).current_month_limited_cost, (u).month_ends_at, (r).refunded_at)::core.receipt AS "row";
+ SELECT ROW((r).id, (r).session_id, (r).status, (r).model, (r).provider_model, (r).package_id, (r).package_version, (r).baseline, (r).credits, COALESCE((r).credits_by_kind, '{}'::jsonb), (r).shortfall, GREATEST((0)::bigint, ((((u).included_credits + (u).purchased_credits) - (u).held_included) - (u).held_purchased)), (r).input_tokens, (r).cached_tokens, (r).cache_write_tokens, (r).output_tokens, (r).estimated, (r).cost, (r).error, (r).error_reason, (r).first_token_ms, (r).duration_ms, (r).started_at, (r).finished_at, (((r).hold_included = 0) AND ((r).hold_purchased > 0)), (l).tier_name, (l).hourly_request_limit, (u).hour_requests, (u).hour_ends_at, ((l).daily_cost_limit)::numeric, (u).current_day_limited_cost, (u).day_ends_at, ((l).monthly_cost_limit)::numeric, (u).current_month_limited_cost, (u).month_ends_at, (r).refunded_at, core.history_after(r), (r).request_limit, (r).dropped_exchanges)::core.receipt AS "row";
 END;
 
 ALTER FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) OWNER TO prpm_owner;
@@ -5881,13 +8081,9 @@ begin
   is_mine := exists (
     select from public.sessions s where s.user_id = read_session.user_id and s.id = read_session.session_id and s.deleted_at is null
   );
-  select s.* into share from public.shared_sessions s where s.session_id = read_session.session_id and s.ended_at is null;
+  select s.* into share from public.shared_sessions s where s.session_id = read_session.session_id and s.ended_at is null and s.comparison_id is null;
   if not is_mine then
-    if share.token is null or not exists (
-      select from public.packages p
-      where p.id = share.package_id
-        and core.may_see_package(read_session.user_id, p.visibility, p.author_id, p.organization_id)
-    ) then
+    if share.token is null or not core.may_see_share(read_session.user_id, share) then
       return;
     end if;
     owner := share.user_id;
@@ -5898,28 +8094,30 @@ begin
     d.run_count, d.credits_spent, d.total_tokens, d.total_duration_ms, d.created_at, d.last_run_at, read_session.is_mine, share.token,
     coalesce((
       select json_agg(json_build_object(
-        'run_id', case when read_session.is_mine then r.id end,
-        'status', r.status,
-        'question', t.question,
-        'answer', t.answer,
-        'model', r.model,
-        'provider_model', r.provider_model,
-        'package_version', r.package_version,
-        'baseline', r.baseline,
-        'credits_spent', r.credits,
-        'tokens_used', coalesce(r.input_tokens, 0) + coalesce(r.output_tokens, 0),
-        'estimated', r.estimated,
-        'duration_ms', r.duration_ms,
-        'error', r.error,
+        'run_id', case when read_session.is_mine and not e.is_copy then e.run_id end,
+        'is_copy', e.is_copy,
+        'status', e.status,
+        'question', e.question,
+        'answer', e.answer,
+        'model', e.model,
+        'provider_model', e.provider_model,
+        'package_version', e.package_version,
+        'baseline', e.baseline,
+        'is_summary', e.is_summary,
+        'credits_spent', e.credits,
+        'tokens_used', coalesce(e.input_tokens, 0) + coalesce(e.output_tokens, 0),
+        'estimated', e.estimated,
+        'duration_ms', e.duration_ms,
+        'error', e.error,
         'is_effective', case when read_session.is_mine then f.is_effective end,
-        'started_at', r.started_at,
-        'finished_at', r.finished_at
-      ) order by t.run_id)
-      from public.run_texts t
-      join public.runs r on r.user_id = t.user_id and r.id = t.run_id
-      left join public.exchange_feedback f on f.user_id = t.user_id and f.run_id = t.run_id
-      where t.user_id = owner and t.session_id = read_session.session_id
-        and (read_session.is_mine or t.run_id <= share.through_run_id)
+        'started_at', e.started_at,
+        'finished_at', e.finished_at
+      ) order by e.run_id)
+      from core.session_exchanges(
+        owner, read_session.session_id, '00000000-0000-0000-0000-000000000000',
+        case when read_session.is_mine then 'ffffffff-ffff-ffff-ffff-ffffffffffff' else share.through_run_id end, null
+      ) e
+      left join public.exchange_feedback f on f.user_id = owner and f.run_id = e.run_id and not e.is_copy
     ), '[]')
   from core.describe_sessions(owner, array[read_session.session_id]) d;
 end
@@ -5937,7 +8135,7 @@ COMMENT ON FUNCTION api.read_session(user_id uuid, session_id uuid) IS 'A user''
 -- Name: read_shared(uuid, text, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
-CREATE FUNCTION api.read_shared(user_id uuid, share_token text, address text) RETURNS TABLE(title text, package_name text, package_version text, model text, view_count bigint, helpful_count bigint, not_helpful_count bigint, my_vote boolean, is_mine boolean, shared_at timestamp with time zone, exchanges json)
+CREATE FUNCTION api.read_shared(user_id uuid, share_token text, address text) RETURNS TABLE(title text, package_name text, package_version text, model text, view_count bigint, helpful_count bigint, not_helpful_count bigint, my_vote boolean, is_mine boolean, shared_at timestamp with time zone, exchanges json, sides json)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -5947,7 +8145,7 @@ declare
   share public.shared_sessions;
 begin
   select s.* into share from public.shared_sessions s where s.token = read_shared.share_token and s.ended_at is null;
-  if not found then
+  if not found or not core.may_see_share(read_shared.user_id, share) then
     return;
   end if;
   is_mine := coalesce(share.user_id = read_shared.user_id, false);
@@ -5962,12 +8160,14 @@ begin
   select
     coalesce(x.title, ''), p.name, r.package_version, r.model, s.view_count, s.helpful_count, s.not_helpful_count,
     (select v.is_helpful from public.share_views v where v.token = s.token and v.visitor = seen_by),
-    read_shared.is_mine, s.shared_at, core.shared_exchanges(s)
+    read_shared.is_mine, s.shared_at,
+    case when s.comparison_id is null then core.shared_exchanges(s) else '[]' end,
+    core.shared_sides(s)
   from public.shared_sessions s
   join public.sessions x on x.user_id = s.user_id and x.id = s.session_id
   join public.packages p on p.id = s.package_id
   join public.runs r on r.user_id = s.user_id and r.id = s.through_run_id
-  where s.token = share.token and (p.visibility <> 'private' or core.may_see_package(read_shared.user_id, p.visibility, p.author_id, p.organization_id));
+  where s.token = share.token;
 end
 $$;
 
@@ -5977,7 +8177,7 @@ ALTER FUNCTION api.read_shared(user_id uuid, share_token text, address text) OWN
 -- Name: FUNCTION read_shared(user_id uuid, share_token text, address text); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.read_shared(user_id uuid, share_token text, address text) IS 'What a shared link shows, to anybody: user_id is null without a sign-in; address: the visitor''s, kept as a keyed hash alone. A view is counted once a visitor, never the owner''s. No row for a link that never was or has ended, or whose package is private and not theirs to see. Nothing of the owner is in it. Spec 10.2.';
+COMMENT ON FUNCTION api.read_shared(user_id uuid, share_token text, address text) IS 'What a shared link shows, to anybody: user_id is null without a sign-in; address: the visitor''s, kept as a keyed hash alone. A view is counted once a visitor, never the owner''s. No row for a link that never was or has ended, or whose package is private and not theirs to see. exchanges are those of a session, sides those of a comparison (null for a session). Nothing of the owner is in it. Spec 10.2.';
 
 --
 -- Name: subscription_states; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -6285,7 +8485,7 @@ CREATE FUNCTION api.read_subscription(user_id uuid) RETURNS json
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO ''
     BEGIN ATOMIC
- SELECT json_build_object('is_active', COALESCE(((u.prpm_plus_status = 'active'::text) AND (u.entitled_until > core.now())), false), 'status', (current.s).status, 'plan', COALESCE((current.s).plan, offer.plan), 'tier', core.tier_now(u.*), 'price', (COALESCE(agreed.monthly_price, p.monthly_price))::text, 'currency', 'USD', 'interval', 'month', 'credits', p.monthly_credits, 'cancel_at_period_end', (((current.s).cancel_at IS NOT NULL) AND (NOT COALESCE(state.is_final, false))), 'cancel_at', (current.s).cancel_at, 'current_period_end', (current.s).current_period_end, 'paid_until', (current.s).paid_until, 'entitled_until', u.entitled_until, 'collection_paused', COALESCE((current.s).collection_paused, false), 'payment_problem',
+ SELECT json_build_object('is_active', COALESCE(((u.prpm_plus_status = 'active'::text) AND (u.entitled_until > core.now())), false), 'is_open', COALESCE(state.is_open, false), 'status', (current.s).status, 'plan', COALESCE((current.s).plan, offer.plan), 'tier', core.tier_now(u.*), 'price', (COALESCE(agreed.monthly_price, p.monthly_price))::text, 'currency', 'USD', 'interval', 'month', 'credits', p.monthly_credits, 'cancel_at_period_end', (((current.s).cancel_at IS NOT NULL) AND (NOT COALESCE(state.is_final, false))), 'cancel_at', (current.s).cancel_at, 'current_period_end', (current.s).current_period_end, 'paid_until', (current.s).paid_until, 'entitled_until', u.entitled_until, 'collection_paused', COALESCE((current.s).collection_paused, false), 'payment_problem',
          CASE
              WHEN ((current.s).unpaid_since IS NOT NULL) THEN json_build_object('since', (current.s).unpaid_since, 'hosted_invoice_url', (current.s).hosted_invoice_url)
              ELSE NULL::json
@@ -6311,7 +8511,7 @@ ALTER FUNCTION api.read_subscription(user_id uuid) OWNER TO prpm_owner;
 -- Name: FUNCTION read_subscription(user_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.read_subscription(user_id uuid) IS 'A user''s subscription: is_active (it entitles now), status (Stripe''s word, null without any), plan, tier, price (US dollars a month, as agreed when it was bought), credits a month, cancel_at, current_period_end, paid_until, payment_problem {since, hosted_invoice_url}, and told, a sentence for the person. Null for an unknown user. Spec 6.1.';
+COMMENT ON FUNCTION api.read_subscription(user_id uuid) IS 'A user''s subscription: is_active (it entitles now), is_open (another cannot be begun), status (Stripe''s word, null without any), plan, tier, price (US dollars a month, as agreed when it was bought), credits a month, cancel_at, current_period_end, paid_until, payment_problem {since, hosted_invoice_url}, and told, a sentence for the person. Null for an unknown user. Spec 6.1.';
 
 --
 -- Name: read_user_costs(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -6591,6 +8791,10 @@ begin
     values (u.id, r.session_id, r.id, question, coalesce(answer, ''));
   end if;
 
+  if r.summarises and r.status = 'completed' and r.output_tokens < r.output_cap then
+    update public.sessions x set summary_run_id = r.id where x.user_id = u.id and x.id = r.session_id;
+  end if;
+
   u.included_credits := u.included_credits - from_included;
   u.purchased_credits := u.purchased_credits - from_purchased;
   u.held_included := u.held_included - r.hold_included;
@@ -6758,6 +8962,52 @@ ALTER FUNCTION api.renew_customer(user_id uuid, livemode boolean, write_id uuid)
 COMMENT ON FUNCTION api.renew_customer(user_id uuid, livemode boolean, write_id uuid) IS 'Another idempotency key for making a user''s customer, in place of write_id, which Stripe may have forgotten; of two at once both get the same. Returns it; null without api.begin_customer before. Spec 6.1.';
 
 --
+-- Name: repeat_job(uuid, text, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.repeat_job(user_id uuid, job text, reason text) RETURNS TABLE(slot timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform core.check_admin(repeat_job.user_id);
+  return query select r.slot from core.repeat_job(repeat_job.job, repeat_job.reason, repeat_job.user_id, false) r;
+end
+$$;
+
+ALTER FUNCTION api.repeat_job(user_id uuid, job text, reason text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION repeat_job(user_id uuid, job text, reason text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.repeat_job(user_id uuid, job text, reason text) IS 'Makes a job''s newest slot due once more, for an administrator, as ops.repeat_job does for an operator; audit_log keeps the administrator''s id as "by". Returns the slot; no row where it never ran. Errors: PR403; PR404 unknown job; PR400 without a reason. Spec 7.2, 8.3.';
+
+--
+-- Name: replay_stripe_event(uuid, text, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.replay_stripe_event(user_id uuid, event_id text, reason text) RETURNS TABLE(id text, status text, error text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform core.check_admin(replay_stripe_event.user_id);
+  return query
+    select e.id, e.status, e.error
+    from core.replay_event(replay_stripe_event.event_id, replay_stripe_event.reason, replay_stripe_event.user_id, false) e;
+end
+$$;
+
+ALTER FUNCTION api.replay_stripe_event(user_id uuid, event_id text, reason text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION replay_stripe_event(user_id uuid, event_id text, reason text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.replay_stripe_event(user_id uuid, event_id text, reason text) IS 'Applies a stored event once more for an administrator, as ops.replay_stripe_event does for an operator: what is booked already stays booked once; audit_log keeps the administrator''s id as "by". Errors: PR403; PR404 unknown event; PR409 without its body; PR400 without a reason. Spec 6.5.';
+
+--
 -- Name: revoke_token(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -6807,37 +9057,64 @@ COMMENT ON FUNCTION api.run_job(job text, OUT ran boolean, OUT more boolean, OUT
 CREATE FUNCTION api.search_packages(user_id uuid, query text DEFAULT NULL::text, "limit" integer DEFAULT 20, cursor text DEFAULT NULL::text) RETURNS TABLE(packages json, next_cursor text, total bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
     AS $$
+#variable_conflict use_column
 declare
+  most_counted constant integer := 1000;
+  asked text := nullif(lower(btrim(search_packages.query)), '');
   after text[] := core.decode_cursor(search_packages.cursor, 'integer', 'text');
+  own uuid[] := core.hidden_packages(search_packages.user_id);
+  ids uuid[];
+  ranks integer[];
 begin
   perform core.check_page("limit", 0);
 
-  with hits as (
-    select m.rank, p.id, p.name, p.description, p.tags, p.author_id, p.visibility, p.latest_version, p.updated_at
-    from public.packages p
-    cross join lateral core.match_package(p, btrim(search_packages.query)) m(rank)
-    where m.rank is not null and (
-      p.visibility = 'public'
-      or core.may_see_package(search_packages.user_id, 'private', p.author_id, p.organization_id)
-    )
-  ), page as (
-    select h.*, row_number() over (order by h.rank, h.name) as place
-    from hits h
-    where after is null or (h.rank, h.name) > (after[1]::integer, after[2])
-    order by h.rank, h.name
-    limit "limit" + 1
-  )
+  if asked is null then
+    ids := array(
+      select p.id from public.packages p
+      where (p.visibility = 'public' or p.id = any (own)) and (after is null or p.name collate "C" > after[2])
+      order by p.name collate "C"
+      limit "limit" + 1
+    );
+    ranks := array_fill(0, array[cardinality(ids)]);
+    select count(*) into total
+    from (select from public.packages p where p.visibility = 'public' or p.id = any (own) limit most_counted) x;
+  else
+    if after is null or after[1]::integer < 1000 then
+      select array_agg(f.id order by f.n), array_agg(f.rank order by f.n) into ids, ranks
+      from core.find_packages(asked, own, after[1]::integer, after[2], "limit" + 1) with ordinality f (rank, id, n);
+      if after is null and coalesce(cardinality(ids), 0) <= "limit" then
+        total := coalesce(cardinality(ids), 0);
+      else
+        total := core.count_packages(asked, own, most_counted);
+      end if;
+    end if;
+    -- Nothing has these words: perhaps they are misspelled.
+    if ids is null and (after is null or after[1]::integer >= 1000) then
+      select
+        array_agg(s.id order by s.rank, s.name collate "C") filter (where s.is_after),
+        array_agg(s.rank order by s.rank, s.name collate "C") filter (where s.is_after),
+        count(*)
+      into ids, ranks, total
+      from (
+        select x.*, after is null or x.rank > after[1]::integer or x.rank = after[1]::integer and x.name collate "C" > after[2] as is_after
+        from core.similar_packages(asked, own) x
+      ) s;
+      ids := ids[:"limit" + 1];
+    end if;
+  end if;
+
   select
     coalesce(json_agg(json_build_object(
-      'id', g.id, 'name', g.name, 'description', g.description, 'tags', g.tags,
-      'author', (select u.username from public.users u where u.id = g.author_id),
-      'visibility', g.visibility, 'latest_version', g.latest_version, 'updated_at', g.updated_at
-    ) order by g.place) filter (where g.place <= "limit"), '[]'),
-    case when count(*) > "limit" then max(core.encode_cursor(g.rank::text, g.name)) filter (where g.place = "limit") end,
-    (select count(*) from hits)
-  into packages, next_cursor, total
-  from page g;
+      'id', p.id, 'name', p.name, 'description', p.description, 'tags', p.tags,
+      'author', (select u.username from public.users u where u.id = p.author_id),
+      'visibility', p.visibility, 'latest_version', p.latest_version, 'updated_at', p.updated_at
+    ) order by x.n) filter (where x.n <= "limit"), '[]'),
+    case when count(*) > "limit" then max(core.encode_cursor(ranks["limit"]::text, p.name)) filter (where x.n = "limit") end
+  into packages, next_cursor
+  from unnest(ids) with ordinality x (id, n)
+  join public.packages p on p.id = x.id;
   return next;
 end
 $$;
@@ -6848,7 +9125,7 @@ ALTER FUNCTION api.search_packages(user_id uuid, query text, "limit" integer, cu
 -- Name: FUNCTION search_packages(user_id uuid, query text, "limit" integer, cursor text); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.search_packages(user_id uuid, query text, "limit" integer, cursor text) IS 'One page of the packages that a text is found in, best match first: name, then tag, then description, then names like it; null or blank finds all, by name. Public ones, and the user''s own and their organizations'' of any visibility. One row: packages (JSON array of id, name, description, tags, author, visibility, latest_version, updated_at), next_cursor (null on the last page), total. limit 1 to 100. Errors: PR400 naming limit or cursor. Spec 10.6, 10.7.';
+COMMENT ON FUNCTION api.search_packages(user_id uuid, query text, "limit" integer, cursor text) IS 'One page of the packages that a text is found in, best match first: name, then tag, then description (see core.find_packages), and where nothing has its words, names spelled like it; null or blank finds all, by name. Public ones, and the user''s own and their organizations'' of any visibility. One row: packages (JSON array of id, name, description, tags, author, visibility, latest_version, updated_at), next_cursor (null on the last page), total (counted up to 1,000). limit 1 to 100. Errors: PR400 naming limit or cursor. Spec 10.6, 10.7.';
 
 --
 -- Name: set_email_preferences(uuid, boolean, boolean, boolean); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -6986,6 +9263,64 @@ ALTER FUNCTION api.settle_anonymous_run(user_id uuid, run_id uuid, ending text, 
 COMMENT ON FUNCTION api.settle_anonymous_run(user_id uuid, run_id uuid, ending text, called boolean, answered boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, error text, error_reason text, first_token_ms integer, duration_ms integer) IS 'Ends a visitor''s run by what really happened and books its exact cost on its day, once. ending: completed, length, stopped or failed; called: whether a request may have reached the provider; answered: whether anything was delivered. Who got nothing because of us or the provider may run again this month. After an expiry, which books the hold, it books the true cost. user_id is null, for nobody. Called again it answers the same receipt (see type core.receipt). Errors: PR404 unknown run. Spec 5.9.';
 
 --
+-- Name: share_comparison(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.share_comparison(user_id uuid, comparison_id uuid) RETURNS TABLE(share_token text, shared_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  comparison public.comparisons;
+  shown record;
+begin
+  perform from public.users u where u.id = share_comparison.user_id for no key update;
+  select c.* into comparison
+  from public.comparisons c
+  where c.user_id = share_comparison.user_id and c.id = share_comparison.comparison_id;
+  if not found then
+    return;
+  end if;
+  if exists (
+    select from public.runs r where r.user_id = comparison.user_id and r.id = any (comparison.run_ids) and r.status = 'running'
+  ) then
+    raise exception 'a side of this comparison is still running' using errcode = 'PR409', detail = 'comparison_id',
+      hint = 'Wait for its end, then share.';
+  end if;
+  select r.id, r.session_id, r.package_id into shown
+  from public.runs r
+  join public.run_texts t on t.user_id = r.user_id and t.session_id = r.session_id and t.run_id = r.id and t.answer <> ''
+  where r.user_id = comparison.user_id and r.id = any (comparison.run_ids)
+  order by array_position(comparison.run_ids, r.id)
+  limit 1;
+  if not found then
+    raise exception 'there is no answer in this comparison to share' using errcode = 'PR409', detail = 'comparison_id';
+  end if;
+
+  select s.token, s.shared_at into share_token, shared_at
+  from public.shared_sessions s
+  where s.user_id = comparison.user_id and s.comparison_id = comparison.id and s.ended_at is null;
+  if not found then
+    insert into public.shared_sessions (token, user_id, session_id, comparison_id, package_id, through_run_id, shared_at)
+    values (
+      replace(gen_random_uuid()::text, '-', ''), comparison.user_id, shown.session_id, comparison.id, shown.package_id, shown.id, core.now()
+    )
+    returning token, shared_sessions.shared_at into share_token, shared_at;
+  end if;
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.share_comparison(user_id uuid, comparison_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION share_comparison(user_id uuid, comparison_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.share_comparison(user_id uuid, comparison_id uuid) IS 'Shares a user''s own comparison, all sides by one link, the same as long as it is shared. Answers its token. No row where there is no such comparison of theirs. Errors: PR409 while a side is running, or where none was answered. Spec 5.8, 10.2.';
+
+--
 -- Name: share_session(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -7017,7 +9352,7 @@ begin
   end if;
 
   update public.shared_sessions x set through_run_id = newest
-  where x.user_id = session.user_id and x.session_id = session.id and x.ended_at is null
+  where x.user_id = session.user_id and x.session_id = session.id and x.ended_at is null and x.comparison_id is null
   returning x.token, x.shared_at into share_token, shared_at;
   if not found then
     insert into public.shared_sessions (token, user_id, session_id, package_id, through_run_id, shared_at)
@@ -7211,6 +9546,55 @@ ALTER FUNCTION api.stripe_limits(OUT max_rps integer) OWNER TO prpm_owner;
 COMMENT ON FUNCTION api.stripe_limits(OUT max_rps integer) IS 'How many requests a second a server may send to Stripe (settings.stripe_max_rps). Spec 6.4.';
 
 --
+-- Name: throttle_user(uuid, uuid, timestamp with time zone, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.throttle_user(user_id uuid, target_user_id uuid, until timestamp with time zone, reason text) RETURNS TABLE(is_throttled boolean, throttled_reason text, throttled_until timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform core.check_admin(throttle_user.user_id);
+  return query
+    select h.is_throttled, h.throttled_reason, h.throttled_until
+    from core.hold_user(core.find_user(throttle_user.target_user_id::text), until, reason, throttle_user.user_id, false) h;
+end
+$$;
+
+ALTER FUNCTION api.throttle_user(user_id uuid, target_user_id uuid, until timestamp with time zone, reason text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION throttle_user(user_id uuid, target_user_id uuid, until timestamp with time zone, reason text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.throttle_user(user_id uuid, target_user_id uuid, until timestamp with time zone, reason text) IS 'Holds a user until an instant, or until it is lifted where until is null, for an administrator, as ops.throttle_user does for an operator; audit_log keeps the administrator''s id as "by". Errors: PR403; PR404 unknown user; PR400 naming until, or without a reason. Spec 3.4, 8.3.';
+
+--
+-- Name: unshare_comparison(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.unshare_comparison(user_id uuid, comparison_id uuid) RETURNS TABLE(ended boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+begin
+  update public.shared_sessions s set ended_at = core.now()
+  where s.user_id = unshare_comparison.user_id and s.comparison_id = unshare_comparison.comparison_id and s.ended_at is null;
+  ended := found;
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.unshare_comparison(user_id uuid, comparison_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION unshare_comparison(user_id uuid, comparison_id uuid); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.unshare_comparison(user_id uuid, comparison_id uuid) IS 'Ends the link of a user''s own shared comparison at once; sharing it again makes a new one. false where it was not shared. Spec 10.2.';
+
+--
 -- Name: end_share(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -7220,7 +9604,7 @@ CREATE FUNCTION core.end_share(user_id uuid, session_id uuid) RETURNS boolean
     AS $$
 begin
   update public.shared_sessions s set ended_at = core.now()
-  where s.user_id = end_share.user_id and s.session_id = end_share.session_id and s.ended_at is null;
+  where s.user_id = end_share.user_id and s.session_id = end_share.session_id and s.ended_at is null and s.comparison_id is null;
   return found;
 end
 $$;
@@ -7286,6 +9670,56 @@ ALTER FUNCTION api.unsubscribe(token text) OWNER TO prpm_owner;
 COMMENT ON FUNCTION api.unsubscribe(token text) IS 'Declines the kind of mail that a token from a mail names: limits, credits or payments; again changes nothing. No row for a token that no mail carried. Spec 9, 10.8.';
 
 --
+-- Name: use_suggested_input(uuid, uuid, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.use_suggested_input(user_id uuid, suggested_input_id uuid, address text) RETURNS TABLE(usage_id uuid, is_counted boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  now timestamptz := core.now();
+  today date := (now at time zone 'UTC')::date;
+  seen_by text := core.visitor_of(use_suggested_input.user_id, use_suggested_input.address);
+  p public.packages;
+begin
+  select x.* into p
+  from public.suggested_inputs i
+  join public.packages x on x.id = i.package_id
+  where i.id = use_suggested_input.suggested_input_id and i.is_active;
+  if not core.may_see_package(use_suggested_input.user_id, p.visibility, p.author_id, p.organization_id) then
+    return;
+  end if;
+  is_counted := false;
+  if core.may_publish(use_suggested_input.user_id, p.author_id, p.organization_id) then
+    return next;
+    return;
+  end if;
+  insert into public.suggested_input_uses as u (suggested_input_id, day, visitor, id, used_at)
+  values (use_suggested_input.suggested_input_id, today, seen_by, gen_random_uuid(), now)
+  on conflict do nothing
+  returning u.id into usage_id;
+  if found then
+    is_counted := true;
+    update public.suggested_inputs i set usage_count = i.usage_count + 1 where i.id = use_suggested_input.suggested_input_id;
+  else
+    select u.id into usage_id from public.suggested_input_uses u
+    where u.suggested_input_id = use_suggested_input.suggested_input_id and u.day = today and u.visitor = seen_by;
+  end if;
+  return next;
+end
+$$;
+
+ALTER FUNCTION api.use_suggested_input(user_id uuid, suggested_input_id uuid, address text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION use_suggested_input(user_id uuid, suggested_input_id uuid, address text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.use_suggested_input(user_id uuid, suggested_input_id uuid, address text) IS 'Counts that somebody took a suggested input, once a visitor and UTC day: user_id, or where that is null the address, kept as a keyed hash alone. Its package''s own people are not counted. Answers usage_id, with which a run of it can be told (api.complete_suggested_input; null where nothing was counted), and whether this was the first time today. No row for one that is not shown, or not to them. Spec 10.4, docs/adr/0036.';
+
+--
 -- Name: vote_shared(uuid, text, text, boolean, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -7306,7 +9740,7 @@ begin
       using errcode = 'PR400', detail = 'feedback_text';
   end if;
   select s.* into share from public.shared_sessions s where s.token = vote_shared.share_token and s.ended_at is null for update;
-  if not found then
+  if not found or not core.may_see_share(vote_shared.user_id, share) then
     return;
   elsif share.user_id = vote_shared.user_id then
     raise exception 'this result is your own' using errcode = 'PR403', hint = 'Others say whether it helped them.';
@@ -7336,7 +9770,31 @@ ALTER FUNCTION api.vote_shared(user_id uuid, share_token text, address text, is_
 -- Name: FUNCTION vote_shared(user_id uuid, share_token text, address text, is_helpful boolean, feedback_text text); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.vote_shared(user_id uuid, share_token text, address text, is_helpful boolean, feedback_text text) IS 'Whether a shared result helped a visitor, one vote each, which they can change; feedback_text at most 1,000 characters. Answers the counts. No row for a link that never was or has ended. Errors: PR403 for the owner, PR400 naming is_helpful or feedback_text. Spec 10.2.';
+COMMENT ON FUNCTION api.vote_shared(user_id uuid, share_token text, address text, is_helpful boolean, feedback_text text) IS 'Whether a shared result helped a visitor, one vote each, which they can change; feedback_text at most 1,000 characters. Answers the counts. No row for a link that never was or has ended, or whose package is private and not theirs to see. Errors: PR403 for the owner, PR400 naming is_helpful or feedback_text. Spec 10.2.';
+
+--
+-- Name: waive_limits(uuid, uuid, timestamp with time zone, text); Type: FUNCTION; Schema: api; Owner: prpm_owner
+--
+
+CREATE FUNCTION api.waive_limits(user_id uuid, target_user_id uuid, until timestamp with time zone, reason text) RETURNS TABLE(is_throttled boolean, limits_waived_until timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform core.check_admin(waive_limits.user_id);
+  return query
+    select w.is_throttled, w.limits_waived_until
+    from core.waive_limits(core.find_user(waive_limits.target_user_id::text), until, reason, waive_limits.user_id, false) w;
+end
+$$;
+
+ALTER FUNCTION api.waive_limits(user_id uuid, target_user_id uuid, until timestamp with time zone, reason text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION waive_limits(user_id uuid, target_user_id uuid, until timestamp with time zone, reason text); Type: COMMENT; Schema: api; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION api.waive_limits(user_id uuid, target_user_id uuid, until timestamp with time zone, reason text) IS 'Lets a user run past their cost limits until an instant (null ends it) for an administrator, as ops.waive_limits does for an operator; audit_log keeps the administrator''s id as "by". Errors: PR403; PR404 unknown user; PR400 naming until, or without a reason. Spec 3.5, 8.3.';
 
 --
 -- Name: acknowledge_alert(bigint, text, text, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -8161,10 +10619,50 @@ ALTER FUNCTION core.audit_anonymous() OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.audit_anonymous() IS 'Part of ops.audit_books: the cost of each visitor''s run against tokens and price, and each day''s sums against its runs. Spec 5.9.';
 
 --
--- Name: audit_lots(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: audit_batch(uuid, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.audit_lots(only_user uuid) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
+CREATE FUNCTION core.audit_batch(after uuid, most integer, OUT last uuid, OUT error text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  found_rows bigint;
+  first_rows text;
+begin
+  last := (select u.id from public.users u where u.id > after order by u.id offset most - 1 limit 1);
+
+  with found as materialized (
+    select r.* from core.audit_range(after, coalesce(last, 'ffffffff-ffff-ffff-ffff-ffffffffffff')) r
+    union all
+    select p.* from core.audit_package_usage() p where last is null
+    union all
+    select a.* from core.audit_anonymous() a where last is null
+  )
+  select
+    (select count(*) from found),
+    (select string_agg(format('%s of %s, user %s: should be %s, is %s', f.check_name, f.object, f.user_id, f.expected, f.actual), '; ')
+      from (select * from found limit 3) f)
+  into found_rows, first_rows;
+  if found_rows > 0 then
+    error := format('%s disagreements in the books: %s', found_rows, first_rows);
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.audit_batch(after uuid, most integer, OUT last uuid, OUT error text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION audit_batch(after uuid, most integer, OUT last uuid, OUT error text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.audit_batch(after uuid, most integer, OUT last uuid, OUT error text) IS 'Audits so many users after an id, and what was of users before them but of nobody; after the last ones what is of no user. Returns the last user that it looked at (null: that was all), and where the books disagree how often and the first three. Spec 4.8, 7.1.';
+
+--
+-- Name: audit_lots(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.audit_lots(first_user uuid, last_user uuid) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
@@ -8183,14 +10681,14 @@ begin
       sum(case when t.credit = 'lot' then t.amount else -t.amount end) as remaining,
       coalesce(sum(t.amount) filter (where t.debit = 'issued' and t.credit = 'lot'), 0) as granted
     from public.credit_transactions t
-    where only_user is null or t.user_id = only_user
+    where t.user_id between first_user and last_user
     group by t.user_id, t.lot_id
   ) f on f.user_id = l.user_id and f.lot_id = l.id
   cross join lateral (values
     ('lot_remaining', coalesce(f.remaining, 0), l.remaining),
     ('lot_granted', coalesce(f.granted, 0), l.granted)
   ) problem (check_name, expected, actual)
-  where (only_user is null or l.user_id = only_user) and problem.expected <> problem.actual;
+  where l.user_id between first_user and last_user and problem.expected <> problem.actual;
 
   -- The cost that its credits have paid for: of each run what was spent after anything was given back.
   return query
@@ -8204,13 +10702,13 @@ begin
         sum(case when t.debit = 'lot' then t.amount else -t.amount end) over (partition by t.user_id, t.run_id order by t.id)::bigint as upto,
         coalesce(max(t.id) filter (where t.credit = 'lot') over (partition by t.user_id, t.run_id), 0) as given_back
       from public.credit_transactions t
-      where t.run_id is not null and (only_user is null or t.user_id = only_user)
+      where t.run_id is not null and t.user_id between first_user and last_user
     ) s
     join public.runs r on r.user_id = s.user_id and r.id = s.run_id
     where s.id > s.given_back and r.credits + r.shortfall > 0
     group by s.user_id, s.lot_id
   ) f on f.user_id = l.user_id and f.lot_id = l.id
-  where (only_user is null or l.user_id = only_user) and coalesce(f.cost, 0) <> l.cost;
+  where l.user_id between first_user and last_user and coalesce(f.cost, 0) <> l.cost;
 
   -- What the user's row says of all lots together.
   return query
@@ -8231,7 +10729,7 @@ begin
     left join public.purchases p on l.source = 'purchase' and p.user_id = l.user_id and p.id::text = l.source_id
     left join public.subscription_periods q on l.source in ('subscription', 'rollover') and q.user_id = l.user_id
       and q.subscription_id || '/' || extract(epoch from q.period_start)::bigint = l.source_id
-    where l.remaining > 0 and (only_user is null or l.user_id = only_user)
+    where l.remaining > 0 and l.user_id between first_user and last_user
     group by l.user_id
   ) f on f.user_id = u.id
   cross join lateral (values
@@ -8240,23 +10738,269 @@ begin
     ('spend_lot', f.first_lot::text, u.spend_lot::text),
     ('next_lot_expiry', case when f.is_owed then '-infinity' else coalesce(f.next_expiry, 'infinity')::text end, u.next_lot_expiry::text)
   ) problem (check_name, expected, actual)
-  where (only_user is null or u.id = only_user) and problem.expected is distinct from problem.actual;
+  where u.id between first_user and last_user and problem.expected is distinct from problem.actual;
 end
 $$;
 
-ALTER FUNCTION core.audit_lots(only_user uuid) OWNER TO prpm_owner;
+ALTER FUNCTION core.audit_lots(first_user uuid, last_user uuid) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION audit_lots(only_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION audit_lots(first_user uuid, last_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.audit_lots(only_user uuid) IS 'Part of ops.audit_books: what each lot was granted, has left and has paid for by its transfers, and what users'' rows say of their lots. null: all users. Spec 4.1, 4.2.';
+COMMENT ON FUNCTION core.audit_lots(first_user uuid, last_user uuid) IS 'Part of ops.audit_books: what each lot was granted, has left and has paid for by its transfers, and what users'' rows say of their lots. Of users between two ids, both included. Spec 4.1, 4.2.';
 
 --
--- Name: audit_periods(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: package_usage; Type: TABLE; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.audit_periods(only_user uuid) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
+CREATE TABLE core.package_usage (
+    package_id uuid NOT NULL,
+    model text NOT NULL,
+    answers bigint NOT NULL,
+    answer_tokens bigint NOT NULL
+)
+WITH (fillfactor='80');
+
+ALTER TABLE core.package_usage OWNER TO prpm_owner;
+
+--
+-- Name: TABLE package_usage; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON TABLE core.package_usage IS 'ops. Sums over usage_rollups by package and model, kept with them.';
+
+--
+-- Name: COLUMN package_usage.package_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_usage.package_id IS 'The package.';
+
+--
+-- Name: COLUMN package_usage.model; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_usage.model IS 'models.alias.';
+
+--
+-- Name: COLUMN package_usage.answers; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_usage.answers IS 'Completed runs with the package''s prompt: baselines left out.';
+
+--
+-- Name: COLUMN package_usage.answer_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_usage.answer_tokens IS 'Tokens that these wrote.';
+
+--
+-- Name: usage_rollups; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.usage_rollups (
+    user_id uuid NOT NULL,
+    day date NOT NULL,
+    model text NOT NULL,
+    package_id uuid NOT NULL,
+    tier_name text NOT NULL,
+    runs bigint NOT NULL,
+    failed_runs bigint NOT NULL,
+    input_tokens bigint NOT NULL,
+    cached_tokens bigint NOT NULL,
+    cache_write_tokens bigint NOT NULL,
+    output_tokens bigint NOT NULL,
+    cost numeric NOT NULL,
+    limited_cost numeric NOT NULL,
+    credits bigint NOT NULL,
+    shortfall bigint NOT NULL,
+    included_value numeric NOT NULL,
+    purchased_value numeric NOT NULL,
+    cache_saving numeric NOT NULL,
+    answers bigint NOT NULL,
+    answer_tokens bigint NOT NULL,
+    paid_credits bigint NOT NULL,
+    paid_cost numeric NOT NULL
+)
+WITH (fillfactor='80');
+
+ALTER TABLE public.usage_rollups OWNER TO prpm_owner;
+
+--
+-- Name: TABLE usage_rollups; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.usage_rollups IS 'per-user. What ended runs used, cost and were paid with, up to each user''s core.usage_marks; core.usage_by_day adds the rest. Only core.refresh_usage writes it (spec 8.2).';
+
+--
+-- Name: COLUMN usage_rollups.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.user_id IS 'Who ran.';
+
+--
+-- Name: COLUMN usage_rollups.day; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.day IS 'UTC day in which the runs began.';
+
+--
+-- Name: COLUMN usage_rollups.model; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.model IS 'models.alias.';
+
+--
+-- Name: COLUMN usage_rollups.package_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.package_id IS 'The package.';
+
+--
+-- Name: COLUMN usage_rollups.tier_name; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.tier_name IS 'Tier at the time.';
+
+--
+-- Name: COLUMN usage_rollups.runs; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.runs IS 'Runs that have ended, however they ended.';
+
+--
+-- Name: COLUMN usage_rollups.failed_runs; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.failed_runs IS 'Of them, runs that failed, expired, or have an error.';
+
+--
+-- Name: COLUMN usage_rollups.input_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.input_tokens IS 'Tokens read, cached and cache-write parts included.';
+
+--
+-- Name: COLUMN usage_rollups.cached_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.cached_tokens IS 'Of them, tokens read from a provider''s cache.';
+
+--
+-- Name: COLUMN usage_rollups.cache_write_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.cache_write_tokens IS 'Of them, tokens written to a provider''s cache.';
+
+--
+-- Name: COLUMN usage_rollups.output_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.output_tokens IS 'Tokens written.';
+
+--
+-- Name: COLUMN usage_rollups.cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.cost IS 'US dollars: exact provider cost.';
+
+--
+-- Name: COLUMN usage_rollups.limited_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.limited_cost IS 'US dollars: the part of it that counts against limits.';
+
+--
+-- Name: COLUMN usage_rollups.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.credits IS 'Credits charged.';
+
+--
+-- Name: COLUMN usage_rollups.shortfall; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.shortfall IS 'Credits that nothing could pay.';
+
+--
+-- Name: COLUMN usage_rollups.included_value; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.included_value IS 'US dollars of cash that had been paid for the credits spent that were not purchased.';
+
+--
+-- Name: COLUMN usage_rollups.purchased_value; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.purchased_value IS 'US dollars of cash that had been paid for the purchased credits spent.';
+
+--
+-- Name: COLUMN usage_rollups.cache_saving; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.cache_saving IS 'US dollars that caching saved by the runs'' own price rows: cached reads at less than the input price, less what writes cost above it; below 0 where writes were not read often enough.';
+
+--
+-- Name: COLUMN usage_rollups.answers; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.answers IS 'Completed runs with the package''s prompt: baselines left out.';
+
+--
+-- Name: COLUMN usage_rollups.answer_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.answer_tokens IS 'Tokens that these wrote.';
+
+--
+-- Name: COLUMN usage_rollups.paid_credits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.paid_credits IS 'Credits charged that cash had been paid for: those of sign-up and operators left out, and all of runs without a paid credit.';
+
+--
+-- Name: COLUMN usage_rollups.paid_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.usage_rollups.paid_cost IS 'US dollars of provider cost that paid credits bore: all but the share of free credits, and but runs without a paid credit.';
+
+--
+-- Name: audit_package_usage(); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.audit_package_usage() RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET enable_seqscan TO 'on'
+    BEGIN ATOMIC
+ SELECT NULL::uuid AS uuid,
+     'package_usage'::text,
+     format('package %s, %s'::text, COALESCE(e.package_id, p.package_id), COALESCE(e.model, p.model)) AS format,
+     format('%s answers, %s tokens'::text, COALESCE(e.answers, (0)::numeric), COALESCE(e.answer_tokens, (0)::numeric)) AS format,
+     format('%s answers, %s tokens'::text, COALESCE(p.answers, (0)::bigint), COALESCE(p.answer_tokens, (0)::bigint)) AS format
+    FROM (( SELECT r.package_id,
+             r.model,
+             sum(r.answers) AS answers,
+             sum(r.answer_tokens) AS answer_tokens
+            FROM public.usage_rollups r
+           GROUP BY r.package_id, r.model) e
+      FULL JOIN core.package_usage p ON (((p.package_id = e.package_id) AND (p.model = e.model))))
+   WHERE ((COALESCE(e.answers, (0)::numeric) <> (COALESCE(p.answers, (0)::bigint))::numeric) OR (COALESCE(e.answer_tokens, (0)::numeric) <> (COALESCE(p.answer_tokens, (0)::bigint))::numeric));
+END;
+
+ALTER FUNCTION core.audit_package_usage() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION audit_package_usage(); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.audit_package_usage() IS 'Part of ops.audit_books: what packages'' answers count, against the rollups of all users. Spec 8.2.';
+
+--
+-- Name: audit_periods(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.audit_periods(first_user uuid, last_user uuid) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
@@ -8289,7 +11033,7 @@ begin
     ('period_taken_back', f.taken_back::text, p.credits_taken_back::text),
     ('period_refund', rule.owed::text, (p.credits_taken_back + p.shortfall)::text)
   ) problem (check_name, expected, actual)
-  where (only_user is null or p.user_id = only_user) and problem.expected is distinct from problem.actual;
+  where p.user_id between first_user and last_user and problem.expected is distinct from problem.actual;
 
   -- What was refunded and disputed of each, by the refunds and disputes that stand.
   return query
@@ -8305,25 +11049,25 @@ begin
     left join public.purchases p on p.user_id = pay.user_id and p.id = pay.purchase_id
     left join public.subscription_periods q
       on q.user_id = pay.user_id and q.subscription_id = pay.subscription_id and q.period_start = pay.period_start
-    where pay.kind <> 'unknown' and pay.needs_review is null and (only_user is null or pay.user_id = only_user)
+    where pay.kind <> 'unknown' and pay.needs_review is null and pay.user_id between first_user and last_user
   ) x
   where x.expected <> x.actual;
 end
 $$;
 
-ALTER FUNCTION core.audit_periods(only_user uuid) OWNER TO prpm_owner;
+ALTER FUNCTION core.audit_periods(first_user uuid, last_user uuid) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION audit_periods(only_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION audit_periods(first_user uuid, last_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.audit_periods(only_user uuid) IS 'Part of ops.audit_books: of each paid period what was granted, that credits taken back and shortfall are together floor(credits × (refunded + disputed) / paid), and of each payment that those are its refunds and disputes that stand. null: all users. Spec 4.3, 4.6.';
+COMMENT ON FUNCTION core.audit_periods(first_user uuid, last_user uuid) IS 'Part of ops.audit_books: of each paid period what was granted, that credits taken back and shortfall are together floor(credits × (refunded + disputed) / paid), and of each payment that those are its refunds and disputes that stand. Of users between two ids, both included. Spec 4.3, 4.6.';
 
 --
--- Name: audit_purchases(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: audit_purchases(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.audit_purchases(only_user uuid) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
+CREATE FUNCTION core.audit_purchases(first_user uuid, last_user uuid) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
@@ -8346,7 +11090,7 @@ begin
       coalesce(sum(t.amount) filter (where t.credit = 'clawed_back'), 0)
         - coalesce(sum(t.amount) filter (where t.debit = 'clawed_back'), 0) as taken_back
     from public.credit_transactions t
-    where t.purchase_id is not null and (only_user is null or t.user_id = only_user)
+    where t.purchase_id is not null and t.user_id between first_user and last_user
     group by t.user_id, t.purchase_id
   ) f on f.user_id = p.user_id and f.purchase_id = p.id
   cross join lateral (values
@@ -8365,23 +11109,51 @@ begin
       else 'refunded'
     end, case when p.status in ('pending', 'failed', 'expired', 'needs_review') then 'not paid' else p.status end)
   ) problem (check_name, expected, actual)
-  where (only_user is null or p.user_id = only_user) and problem.expected is distinct from problem.actual;
+  where p.user_id between first_user and last_user and problem.expected is distinct from problem.actual;
 end
 $$;
 
-ALTER FUNCTION core.audit_purchases(only_user uuid) OWNER TO prpm_owner;
+ALTER FUNCTION core.audit_purchases(first_user uuid, last_user uuid) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION audit_purchases(only_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION audit_purchases(first_user uuid, last_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.audit_purchases(only_user uuid) IS 'Part of ops.audit_books: of each purchase what was granted, and that credits taken back and shortfall are together floor(credits × (refunded + disputed) / paid). null: all users. Spec 4.6.';
+COMMENT ON FUNCTION core.audit_purchases(first_user uuid, last_user uuid) IS 'Part of ops.audit_books: of each purchase what was granted, and that credits taken back and shortfall are together floor(credits × (refunded + disputed) / paid). Of users between two ids, both included. Spec 4.6.';
 
 --
--- Name: audit_references(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: audit_range(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.audit_references(only_user uuid) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
+CREATE FUNCTION core.audit_range(first_user uuid, last_user uuid) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return query select * from core.audit_transfers(first_user, last_user);
+  return query select * from core.audit_lots(first_user, last_user);
+  return query select * from core.audit_purchases(first_user, last_user);
+  return query select * from core.audit_periods(first_user, last_user);
+  return query select * from core.audit_runs(first_user, last_user);
+  return query select * from core.audit_users(first_user, last_user);
+  return query select * from core.audit_references(first_user, last_user);
+  return query select * from core.audit_usage(first_user, last_user);
+end
+$$;
+
+ALTER FUNCTION core.audit_range(first_user uuid, last_user uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION audit_range(first_user uuid, last_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.audit_range(first_user uuid, last_user uuid) IS 'What ops.audit_books() says of users between two ids, both included, as of one moment; of them alone is anything read. Spec 4.8.';
+
+--
+-- Name: audit_references(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.audit_references(first_user uuid, last_user uuid) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
@@ -8411,14 +11183,24 @@ begin
     select t.user_id, 'text of run ' || t.run_id, 'run of session ' || t.session_id
     from public.run_texts t
     where not exists (select from public.runs r where r.user_id = t.user_id and r.id = t.run_id and r.session_id = t.session_id)
+      and not exists (
+        select from public.copied_exchanges c where c.user_id = t.user_id and c.session_id = t.session_id and c.run_id = t.run_id
+      )
     union all
     select s.user_id, 'session ' || s.id, 'newest run ' || s.last_run_id
     from public.sessions s
     where not exists (select from public.runs r where r.user_id = s.user_id and r.id = s.last_run_id and r.session_id = s.id)
+      and (s.forked_token is null or s.last_run_id <> s.id)
     union all
     select k.user_id, 'idempotency key of run ' || k.run_id, 'run ' || k.run_id
     from public.idempotency_keys k
     where not exists (select from public.runs r where r.user_id = k.user_id and r.id = k.run_id)
+      and not exists (select from public.comparisons c where c.user_id = k.user_id and c.id = k.run_id)
+    union all
+    select c.user_id, 'comparison ' || c.id, 'run ' || i.run_id
+    from public.comparisons c
+    cross join unnest(c.run_ids) i (run_id)
+    where not exists (select from public.runs r where r.user_id = c.user_id and r.id = i.run_id)
     union all
     select t.user_id, 'transfer ' || t.id, 'lot ' || t.lot_id
     from public.credit_transactions t
@@ -8432,7 +11214,7 @@ begin
     from public.credit_transactions t
     where t.purchase_id is not null and not exists (select from public.purchases p where p.user_id = t.user_id and p.id = t.purchase_id)
   ) x (user_id, object, expected)
-  where only_user is null or x.user_id = only_user;
+  where x.user_id between first_user and last_user;
 
   return query
   select x.user_id, 'reference', x.object, 'user ' || x.user_id, 'missing'
@@ -8447,30 +11229,30 @@ begin
     union all select s.user_id, 'session ' || s.id from public.sessions s
     union all select f.user_id, 'refusals ' || f.reason || ' at ' || f.hour from public.refusals f
   ) x (user_id, object)
-  where (only_user is null or x.user_id = only_user) and not exists (select from public.users u where u.id = x.user_id);
+  where x.user_id between first_user and last_user and not exists (select from public.users u where u.id = x.user_id);
 
   return query
   select coalesce(u.id, e.user_id), 'email', 'user', coalesce(e.email, 'no row of user_emails'), u.email
-  from (select x.* from public.users x where x.email is not null and (only_user is null or x.id = only_user)) u
-  full join (select x.* from public.user_emails x where only_user is null or x.user_id = only_user) e
+  from (select x.* from public.users x where x.email is not null and x.id between first_user and last_user) u
+  full join (select x.* from public.user_emails x where x.user_id between first_user and last_user) e
     on e.user_id = u.id and e.email = lower(u.email)
   where u.id is null or e.user_id is null;
 end
 $$;
 
-ALTER FUNCTION core.audit_references(only_user uuid) OWNER TO prpm_owner;
+ALTER FUNCTION core.audit_references(first_user uuid, last_user uuid) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION audit_references(only_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION audit_references(first_user uuid, last_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.audit_references(only_user uuid) IS 'Part of ops.audit_books: that what rows name exists, which no foreign key says on the hot path, and that verified e-mails of users and user_emails agree. null: all users. Spec 4.8.';
+COMMENT ON FUNCTION core.audit_references(first_user uuid, last_user uuid) IS 'Part of ops.audit_books: that what rows name exists, which no foreign key says on the hot path, and that verified e-mails of users and user_emails agree. Of users between two ids, both included. Spec 4.8.';
 
 --
--- Name: audit_runs(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: audit_runs(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.audit_runs(only_user uuid) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
+CREATE FUNCTION core.audit_runs(first_user uuid, last_user uuid) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
@@ -8494,7 +11276,7 @@ begin
     from public.credit_transactions t
     cross join lateral (select least(t.amount, 1000000000)::integer * case when t.debit = 'lot' then 1 else -1 end as change) x
     left join public.credit_lots l on l.user_id = t.user_id and l.id = t.lot_id
-    where t.run_id is not null and (only_user is null or t.user_id = only_user)
+    where t.run_id is not null and t.user_id between first_user and last_user
     group by t.user_id, t.run_id
   ),
   figures as (
@@ -8518,6 +11300,8 @@ begin
       ) * 0.000001 as true_cost,
       p.model as price_model,
       p.valid as price_valid,
+      -- A price that was being replaced while the run began was still the one that it could see.
+      tstzrange(lower(p.valid), upper(p.valid) + interval '1 minute') @> r.started_at as is_of_its_time,
       coalesce(f.credits, 0) as paid,
       coalesce(f.credits - f.purchased, 0) as paid_included,
       coalesce(f.purchased, 0) as paid_purchased,
@@ -8531,7 +11315,7 @@ begin
     from public.runs r
     left join public.model_prices p on p.id = r.price_id
     left join paid f on f.user_id = r.user_id and f.run_id = r.id
-    where only_user is null or r.user_id = only_user
+    where r.user_id between first_user and last_user
   ),
   expectations as (
     select
@@ -8565,7 +11349,7 @@ begin
         or coalesce(least(e.cached_tokens, e.cache_write_tokens, e.output_tokens) >= 0 and e.input_tokens >= e.cached_tokens + e.cache_write_tokens
           and num_nulls(e.input_tokens, e.cached_tokens, e.cache_write_tokens, e.output_tokens) = 0, false)),
     ('run_price', 'a price row of ' || e.model || ' valid at ' || e.started_at, format('%s of %s, valid %s', e.price_id, e.price_model, e.price_valid),
-      e.price_model = e.model and e.price_valid @> e.started_at),
+      e.price_model = e.model and e.is_of_its_time),
     ('run_cost', trim_scale(e.expected_cost)::text, trim_scale(e.cost)::text, e.cost = e.expected_cost),
     ('run_charge', e.expected_charge::text, format('%s charged and %s shortfall', e.credits, e.shortfall), e.credits + e.shortfall = e.expected_charge),
     ('run_credits', e.paid::text, e.credits::text, e.credits = e.paid),
@@ -8581,26 +11365,26 @@ begin
     e.cost = e.expected_cost and e.credits + e.shortfall = e.expected_charge and e.credits = e.paid
     and e.included_value = e.paid_included_value and e.purchased_value = e.paid_purchased_value
     and e.limited_cost = e.expected_limited_cost and coalesce(e.credits_by_kind, '{}')::text = e.paid_by_kind
-    and e.price_model = e.model and e.price_valid @> e.started_at and e.status in ('completed', 'stopped', 'failed') and e.finished_at is not null
+    and e.price_model = e.model and e.is_of_its_time and e.status in ('completed', 'stopped', 'failed') and e.finished_at is not null
     and e.cached_tokens >= 0 and e.cache_write_tokens >= 0 and e.output_tokens >= 0 and e.input_tokens >= e.cached_tokens + e.cache_write_tokens
     and e.hold_included >= 0 and e.hold_purchased >= 0 and e.hold_cost >= 0
   ) is not true and problem.agrees is not true;
 end
 $$;
 
-ALTER FUNCTION core.audit_runs(only_user uuid) OWNER TO prpm_owner;
+ALTER FUNCTION core.audit_runs(first_user uuid, last_user uuid) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION audit_runs(only_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION audit_runs(first_user uuid, last_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.audit_runs(only_user uuid) IS 'Part of ops.audit_books: each run''s cost by its tokens and price row, its charge by spec 1.1 and 1.7, what its transfers paid, by kind, the cash that had been paid for it, and the part of its cost that counts against limits; of a refunded run that nothing is left of its charge. null: all users. Spec 1.3, 3.3.';
+COMMENT ON FUNCTION core.audit_runs(first_user uuid, last_user uuid) IS 'Part of ops.audit_books: each run''s cost by its tokens and price row, its charge by spec 1.1 and 1.7, what its transfers paid, by kind, the cash that had been paid for it, and the part of its cost that counts against limits; of a refunded run that nothing is left of its charge. A price counts for a minute more than it was valid: who began a run while it was replaced could not see the new one. Of users between two ids, both included. Spec 1.3, 3.3.';
 
 --
--- Name: audit_transfers(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: audit_transfers(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.audit_transfers(only_user uuid) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
+CREATE FUNCTION core.audit_transfers(first_user uuid, last_user uuid) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
@@ -8620,7 +11404,7 @@ begin
         lag(t.id, 1, 0::bigint) over w as id_before,
         sum(case when t.credit = 'lot' then t.amount else -t.amount end) over w as balance
       from public.credit_transactions t
-      where only_user is null or t.user_id = only_user
+      where t.user_id between first_user and last_user
       window w as (partition by t.user_id order by t.id)
     ) x
     window w as (partition by x.user_id order by x.id)
@@ -8637,7 +11421,7 @@ begin
     t.user_id, 'transfer_accounts', 'transfer ' || t.id, 'accounts of type ' || t.type,
     format('%s to %s, run %s', t.debit, t.credit, coalesce(t.run_id::text, 'none'))
   from public.credit_transactions t
-  where (only_user is null or t.user_id = only_user) and not coalesce(case t.type
+  where t.user_id between first_user and last_user and not coalesce(case t.type
     when 'spend' then t.debit = 'lot' and t.credit = 'spent' and t.run_id is not null
     when 'expire' then t.debit = 'lot' and t.credit = 'expired' or t.debit = 'expired' and t.credit = 'lot'
     when 'rollover' then t.debit = 'lot' and t.credit = 'issued' or t.debit = 'issued' and t.credit = 'lot'
@@ -8660,7 +11444,7 @@ begin
       coalesce(sum(t.amount) filter (where t.type = 'rollover' and t.debit = 'lot'), 0) as rolled_out,
       coalesce(sum(t.amount) filter (where t.type = 'rollover' and t.credit = 'lot'), 0) as rolled_in
     from public.credit_transactions t
-    where only_user is null or t.user_id = only_user
+    where t.user_id between first_user and last_user
     group by t.user_id
   ) f on f.user_id = u.id
   cross join lateral (values
@@ -8668,23 +11452,23 @@ begin
     ('balance', coalesce(f.balance, 0), u.included_credits::numeric + u.purchased_credits),
     ('rollover', coalesce(f.rolled_out, 0), coalesce(f.rolled_in, 0))
   ) problem (check_name, expected, actual)
-  where (only_user is null or u.id = only_user) and problem.expected <> problem.actual;
+  where u.id between first_user and last_user and problem.expected <> problem.actual;
 end
 $$;
 
-ALTER FUNCTION core.audit_transfers(only_user uuid) OWNER TO prpm_owner;
+ALTER FUNCTION core.audit_transfers(first_user uuid, last_user uuid) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION audit_transfers(only_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION audit_transfers(first_user uuid, last_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.audit_transfers(only_user uuid) IS 'Part of ops.audit_books: the chain of each user''s transfers (numbers, balances, accounts) and the figures that follow from it. null: all users. Spec 4.2.';
+COMMENT ON FUNCTION core.audit_transfers(first_user uuid, last_user uuid) IS 'Part of ops.audit_books: the chain of each user''s transfers (numbers, balances, accounts) and the figures that follow from it. Of users between two ids, both included. Spec 4.2.';
 
 --
--- Name: audit_usage(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: audit_usage(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.audit_usage(only_user uuid) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
+CREATE FUNCTION core.audit_usage(first_user uuid, last_user uuid) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
@@ -8709,11 +11493,11 @@ begin
       sum(r.answers) as answers, sum(r.answer_tokens) as answer_tokens,
       sum(r.paid_credits) as paid_credits, sum(r.paid_cost) as paid_cost
     from core.usage_by_run r
-    where only_user is null or r.user_id = only_user
+    where r.user_id between first_user and last_user
     group by r.user_id, r.day, r.model, r.package_id, r.tier_name
   ) e
   full join (
-    select d.* from core.usage_by_day d where case when only_user is null then d.user_id is not null else d.user_id = only_user end
+    select d.* from core.usage_by_day d where d.user_id between first_user and last_user
   ) a on a.user_id = e.user_id and a.day = e.day and a.model = e.model and a.package_id = e.package_id and a.tier_name = e.tier_name
   cross join lateral (values
     ('runs', e.runs, a.runs), ('failed_runs', e.failed_runs, a.failed_runs), ('input_tokens', e.input_tokens, a.input_tokens),
@@ -8732,35 +11516,43 @@ begin
     and e.paid_cost = a.paid_cost
   ) is not true and figure.expected is distinct from figure.actual;
 
-  if only_user is null then
-    return query
-    select null::uuid, 'package_usage', format('package %s, %s', coalesce(e.package_id, p.package_id), coalesce(e.model, p.model)),
-      format('%s answers, %s tokens', coalesce(e.answers, 0), coalesce(e.answer_tokens, 0)),
-      format('%s answers, %s tokens', coalesce(p.answers, 0), coalesce(p.answer_tokens, 0))
-    from (
-      select r.package_id, r.model, sum(r.answers) as answers, sum(r.answer_tokens) as answer_tokens
-      from public.usage_rollups r
-      group by r.package_id, r.model
-    ) e
-    full join core.package_usage p on p.package_id = e.package_id and p.model = e.model
-    where (coalesce(e.answers, 0), coalesce(e.answer_tokens, 0)) <> (coalesce(p.answers, 0), coalesce(p.answer_tokens, 0));
-  end if;
+  return query
+  select
+    coalesce(e.user_id, a.user_id), 'package_days',
+    format('package %s, %s of %s', coalesce(e.package_id, a.package_id), coalesce(e.model, a.model), coalesce(e.day, a.day)),
+    format('%s sessions, %s runs, %s credits', coalesce(e.sessions, 0), coalesce(e.runs, 0), coalesce(e.credits, 0)),
+    format('%s sessions, %s runs, %s credits', coalesce(a.sessions, 0), coalesce(a.runs, 0), coalesce(a.credits, 0))
+  from (
+    select
+      r.package_id, r.day, r.user_id, r.model,
+      sum(r.prompted_sessions) as sessions, sum(r.prompted_runs) as runs, sum(r.prompted_credits) as credits
+    from core.usage_by_run r
+    where r.user_id between first_user and last_user
+    group by r.package_id, r.day, r.user_id, r.model
+  ) e
+  full join (
+    select x.package_id, x.day, x.user_id, x.model, sum(x.sessions) as sessions, sum(x.runs) as runs, sum(x.credits) as credits
+    from core.package_parts x
+    where x.user_id between first_user and last_user
+    group by x.package_id, x.day, x.user_id, x.model
+  ) a on a.package_id = e.package_id and a.day = e.day and a.user_id = e.user_id and a.model = e.model
+  where (coalesce(e.sessions, 0), coalesce(e.runs, 0), coalesce(e.credits, 0)) <> (coalesce(a.sessions, 0), coalesce(a.runs, 0), coalesce(a.credits, 0));
 end
 $$;
 
-ALTER FUNCTION core.audit_usage(only_user uuid) OWNER TO prpm_owner;
+ALTER FUNCTION core.audit_usage(first_user uuid, last_user uuid) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION audit_usage(only_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION audit_usage(first_user uuid, last_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.audit_usage(only_user uuid) IS 'Part of ops.audit_books: each figure of core.usage_by_day against a sum over runs, and what packages'' answers count against the rollups. null: all users. Spec 8.2.';
+COMMENT ON FUNCTION core.audit_usage(first_user uuid, last_user uuid) IS 'Part of ops.audit_books: each figure of core.usage_by_day and core.package_use against a sum over runs. Of users between two ids, both included. Spec 8.2.';
 
 --
--- Name: audit_users(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: audit_users(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.audit_users(only_user uuid) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
+CREATE FUNCTION core.audit_users(first_user uuid, last_user uuid) RETURNS TABLE(user_id uuid, check_name text, object text, expected text, actual text)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
@@ -8791,7 +11583,7 @@ begin
         x.day_ends_at - interval '24 hours' as day_start,
         x.hour_ends_at - interval '1 hour' as hour_start
       from public.users x
-      where only_user is null or x.id = only_user
+      where x.id between first_user and last_user
     ) w
     left join public.runs r on r.user_id = w.id
     group by w.id
@@ -8827,7 +11619,7 @@ begin
       min(r.hold_expires_at) as first_expiry
     from public.runs r
     join public.users x on x.id = r.user_id
-    where r.status = 'running' and (only_user is null or r.user_id = only_user)
+    where r.status = 'running' and r.user_id between first_user and last_user
     group by x.id
   ) f on f.id = u.id
   cross join lateral (values
@@ -8842,7 +11634,7 @@ begin
       else u.holds_expire_at <= f.first_expiry
     end)
   ) problem (check_name, expected, actual, agrees)
-  where (only_user is null or u.id = only_user)
+  where u.id between first_user and last_user
     and (f.id is not null or u.held_included <> 0 or u.held_purchased <> 0 or u.month_held_cost <> 0 or u.day_held_cost <> 0
       or u.open_runs <> '{}' or u.holds_expire_at <> 'infinity')
     and problem.agrees is not true;
@@ -8852,31 +11644,31 @@ begin
   select u.id, 'last_run_id', 'user', newest.id::text, u.last_run_id::text
   from public.users u
   left join lateral (select r.id from public.runs r where r.user_id = u.id order by r.id desc limit 1) newest on true
-  where (only_user is null or u.id = only_user) and newest.id is distinct from u.last_run_id;
+  where u.id between first_user and last_user and newest.id is distinct from u.last_run_id;
 
   -- No more held than there is.
   return query
   select u.id, 'holds_are_covered', 'user', format('at most %s included, %s purchased', u.included_credits, u.purchased_credits),
     format('%s included, %s purchased', u.held_included, u.held_purchased)
   from public.users u
-  where (only_user is null or u.id = only_user)
+  where u.id between first_user and last_user
     and (u.held_included not between 0 and u.included_credits or u.held_purchased not between 0 and u.purchased_credits);
 end
 $$;
 
-ALTER FUNCTION core.audit_users(only_user uuid) OWNER TO prpm_owner;
+ALTER FUNCTION core.audit_users(first_user uuid, last_user uuid) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION audit_users(only_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION audit_users(first_user uuid, last_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.audit_users(only_user uuid) IS 'Part of ops.audit_books: each user''s window, lifetime and hold figures recomputed from runs. null: all users. Spec 3.2, 3.3, 4.2.';
+COMMENT ON FUNCTION core.audit_users(first_user uuid, last_user uuid) IS 'Part of ops.audit_books: each user''s window, lifetime and hold figures recomputed from runs. Of users between two ids, both included. Spec 3.2, 3.3, 4.2.';
 
 --
--- Name: await_period(public.subscriptions, boolean, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: await_period(public.subscriptions, boolean, boolean, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.await_period(s public.subscriptions, is_fetched boolean, now timestamp with time zone) RETURNS void
+CREATE FUNCTION core.await_period(s public.subscriptions, is_final boolean, is_fetched boolean, now timestamp with time zone) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
@@ -8886,7 +11678,7 @@ begin
   -- Only the present one is awaited; should an earlier one be paid after all, its invoice says so.
   delete from public.subscription_periods p
   where p.user_id = s.user_id and p.subscription_id = s.id and p.state = 'due'
-    and (p.period_start <> s.current_period_start or (select x.is_final from public.subscription_states x where x.status = s.status));
+    and (p.period_start <> s.current_period_start or is_final);
   if s.status not in ('active', 'past_due', 'unpaid') or s.current_period_start is null then
     return;
   end if;
@@ -8909,13 +11701,33 @@ begin
 end
 $$;
 
-ALTER FUNCTION core.await_period(s public.subscriptions, is_fetched boolean, now timestamp with time zone) OWNER TO prpm_owner;
+ALTER FUNCTION core.await_period(s public.subscriptions, is_final boolean, is_fetched boolean, now timestamp with time zone) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION await_period(s public.subscriptions, is_fetched boolean, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION await_period(s public.subscriptions, is_final boolean, is_fetched boolean, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.await_period(s public.subscriptions, is_fetched boolean, now timestamp with time zone) IS 'Where Stripe is in a period that is not known to be paid, has it looked at again when the money should be there, and then ever later; a first one at once. is_fetched: what is known was just fetched. The caller holds the user''s row. Spec 4.3, 6.6.';
+COMMENT ON FUNCTION core.await_period(s public.subscriptions, is_final boolean, is_fetched boolean, now timestamp with time zone) IS 'Where Stripe is in a period that is not known to be paid, has it looked at again when the money should be there, and then ever later; a first one at once. is_fetched: what is known was just fetched. The caller holds the user''s row. Spec 4.3, 6.6.';
+
+--
+-- Name: begin_side(uuid, uuid, jsonb, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.begin_side(user_id uuid, run_id uuid, side jsonb, max_output_tokens integer) RETURNS core.begun_run
+    LANGUAGE sql
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT b.*::core.begun_run AS b
+    FROM api.begin_run(begin_side.user_id, begin_side.run_id, (begin_side.side ->> 'package'::text), (begin_side.side ->> 'package_version'::text), ((begin_side.side ->> 'session_id'::text))::uuid, (begin_side.side ->> 'model'::text), COALESCE(((begin_side.side ->> 'use_no_prompt'::text))::boolean, false), ((begin_side.side ->> 'input_tokens'::text))::integer, (begin_side.side ->> 'counted_with'::text), begin_side.max_output_tokens, ((begin_side.side ->> 'custom_prompt_tokens'::text))::integer, NULL::text, NULL::bytea, (begin_side.side ->> 'history'::text), ((begin_side.side ->> 'prompt_tokens'::text))::integer, NULLIF((begin_side.side -> 'variables'::text), 'null'::jsonb)) b(outcome, begun_run_id, begun_session_id, run_status, refusal, provider, provider_model, model_alias, package_id, package_name, version, system_prompt, history, output_cap, cache_prompt, first_token_timeout_ms, run_timeout_ms, checkpoint_ms, abandon_after_ms, hold_credits, available_credits, estimated_input, held_input, wanted_output, rate_limit, rate_remaining, rate_reset, history_tokens, dropped_exchanges, template);
+END;
+
+ALTER FUNCTION core.begin_side(user_id uuid, run_id uuid, side jsonb, max_output_tokens integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION begin_side(user_id uuid, run_id uuid, side jsonb, max_output_tokens integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.begin_side(user_id uuid, run_id uuid, side jsonb, max_output_tokens integer) IS 'Lets one side of a comparison in, as api.begin_run does. side names package, package_version, session_id, model, use_no_prompt, input_tokens, counted_with, custom_prompt_tokens, history, prompt_tokens and variables as the arguments of that function. Spec 5.8.';
 
 --
 -- Name: begin_slot(public.jobs, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -9136,6 +11948,150 @@ ALTER FUNCTION core.catch_up(user_id uuid) OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.catch_up(user_id uuid) IS 'Brings the index of a user''s sessions up to date for somebody who waits for it: for about 100 ms. True: all is there. False: there is more than that, the newest 200 runs'' sessions are there, and of the others some; the job and whoever looks next go on. Spec 10.1.';
 
 --
+-- Name: change_config(text, text, jsonb, boolean, text, uuid, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.change_config(kind text, name text, changes jsonb, adds boolean, reason text, by_user uuid, dry_run boolean) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  now timestamptz := core.now();
+  concerns_runs boolean := change_config.kind in ('limits', 'models', 'settings');
+  ids uuid[];
+  standings text[];
+  changed json;
+  effects json;
+  notes text[];
+begin
+  -- The change is made, looked at, and taken back if nobody wanted it yet: so it is seen by the rules that it is for.
+  begin
+    if concerns_runs then
+      select array_agg(s.user_id), array_agg(s.standing) into ids, standings from core.standings(now) s;
+    end if;
+    changed := core.change_row(change_config.kind, change_config.name, change_config.changes, adds);
+    notes := core.describe_config_change(change_config.kind, change_config.name, changed);
+    if concerns_runs then
+      select json_agg(json_build_object(
+        'was', e.was, 'becomes', e.becomes, 'people', e.people, 'who', to_json(e.who[:20])
+      ) order by e.people desc, e.was, e.becomes) into effects
+      from (
+        select
+          b.standing as was, s.standing as becomes, count(*) as people,
+          array_agg(json_build_object('user_id', u.id, 'username', u.username) order by u.username) as who
+        from core.standings(now) s
+        join unnest(ids, standings) b (user_id, standing) on b.user_id = s.user_id
+        join public.users u on u.id = s.user_id
+        where b.standing <> s.standing
+        group by b.standing, s.standing
+      ) e;
+    end if;
+    if dry_run then
+      raise exception 'taken back' using errcode = 'PR001';
+    end if;
+    perform core.note_action('change_config', concat_ws(' ', change_config.kind, nullif(change_config.name, 'settings')), reason, case
+      when by_user is null then json_build_object('changes', change_config.changes)
+      else json_build_object('by', by_user, 'changes', change_config.changes)
+    end);
+  -- A code that ends in 000 would stand for all of ours.
+  exception when sqlstate 'PR001' then
+    null;
+  end;
+  return json_build_object('changed', changed, 'effects', coalesce(effects, '[]'), 'notes', to_json(notes));
+end
+$$;
+
+ALTER FUNCTION core.change_config(kind text, name text, changes jsonb, adds boolean, reason text, by_user uuid, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION change_config(kind text, name text, changes jsonb, adds boolean, reason text, by_user uuid, dry_run boolean); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.change_config(kind text, name text, changes jsonb, adds boolean, reason text, by_user uuid, dry_run boolean) IS 'What ops.change_config does for an operator (by_user null) and api.change_config for an administrator. Returns a JSON object: changed (field, was, becomes), effects (how many people stand differently by it, as core.standings says, and the first 20 of them) and notes. Errors: as core.change_row; PR400 without a reason. Spec 3.1, 12.';
+
+--
+-- Name: change_row(text, text, jsonb, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.change_row(kind text, name text, changes jsonb, adds boolean) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+declare
+  t record;
+  field text;
+  key text := case when change_row.kind = 'settings' then 'true' else change_row.name end;
+  was jsonb;
+  becomes jsonb;
+  broken text;
+begin
+  select distinct f.table_name, f.key_column into t from core.config_fields() f where f.kind = change_row.kind;
+  if not found then
+    raise exception 'kind is none of limits, plans, packs, models, settings' using errcode = 'PR400', detail = 'kind';
+  end if;
+  select c into field
+  from jsonb_object_keys(changes) c
+  where not exists (select from core.config_fields() f where f.kind = change_row.kind and f.field = c);
+  if field is not null then
+    raise exception '% has no field % that can be changed', change_row.kind, field using errcode = 'PR400', detail = field;
+  end if;
+
+  execute format('select to_jsonb(x) from public.%I x where x.%I::text = $1 for no key update', t.table_name, t.key_column) into was using key;
+  if not adds and was is null then
+    raise exception 'there is no % in %', change_row.name, change_row.kind using errcode = 'PR404', detail = 'name';
+  elsif adds then
+    if was is not null then
+      raise exception '% is in % already', change_row.name, change_row.kind using errcode = 'PR409', detail = 'name';
+    end if;
+    field := 'name';
+    case change_row.kind
+      when 'limits' then
+        insert into public.cost_limits_config (tier_name) values (key);
+      when 'plans' then
+        insert into public.plans (plan, tier_name, monthly_price, monthly_credits)
+        select key, p.tier_name, p.monthly_price, p.monthly_credits from jsonb_populate_record(null::public.plans, changes) p;
+      when 'packs' then
+        insert into public.packs (pack, credits, price)
+        select key, p.credits, p.price from jsonb_populate_record(null::public.packs, changes) p;
+      else
+        raise exception 'nobody can add to %', change_row.kind using errcode = 'PR400', detail = 'kind';
+    end case;
+  end if;
+
+  -- One by one, so that a value that cannot be is known by its field.
+  for field in select c from jsonb_object_keys(changes) c loop
+    execute format(
+      'update public.%1$I x set %2$I = (jsonb_populate_record(x, $2)).%2$I where x.%3$I::text = $1 returning to_jsonb(x)',
+      t.table_name, field, t.key_column
+    ) into becomes using key, changes;
+  end loop;
+
+  return (
+    select coalesce(json_agg(json_build_object('field', f.field, 'was', was -> f.field, 'becomes', becomes -> f.field) order by f.place), '[]')
+    from core.config_fields() f
+    where f.kind = change_row.kind and was -> f.field is distinct from becomes -> f.field
+  );
+exception
+  when check_violation or not_null_violation or foreign_key_violation or unique_violation or data_exception then
+    get stacked diagnostics broken = constraint_name;
+    raise exception '%', coalesce((
+      select format('%s: it must hold that %s', field, substring(pg_catalog.pg_get_constraintdef(c.oid) from '^CHECK \((.*)\)$'))
+      from pg_catalog.pg_constraint c
+      where c.conname = broken and c.contype = 'c' and c.conrelid = ('public.' || t.table_name)::regclass
+    ), sqlerrm)
+      using errcode = 'PR400', detail = field;
+end
+$_$;
+
+ALTER FUNCTION core.change_row(kind text, name text, changes jsonb, adds boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION change_row(kind text, name text, changes jsonb, adds boolean); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.change_row(kind text, name text, changes jsonb, adds boolean) IS 'Changes fields of one row of what core.config_fields lists, as a plain UPDATE would, or adds a tier, plan or pack. changes is an object by field. Returns the fields that differ then, as a JSON array of {field, was, becomes}. The triggers of the tables note it in audit_log. Errors: PR400 naming the field or kind; PR404 no such row; PR409 one that is there already. Spec 3.1, 12.';
+
+--
 -- Name: charge_for(bigint, integer, numeric, numeric); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -9275,6 +12231,55 @@ ALTER FUNCTION core.check_admin(user_id uuid) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.check_admin(user_id uuid) IS 'Refuses whoever is not an administrator at this moment, by the column users.is_admin and nothing else; closed accounts too. Errors: PR403. Spec 2.2, 8.3.';
+
+--
+-- Name: check_days(integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.check_days(days integer) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+  if days is null or days not between 1 and 90 then
+    raise exception 'days must be 1 to 90' using errcode = 'PR400', detail = 'days';
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.check_days(days integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION check_days(days integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.check_days(days integer) IS 'Refuses a number of days that is not 1 to 90. Errors: PR400 naming days. Spec 8.7.';
+
+--
+-- Name: check_movement_type(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.check_movement_type(type text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+declare
+  known constant text[] := array['signup', 'monthly', 'purchase', 'spend', 'rollover', 'expire', 'refund', 'bonus', 'admin'];
+begin
+  if check_movement_type.type <> all (known) then
+    raise exception 'type % is none of %', check_movement_type.type, array_to_string(known, ', ')
+      using errcode = 'PR400', detail = 'type', hint = 'Leave type out to see every movement.';
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.check_movement_type(type text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION check_movement_type(type text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.check_movement_type(type text) IS 'Refuses a type of credit movement that there is none of; null is every type. Errors: PR400 naming type. Spec 4.2, 10.7.';
 
 --
 -- Name: check_package(text, text, text[], text, text, text, integer[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -9506,7 +12511,9 @@ CREATE FUNCTION core.check_scenario(since date, until date, plan_prices jsonb, p
 declare
   given record;
 begin
-  if since >= until or until - since > 366 then
+  if not isfinite(since) or not isfinite(until) then
+    raise exception 'from % until % is no time of 1 to 366 days', since, until using errcode = 'PR400', detail = 'since';
+  elsif since >= until or until - since > 366 then
     raise exception 'from % until % is no time of 1 to 366 days', since, until using errcode = 'PR400', detail = 'since';
   elsif since < date '2000-01-01' or since > (core.now() at time zone 'UTC')::date then
     raise exception 'since must be a day of the past from 2000-01-01 on, not %', since using errcode = 'PR400', detail = 'since';
@@ -9632,6 +12639,46 @@ ALTER FUNCTION core.check_series(every text, since date, upto date, by text) OWN
 COMMENT ON FUNCTION core.check_series(every text, since date, upto date, by text) IS 'Refuses a time series that is no good: an unknown period or grouping, a beginning after the end, more than about 366 periods. Errors: PR400 naming every, by or from. Spec 8.3.';
 
 --
+-- Name: check_suggested_input(text, text, text, text, text, integer, text, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.check_suggested_input(title text, suggested_input text, description text, category text, difficulty text, estimated_credits integer, recommended_model text, display_order integer) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  field text;
+  rule text;
+begin
+  select w.field, w.rule into field, rule
+  from (values
+    ('title', length(btrim(title)) not between 1 and 100, '1 to 100 characters'),
+    ('suggested_input', length(btrim(suggested_input)) not between 1 and 10000, '1 to 10,000 characters'),
+    ('description', length(description) > 1000, 'at most 1,000 characters'),
+    ('category', category not in ('code-review', 'documentation', 'refactoring', 'general', 'testing', 'optimization'),
+      'code-review, documentation, refactoring, general, testing or optimization'),
+    ('difficulty', difficulty not in ('beginner', 'intermediate', 'advanced'), 'beginner, intermediate or advanced'),
+    ('estimated_credits', estimated_credits not between 1 and 50, 'a number from 1 to 50'),
+    ('recommended_model', recommended_model is not null and not exists (select from public.models m where m.alias = recommended_model),
+      'the alias of a model'),
+    ('display_order', display_order not between 0 and 1000000, 'a number from 0 to 1,000,000')
+  ) w (field, is_wrong, rule)
+  where w.is_wrong;
+  if found then
+    raise exception '% must be %', field, rule using errcode = 'PR400', detail = field;
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.check_suggested_input(title text, suggested_input text, description text, category text, difficulty text, estimated_credits integer, recommended_model text, display_order integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION check_suggested_input(title text, suggested_input text, description text, category text, difficulty text, estimated_credits integer, recommended_model text, display_order integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.check_suggested_input(title text, suggested_input text, description text, category text, difficulty text, estimated_credits integer, recommended_model text, display_order integer) IS 'Refuses a suggested input that is not as it should be; what is null is not looked at. Errors: PR400 naming the field. Spec 10.4.';
+
+--
 -- Name: check_token(uuid, text, text[], timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -9710,6 +12757,64 @@ ALTER FUNCTION core.claim_email(user_id uuid, email text) OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.claim_email(user_id uuid, email text) IS 'Makes an e-mail address one person''s own. Returns false where it is null or taken. The caller writes it to users. Spec 2.2.';
 
 --
+-- Name: plain_words(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.plain_words(words text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT lower(regexp_replace(words, '[^[:alnum:]]+'::text, ' '::text, 'g'::text)) AS lower;
+END;
+
+ALTER FUNCTION core.plain_words(words text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION plain_words(words text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.plain_words(words text) IS 'A text as words with spaces between them, so that code-review and code.review are two words and no host. Spec 10.6.';
+
+--
+-- Name: package_words(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.package_words(words text) RETURNS tsvector
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT to_tsvector('english'::regconfig, core.plain_words(words)) AS to_tsvector;
+END;
+
+ALTER FUNCTION core.package_words(words text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION package_words(words text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.package_words(words text) IS 'What a package is found by: words by their English stems. Spec 10.6.';
+
+--
+-- Name: tag_words(text[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.tag_words(tags text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT COALESCE(string_agg(t.tag, ' '::text ORDER BY t.n), ''::text) AS "coalesce"
+    FROM unnest(tag_words.tags) WITH ORDINALITY t(tag, n);
+END;
+
+ALTER FUNCTION core.tag_words(tags text[]) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION tag_words(tags text[]); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.tag_words(tags text[]) IS 'Tags as one text. Spec 10.6.';
+
+--
 -- Name: packages; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
@@ -9724,6 +12829,8 @@ CREATE TABLE public.packages (
     latest_version text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    name_words tsvector GENERATED ALWAYS AS (core.package_words(name)) STORED,
+    words tsvector GENERATED ALWAYS AS (core.package_words(((((name || ' '::text) || core.tag_words(tags)) || ' '::text) || description))) STORED,
     CONSTRAINT packages_description_check CHECK ((length(description) <= 2000)),
     CONSTRAINT packages_name_check CHECK ((name ~ '^(@[a-z0-9][a-z0-9-]{0,38}/)?[a-z0-9][a-z0-9._-]{0,99}$'::text)),
     CONSTRAINT packages_visibility_check CHECK ((visibility = ANY (ARRAY['public'::text, 'unlisted'::text, 'private'::text])))
@@ -9796,6 +12903,18 @@ COMMENT ON COLUMN public.packages.created_at IS 'First publishing.';
 --
 
 COMMENT ON COLUMN public.packages.updated_at IS 'Last publishing.';
+
+--
+-- Name: COLUMN packages.name_words; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.name_words IS 'The words of its name: core.package_words.';
+
+--
+-- Name: COLUMN packages.words; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.packages.words IS 'The words of its name, tags and description: core.package_words.';
 
 --
 -- Name: claim_package(uuid, text, text, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -10015,10 +13134,38 @@ ALTER FUNCTION core.compare_subscriptions(page jsonb, now timestamp with time zo
 COMMENT ON FUNCTION core.compare_subscriptions(page jsonb, now timestamp with time zone) IS 'Compares subscriptions as Stripe lists them with ours: those of our customers that differ, and of which nothing was heard in the last minutes, are kept in stripe_drift and fetched. Returns how many. Spec 6.6.';
 
 --
+-- Name: config_fields(); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.config_fields() RETURNS TABLE(kind text, table_name text, key_column text, field text, type text, is_optional boolean, description text, place integer)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT c.kind,
+     c.table_name,
+     c.key_column,
+     (a.attname)::text AS attname,
+     format_type(a.atttypid, a.atttypmod) AS format_type,
+     (NOT a.attnotnull),
+     col_description(a.attrelid, (a.attnum)::integer) AS col_description,
+     ((100 * c.place) + a.attnum)
+    FROM (( VALUES (1,'limits'::text,'cost_limits_config'::text,'tier_name'::text,ARRAY['tier_name'::text, 'paused_until'::text]), (2,'plans'::text,'plans'::text,'plan'::text,ARRAY['plan'::text, 'stripe_price_id'::text]), (3,'packs'::text,'packs'::text,'pack'::text,ARRAY['pack'::text, 'stripe_price_id'::text]), (4,'models'::text,'models'::text,'alias'::text,ARRAY['alias'::text, 'provider'::text, 'provider_model'::text, 'tokenizer'::text, 'context_tokens'::text, 'is_default'::text]), (5,'settings'::text,'settings'::text,'only_row'::text,ARRAY['only_row'::text, 'clock_offset'::text, 'clock_offset_allowed'::text])) c(place, kind, table_name, key_column, kept)
+      JOIN pg_attribute a ON (((a.attrelid = ((('public.'::text || c.table_name))::regclass)::oid) AND (a.attnum > 0) AND (NOT a.attisdropped) AND (a.attname <> ALL (c.kept)))));
+END;
+
+ALTER FUNCTION core.config_fields() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION config_fields(); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.config_fields() IS 'What an administrator can change: of each kind (limits, plans, packs, models, settings) the table, the column that names a row, and each field with its type, whether it may be null, and its comment; place orders them. Spec 12.';
+
+--
 -- Name: continue_session(uuid, uuid, uuid, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.continue_session(user_id uuid, session_id uuid, package_id uuid, model text, now timestamp with time zone, OUT refusal json, OUT messages json, OUT tokens integer, OUT same_model boolean) RETURNS record
+CREATE FUNCTION core.continue_session(user_id uuid, session_id uuid, package_id uuid, model text, now timestamp with time zone, OUT refusal json, OUT messages json, OUT tokens integer, OUT same_model boolean, OUT run_ids uuid[], OUT variables jsonb) RETURNS record
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
@@ -10026,7 +13173,6 @@ CREATE FUNCTION core.continue_session(user_id uuid, session_id uuid, package_id 
 declare
   x public.sessions;
   busy boolean;
-  run_ids uuid[];
 begin
   select y.* into x from public.sessions y where y.user_id = continue_session.user_id and y.id = continue_session.session_id;
   if not found or x.deleted_at is not null then
@@ -10044,30 +13190,95 @@ begin
     return;
   end if;
 
+  variables := x.variables;
   select array_agg(t.run_id),
-    ('[' || string_agg(
-      json_build_object('role', 'user', 'content', t.question)::text || ','
-        || json_build_object('role', 'assistant', 'content', t.answer)::text,
-      ',' order by t.run_id
-    ) || ']')::json
+    ('[' || string_agg(core.write_exchange(t.question, t.answer), ',' order by t.run_id) || ']')::json
   into run_ids, messages
   from public.run_texts t
-  where t.user_id = x.user_id and t.session_id = x.id and t.answer <> '';
+  where t.user_id = x.user_id and t.session_id = x.id and t.answer <> ''
+    and t.run_id >= coalesce(x.summary_run_id, '00000000-0000-0000-0000-000000000000');
 
   select coalesce(sum(r.question_tokens + r.output_tokens + 8), 0), coalesce(bool_and(r.model = continue_session.model), true)
   into tokens, same_model
   from public.runs r
   where r.user_id = x.user_id and r.id = any (run_ids);
+  if x.forked_token is not null then
+    select tokens + coalesce(sum(c.question_tokens + c.output_tokens + 8), 0), same_model and coalesce(bool_and(c.model = continue_session.model), true)
+    into tokens, same_model
+    from public.copied_exchanges c
+    where c.user_id = x.user_id and c.session_id = x.id and c.run_id = any (run_ids);
+  end if;
 end
 $$;
 
-ALTER FUNCTION core.continue_session(user_id uuid, session_id uuid, package_id uuid, model text, now timestamp with time zone, OUT refusal json, OUT messages json, OUT tokens integer, OUT same_model boolean) OWNER TO prpm_owner;
+ALTER FUNCTION core.continue_session(user_id uuid, session_id uuid, package_id uuid, model text, now timestamp with time zone, OUT refusal json, OUT messages json, OUT tokens integer, OUT same_model boolean, OUT run_ids uuid[], OUT variables jsonb) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION continue_session(user_id uuid, session_id uuid, package_id uuid, model text, now timestamp with time zone, OUT refusal json, OUT messages json, OUT tokens integer, OUT same_model boolean); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION continue_session(user_id uuid, session_id uuid, package_id uuid, model text, now timestamp with time zone, OUT refusal json, OUT messages json, OUT tokens integer, OUT same_model boolean, OUT run_ids uuid[], OUT variables jsonb); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.continue_session(user_id uuid, session_id uuid, package_id uuid, model text, now timestamp with time zone, OUT refusal json, OUT messages json, OUT tokens integer, OUT same_model boolean) IS 'What a session brings into its next run: its answered exchanges as messages, their tokens (by usage and estimate), and whether all were counted by this model. Or the refusal: session_not_found, session_package, session_busy. Spec 10.1.';
+COMMENT ON FUNCTION core.continue_session(user_id uuid, session_id uuid, package_id uuid, model text, now timestamp with time zone, OUT refusal json, OUT messages json, OUT tokens integer, OUT same_model boolean, OUT run_ids uuid[], OUT variables jsonb) IS 'What a session brings into its next run: its answered exchanges as messages, those since it was last summarised, their tokens (by usage and estimate), whether all were counted by this model, their runs, and what stood for the variables of its prompt. Or the refusal: session_not_found, session_package, session_busy. Spec 10.1.';
+
+--
+-- Name: copied_id(bigint); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.copied_id(place bigint) RETURNS uuid
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT (('00000000-0000-7000-8000-'::text || lpad(to_hex(place), 12, '0'::text)))::uuid AS uuid;
+END;
+
+ALTER FUNCTION core.copied_id(place bigint) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION copied_id(place bigint); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.copied_id(place bigint) IS 'What stands for a run''s id in a copied exchange, by its place in the conversation: before every run of one''s own. Spec 10.1.';
+
+--
+-- Name: copy_exchanges(uuid, uuid, public.shared_sessions, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.copy_exchanges(user_id uuid, session_id uuid, share public.shared_sessions, summary uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  nothing constant uuid := uuid '00000000-0000-0000-0000-000000000000';
+  place bigint := 0;
+  x record;
+begin
+  for x in
+    select * from core.session_exchanges(share.user_id, share.session_id, nothing, share.through_run_id, null) e where e.answer <> '' order by e.run_id
+  loop
+    place := place + 1;
+    insert into public.run_texts (user_id, session_id, run_id, question, answer)
+    values (copy_exchanges.user_id, copy_exchanges.session_id, core.copied_id(place), x.question, x.answer);
+    insert into public.copied_exchanges (
+      user_id, session_id, run_id, model, provider_model, package_version, baseline, is_summary,
+      question_tokens, output_tokens, started_at, finished_at
+    ) values (
+      copy_exchanges.user_id, copy_exchanges.session_id, core.copied_id(place), x.model, x.provider_model, x.package_version, x.baseline,
+      x.is_summary, x.question_tokens, x.answer_tokens, x.started_at, x.finished_at
+    );
+    if x.run_id = copy_exchanges.summary then
+      update public.sessions s set summary_run_id = core.copied_id(place)
+      where s.user_id = copy_exchanges.user_id and s.id = copy_exchanges.session_id;
+    end if;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION core.copy_exchanges(user_id uuid, session_id uuid, share public.shared_sessions, summary uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION copy_exchanges(user_id uuid, session_id uuid, share public.shared_sessions, summary uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.copy_exchanges(user_id uuid, session_id uuid, share public.shared_sessions, summary uuid) IS 'Copies what a shared link shows into a new session, and which of it is the summary that the conversation goes on from. Spec 10.1.';
 
 --
 -- Name: cost_of(integer, integer, integer, integer, numeric, numeric, numeric, numeric); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -10120,6 +13331,40 @@ ALTER FUNCTION core.count_in_window(user_id uuid, kind text, per_minute integer,
 --
 
 COMMENT ON FUNCTION core.count_in_window(user_id uuid, kind text, per_minute integer, OUT allowed boolean, OUT remaining integer, OUT reset integer) IS 'Counts one request in a fixed minute window that later requests cannot extend; allowed is false above per_minute. reset is seconds. Spec 3.6.';
+
+--
+-- Name: count_packages(text, uuid[], integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.count_packages(query text, own uuid[], most integer) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $_$
+declare
+  asked text := lower(btrim(query));
+  asked_words tsquery := core.parse_package_search(asked);
+  pattern text := case when asked ~ '^[a-z0-9@/._-]{3,}$' then '%' || asked || '%' else asked || '%' end;
+begin
+  return (
+    select count(*)
+    from (
+      select
+      from public.packages p
+      where (p.words @@ asked_words or p.name like pattern or p.tags @> array[asked]) and (p.visibility = 'public' or p.id = any (own))
+      limit most
+    ) x
+  );
+end
+$_$;
+
+ALTER FUNCTION core.count_packages(query text, own uuid[], most integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION count_packages(query text, own uuid[], most integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.count_packages(query text, own uuid[], most integer) IS 'How many packages core.find_packages finds, counted up to so many. Spec 10.6.';
 
 --
 -- Name: count_refusal(uuid, json, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -10419,6 +13664,64 @@ ALTER FUNCTION core.decode_cursor(cursor text, VARIADIC types regtype[]) OWNER T
 COMMENT ON FUNCTION core.decode_cursor(cursor text, VARIADIC types regtype[]) IS 'The sort key that core.encode_cursor put into a cursor, each part tried as its type; null for no cursor. Errors: PR400 naming cursor, for text that no list gave. Spec 10.7.';
 
 --
+-- Name: describe_config_change(text, text, json); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.describe_config_change(kind text, name text, changed json) RETURNS text[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  fields text[] := array(select c ->> 'field' from json_array_elements(changed) c);
+  people bigint;
+  stripe_price text;
+begin
+  if describe_config_change.kind = 'limits' then
+    select count(*) into people
+    from public.users u
+    join core.limits_by_tier b on b.tier_name = core.tier_at(u.tier_override, u.plan_tier, u.entitled_until, core.now())
+    where u.closed_at is null and b.limits_of = describe_config_change.name;
+    return array[format('Who is of tier %s: %s. It holds from their next request on.', describe_config_change.name, people)];
+  elsif describe_config_change.kind = 'plans' then
+    select count(*) into people
+    from public.subscriptions s
+    join public.subscription_states state on state.status = s.status and state.is_open
+    where s.plan = describe_config_change.name and not s.superseded;
+    select p.stripe_price_id into stripe_price from public.plans p where p.plan = describe_config_change.name;
+    return array_remove(array[
+      format('Subscriptions to this plan now: %s.', people),
+      case when 'monthly_price' = any (fields) then 'They keep the price that they agreed to; this one is for who subscribes from now on.' end,
+      case when 'monthly_price' = any (fields) and stripe_price is not null then
+        format('Stripe still sells it at the price %s: make one of the new amount there and set its id, or the next start of a server refuses.', stripe_price)
+      end,
+      case when 'monthly_credits' = any (fields) then 'Credits already granted stay; the next paid period grants the new number.' end,
+      case when 'tier_name' = any (fields) then 'Subscribers come under the new tier''s limits with their next paid period.' end,
+      case when 'is_active' = any (fields) then 'Who has subscribed stays; it is about who can subscribe from now on.' end
+    ], null);
+  elsif describe_config_change.kind = 'packs' then
+    select p.stripe_price_id into stripe_price from public.packs p where p.pack = describe_config_change.name;
+    return array_remove(array[
+      'Purchases that have begun keep the price and credits that they were offered.',
+      case when 'price' = any (fields) and stripe_price is not null then
+        format('Stripe still sells it at the price %s: make one of the new amount there and set its id, or the next start of a server refuses.', stripe_price)
+      end
+    ], null);
+  elsif describe_config_change.kind = 'models' then
+    return array['Runs that have begun keep what they began under.'];
+  end if;
+  return array['It holds from the next request on.'];
+end
+$$;
+
+ALTER FUNCTION core.describe_config_change(kind text, name text, changed json) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION describe_config_change(kind text, name text, changed json); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.describe_config_change(kind text, name text, changed json) IS 'What an operator should know about a change of limits, plans, packs, models or settings, in sentences: whom it is about and from when on it holds. changed is what core.change_row returns. Spec 2.4, 3.1, 12.';
+
+--
 -- Name: describe_erasure(public.users); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -10553,7 +13856,11 @@ CREATE FUNCTION core.describe_latest_runs(user_id uuid) RETURNS json
              x.included_value,
              x.purchased_value,
              x.refunded_by_kind,
-             x.refunded_at
+             x.refunded_at,
+             x.request_limit,
+             x.history_tokens,
+             x.dropped_exchanges,
+             x.summarises
             FROM public.runs x
            WHERE (x.user_id = describe_latest_runs.user_id)
            ORDER BY x.id DESC
@@ -10604,6 +13911,146 @@ ALTER FUNCTION core.describe_lots(user_id uuid) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.describe_lots(user_id uuid) IS 'A user''s newest 50 lots, newest first, empty and expired ones too, as a JSON array: credits granted and remaining, US dollars paid for each credit, and the provider cost in US dollars that their credits have paid for. Spec 4.1, 8.4.';
+
+--
+-- Name: credit_transactions; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.credit_transactions (
+    user_id uuid NOT NULL,
+    id bigint NOT NULL,
+    type text NOT NULL,
+    debit text NOT NULL,
+    credit text NOT NULL,
+    amount bigint NOT NULL,
+    balance_after bigint NOT NULL,
+    lot_id uuid NOT NULL,
+    run_id uuid,
+    purchase_id uuid,
+    subscription_id text,
+    description text,
+    actor text,
+    created_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE public.credit_transactions OWNER TO prpm_owner;
+
+--
+-- Name: TABLE credit_transactions; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.credit_transactions IS 'per-user. Append-only: each row is a transfer of credits from account debit to account credit. Accounts: issued, lot, spent, expired, clawed_back. Into lots less out of lots is the balance (spec 4.2).';
+
+--
+-- Name: COLUMN credit_transactions.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.user_id IS 'Whose books.';
+
+--
+-- Name: COLUMN credit_transactions.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.id IS 'Counter of that user''s transfers, without gaps, from 1.';
+
+--
+-- Name: COLUMN credit_transactions.type; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.type IS 'signup, monthly, purchase, spend, rollover, expire, refund, bonus or admin.';
+
+--
+-- Name: COLUMN credit_transactions.debit; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.debit IS 'Account that the credits leave.';
+
+--
+-- Name: COLUMN credit_transactions.credit; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.credit IS 'Account that they go to.';
+
+--
+-- Name: COLUMN credit_transactions.amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.amount IS 'Credits, above 0.';
+
+--
+-- Name: COLUMN credit_transactions.balance_after; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.balance_after IS 'Credits in all lots after it.';
+
+--
+-- Name: COLUMN credit_transactions.lot_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.lot_id IS 'The lot that they leave or enter.';
+
+--
+-- Name: COLUMN credit_transactions.run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.run_id IS 'The run that spent them, or null.';
+
+--
+-- Name: COLUMN credit_transactions.purchase_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.purchase_id IS 'The purchase that they belong to, or null.';
+
+--
+-- Name: COLUMN credit_transactions.subscription_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.subscription_id IS 'The subscription that they belong to, or null.';
+
+--
+-- Name: COLUMN credit_transactions.description; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.description IS 'In words.';
+
+--
+-- Name: COLUMN credit_transactions.actor; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.actor IS 'The database role of the operator who did it by hand, or null.';
+
+--
+-- Name: COLUMN credit_transactions.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_transactions.created_at IS 'When.';
+
+--
+-- Name: describe_movements(uuid, bigint[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.describe_movements(user_id uuid, ids bigint[]) RETURNS json
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT COALESCE(json_agg(json_build_object('id', t.id, 'user_id', t.user_id, 'type', t.type, 'amount',
+         CASE
+             WHEN (t.credit = 'lot'::text) THEN t.amount
+             ELSE (- t.amount)
+         END, 'balance_after', t.balance_after, 'kind', l.kind, 'description', COALESCE(t.description, ('Run with '::text || r.model)), 'session_id', r.session_id, 'run_id', t.run_id, 'purchase_id', t.purchase_id, 'metadata', json_build_object('lot_id', t.lot_id, 'model', r.model), 'created_at', t.created_at) ORDER BY t.id DESC), '[]'::json) AS "coalesce"
+    FROM ((public.credit_transactions t
+      LEFT JOIN public.credit_lots l ON (((l.user_id = t.user_id) AND (l.id = t.lot_id))))
+      LEFT JOIN public.runs r ON (((r.user_id = t.user_id) AND (r.id = t.run_id))))
+   WHERE ((t.user_id = describe_movements.user_id) AND (t.id = ANY (describe_movements.ids)));
+END;
+
+ALTER FUNCTION core.describe_movements(user_id uuid, ids bigint[]) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION describe_movements(user_id uuid, ids bigint[]); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.describe_movements(user_id uuid, ids bigint[]) IS 'Movements of a user''s credits by their numbers, newest first, as a JSON array: id, user_id, type, amount in credits (above 0 into lots, below 0 out of them), balance_after, kind of lot, description, session_id, run_id, purchase_id, metadata {lot_id, model}, created_at. Spec 4.2, 10.7.';
 
 --
 -- Name: describe_refusal(text, integer, text, timestamp with time zone, numeric, numeric, numeric, text, timestamp with time zone, bigint, bigint, json); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -10864,7 +14311,11 @@ CREATE FUNCTION core.session_runs(user_id uuid, session_id uuid) RETURNS SETOF p
      r.included_value,
      r.purchased_value,
      r.refunded_by_kind,
-     r.refunded_at
+     r.refunded_at,
+     r.request_limit,
+     r.history_tokens,
+     r.dropped_exchanges,
+     r.summarises
     FROM public.runs r
    WHERE ((r.user_id = session_runs.user_id) AND (r.id = session_runs.session_id))
  UNION ALL
@@ -10910,7 +14361,11 @@ CREATE FUNCTION core.session_runs(user_id uuid, session_id uuid) RETURNS SETOF p
      r.included_value,
      r.purchased_value,
      r.refunded_by_kind,
-     r.refunded_at
+     r.refunded_at,
+     r.request_limit,
+     r.history_tokens,
+     r.dropped_exchanges,
+     r.summarises
     FROM public.runs r
    WHERE ((r.user_id = session_runs.user_id) AND (r.session_id = session_runs.session_id) AND (r.session_id <> r.id));
 END;
@@ -10924,6 +14379,105 @@ ALTER FUNCTION core.session_runs(user_id uuid, session_id uuid) OWNER TO prpm_ow
 COMMENT ON FUNCTION core.session_runs(user_id uuid, session_id uuid) IS 'The runs of a session: its first, whose id it has, and those that followed. Reads those alone, whatever else the user has run. Spec 10.1.';
 
 --
+-- Name: copied_exchanges; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.copied_exchanges (
+    user_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    run_id uuid NOT NULL,
+    model text NOT NULL,
+    provider_model text NOT NULL,
+    package_version text NOT NULL,
+    baseline boolean NOT NULL,
+    is_summary boolean NOT NULL,
+    question_tokens integer NOT NULL,
+    output_tokens integer NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone
+);
+
+ALTER TABLE public.copied_exchanges OWNER TO prpm_owner;
+
+--
+-- Name: TABLE copied_exchanges; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.copied_exchanges IS 'per-user. What is known of the exchanges that a fork copied, whose texts are in run_texts; they are no runs of this user (spec 10.1).';
+
+--
+-- Name: COLUMN copied_exchanges.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.copied_exchanges.user_id IS 'Whose copy.';
+
+--
+-- Name: COLUMN copied_exchanges.session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.copied_exchanges.session_id IS 'The fork.';
+
+--
+-- Name: COLUMN copied_exchanges.run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.copied_exchanges.run_id IS 'Its place in the conversation: core.copied_id.';
+
+--
+-- Name: COLUMN copied_exchanges.model; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.copied_exchanges.model IS 'Alias of the model that answered.';
+
+--
+-- Name: COLUMN copied_exchanges.provider_model; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.copied_exchanges.provider_model IS 'The provider''s name of that model.';
+
+--
+-- Name: COLUMN copied_exchanges.package_version; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.copied_exchanges.package_version IS 'Version of the package that was asked.';
+
+--
+-- Name: COLUMN copied_exchanges.baseline; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.copied_exchanges.baseline IS 'Whether it ran without the package''s prompt.';
+
+--
+-- Name: COLUMN copied_exchanges.is_summary; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.copied_exchanges.is_summary IS 'Whether it sums up what was said before.';
+
+--
+-- Name: COLUMN copied_exchanges.question_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.copied_exchanges.question_tokens IS 'Tokens of the question.';
+
+--
+-- Name: COLUMN copied_exchanges.output_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.copied_exchanges.output_tokens IS 'Tokens of the answer.';
+
+--
+-- Name: COLUMN copied_exchanges.started_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.copied_exchanges.started_at IS 'When the original began.';
+
+--
+-- Name: COLUMN copied_exchanges.finished_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.copied_exchanges.finished_at IS 'When the original ended.';
+
+--
 -- Name: sessions; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
@@ -10935,7 +14489,11 @@ CREATE TABLE public.sessions (
     last_run_id uuid NOT NULL,
     created_at timestamp with time zone NOT NULL,
     last_run_at timestamp with time zone NOT NULL,
-    deleted_at timestamp with time zone
+    deleted_at timestamp with time zone,
+    summary_run_id uuid,
+    forked_token text,
+    forked_through uuid,
+    variables jsonb
 );
 
 ALTER TABLE public.sessions OWNER TO prpm_owner;
@@ -10995,12 +14553,35 @@ COMMENT ON COLUMN public.sessions.last_run_at IS 'When its newest run began.';
 COMMENT ON COLUMN public.sessions.deleted_at IS 'Set when the owner deleted it; its texts are gone then.';
 
 --
+-- Name: COLUMN sessions.summary_run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.sessions.summary_run_id IS 'The run whose answer stands for all that was said before it; null: none (spec 10.1).';
+
+--
+-- Name: COLUMN sessions.forked_token; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.sessions.forked_token IS 'Token of the shared link that it is a copy of; null: none (spec 10.1).';
+
+--
+-- Name: COLUMN sessions.forked_through; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.sessions.forked_through IS 'The newest run of the original that was copied, another person''s.';
+
+--
+-- Name: COLUMN sessions.variables; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.sessions.variables IS 'What stood for the variables of the prompt in its last run with any, which the next has too where it gives none; null: none, or the session was deleted (spec 5.5).';
+
+--
 -- Name: describe_sessions(uuid, uuid[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
 CREATE FUNCTION core.describe_sessions(user_id uuid, session_ids uuid[]) RETURNS TABLE(id uuid, title text, package_id uuid, package_name text, package_version text, model text, last_status text, run_count bigint, credits_spent bigint, total_tokens bigint, total_duration_ms bigint, created_at timestamp with time zone, last_run_at timestamp with time zone)
     LANGUAGE sql STABLE
-    SET search_path TO ''
     BEGIN ATOMIC
  SELECT s.id,
      COALESCE(s.title, ( SELECT "left"(t.question, 120) AS "left"
@@ -11010,23 +14591,33 @@ CREATE FUNCTION core.describe_sessions(user_id uuid, session_ids uuid[]) RETURNS
           LIMIT 1)) AS "coalesce",
      s.package_id,
      p.name,
-     newest.package_version,
-     newest.model,
-     newest.status,
+     COALESCE(newest.package_version, copied.package_version) AS "coalesce",
+     COALESCE(newest.model, copied.model) AS "coalesce",
+     COALESCE(newest.status,
+         CASE
+             WHEN (copied.model IS NOT NULL) THEN 'completed'::text
+             ELSE NULL::text
+         END) AS "coalesce",
      totals.run_count,
      COALESCE(totals.credits, (0)::bigint) AS "coalesce",
      COALESCE(totals.tokens, (0)::bigint) AS "coalesce",
      COALESCE(totals.duration_ms, (0)::bigint) AS "coalesce",
      s.created_at,
      s.last_run_at
-    FROM (((public.sessions s
+    FROM ((((public.sessions s
       LEFT JOIN public.packages p ON ((p.id = s.package_id)))
       LEFT JOIN public.runs newest ON (((newest.user_id = s.user_id) AND (newest.id = s.last_run_id))))
+      LEFT JOIN LATERAL ( SELECT c.package_version,
+             c.model
+            FROM public.copied_exchanges c
+           WHERE ((s.last_run_id = s.id) AND (s.forked_token IS NOT NULL) AND (c.user_id = s.user_id) AND (c.session_id = s.id))
+           ORDER BY c.run_id DESC
+          LIMIT 1) copied ON (true))
       CROSS JOIN LATERAL ( SELECT count(*) AS run_count,
              (sum(r.credits))::bigint AS credits,
              sum((COALESCE(r.input_tokens, 0) + COALESCE(r.output_tokens, 0))) AS tokens,
              sum(COALESCE(r.duration_ms, 0)) AS duration_ms
-            FROM core.session_runs(s.user_id, s.id) r(user_id, id, session_id, status, model, provider_model, package_id, package_version, baseline, tier_name, price_id, credit_multiplier, prompt_multiplier, tokens_per_credit, estimated_input, question_tokens, estimate_is_exact, output_cap, hold_included, hold_purchased, hold_cost, hold_expires_at, input_tokens, cached_tokens, cache_write_tokens, output_tokens, estimated, cost, limited_cost, credits, shortfall, credits_by_kind, error, error_reason, stop_requested_at, first_token_ms, duration_ms, started_at, finished_at, included_value, purchased_value, refunded_by_kind, refunded_at)) totals)
+            FROM core.session_runs(s.user_id, s.id) r(user_id, id, session_id, status, model, provider_model, package_id, package_version, baseline, tier_name, price_id, credit_multiplier, prompt_multiplier, tokens_per_credit, estimated_input, question_tokens, estimate_is_exact, output_cap, hold_included, hold_purchased, hold_cost, hold_expires_at, input_tokens, cached_tokens, cache_write_tokens, output_tokens, estimated, cost, limited_cost, credits, shortfall, credits_by_kind, error, error_reason, stop_requested_at, first_token_ms, duration_ms, started_at, finished_at, included_value, purchased_value, refunded_by_kind, refunded_at, request_limit, history_tokens, dropped_exchanges, summarises)) totals)
    WHERE ((s.user_id = describe_sessions.user_id) AND (s.id = ANY (describe_sessions.session_ids)) AND (s.deleted_at IS NULL))
    ORDER BY s.last_run_id DESC, s.id DESC;
 END;
@@ -11079,12 +14670,16 @@ CREATE TABLE public.suggested_inputs (
     is_active boolean DEFAULT true NOT NULL,
     created_by uuid NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    usage_count bigint DEFAULT 0 NOT NULL,
+    completed_count bigint DEFAULT 0 NOT NULL,
     CONSTRAINT suggested_inputs_category_check CHECK ((category = ANY (ARRAY['code-review'::text, 'documentation'::text, 'refactoring'::text, 'general'::text, 'testing'::text, 'optimization'::text]))),
+    CONSTRAINT suggested_inputs_completed_count_check CHECK ((completed_count >= 0)),
     CONSTRAINT suggested_inputs_difficulty_check CHECK ((difficulty = ANY (ARRAY['beginner'::text, 'intermediate'::text, 'advanced'::text]))),
     CONSTRAINT suggested_inputs_display_order_check CHECK ((display_order >= 0)),
     CONSTRAINT suggested_inputs_estimated_credits_check CHECK (((estimated_credits >= 1) AND (estimated_credits <= 50))),
     CONSTRAINT suggested_inputs_suggested_input_check CHECK (((length(suggested_input) >= 1) AND (length(suggested_input) <= 10000))),
-    CONSTRAINT suggested_inputs_title_check CHECK (((length(title) >= 1) AND (length(title) <= 100)))
+    CONSTRAINT suggested_inputs_title_check CHECK (((length(title) >= 1) AND (length(title) <= 100))),
+    CONSTRAINT suggested_inputs_usage_count_check CHECK ((usage_count >= 0))
 );
 
 ALTER TABLE public.suggested_inputs OWNER TO prpm_owner;
@@ -11174,6 +14769,18 @@ COMMENT ON COLUMN public.suggested_inputs.created_by IS 'Who proposed it.';
 COMMENT ON COLUMN public.suggested_inputs.created_at IS 'When.';
 
 --
+-- Name: COLUMN suggested_inputs.usage_count; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.suggested_inputs.usage_count IS 'How often it was taken: rows of suggested_input_uses.';
+
+--
+-- Name: COLUMN suggested_inputs.completed_count; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.suggested_inputs.completed_count IS 'How often a run of it completed then: those of them with a run.';
+
+--
 -- Name: describe_suggested_inputs(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -11181,7 +14788,7 @@ CREATE FUNCTION core.describe_suggested_inputs(package_id uuid) RETURNS json
     LANGUAGE sql STABLE
     SET search_path TO ''
     BEGIN ATOMIC
- SELECT COALESCE(json_agg(json_build_object('id', i.id, 'title', i.title, 'description', i.description, 'suggested_input', i.suggested_input, 'category', i.category, 'difficulty', i.difficulty, 'estimated_credits', i.estimated_credits, 'recommended_model', i.recommended_model, 'display_order', i.display_order, 'created_at', i.created_at) ORDER BY i.display_order, i.created_at, i.id), '[]'::json) AS "coalesce"
+ SELECT COALESCE(json_agg(json_build_object('id', i.id, 'title', i.title, 'description', i.description, 'suggested_input', i.suggested_input, 'category', i.category, 'difficulty', i.difficulty, 'estimated_credits', i.estimated_credits, 'recommended_model', i.recommended_model, 'display_order', i.display_order, 'usage_count', i.usage_count, 'created_at', i.created_at) ORDER BY i.display_order, i.usage_count DESC, i.created_at, i.id), '[]'::json) AS "coalesce"
     FROM public.suggested_inputs i
    WHERE ((i.package_id = describe_suggested_inputs.package_id) AND i.is_active);
 END;
@@ -11192,7 +14799,7 @@ ALTER FUNCTION core.describe_suggested_inputs(package_id uuid) OWNER TO prpm_own
 -- Name: FUNCTION describe_suggested_inputs(package_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.describe_suggested_inputs(package_id uuid) IS 'A package''s suggested inputs that are shown, in order, as JSON: the columns of suggested_inputs. Spec 10.4.';
+COMMENT ON FUNCTION core.describe_suggested_inputs(package_id uuid) IS 'A package''s suggested inputs that are shown, in order, as JSON: the columns of suggested_inputs; usage_count is how often they were taken. Spec 10.4.';
 
 --
 -- Name: version_order(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -11232,10 +14839,15 @@ CREATE TABLE public.package_versions (
     changelog text DEFAULT ''::text NOT NULL,
     published_by uuid NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    variables json,
+    deprecated text,
+    yanked_at timestamp with time zone,
+    CONSTRAINT package_versions_deprecated_check CHECK (((length(deprecated) >= 1) AND (length(deprecated) <= 500))),
     CONSTRAINT package_versions_prompt_check CHECK (((length(prompt) >= 1) AND (length(prompt) <= 50000))),
     CONSTRAINT package_versions_tokens_approximate_check CHECK ((tokens_approximate >= 0)),
     CONSTRAINT package_versions_tokens_cl100k_check CHECK ((tokens_cl100k >= 0)),
     CONSTRAINT package_versions_tokens_o200k_check CHECK ((tokens_o200k >= 0)),
+    CONSTRAINT package_versions_variables_check CHECK (((json_typeof(variables) = 'object'::text) AND (length((variables)::text) <= 20000))),
     CONSTRAINT package_versions_version_check CHECK ((version ~ '^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$'::text))
 )
 WITH (toast_tuple_target='8160');
@@ -11310,6 +14922,24 @@ COMMENT ON COLUMN public.package_versions.published_by IS 'Who published it.';
 COMMENT ON COLUMN public.package_versions.created_at IS 'When.';
 
 --
+-- Name: COLUMN package_versions.variables; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.package_versions.variables IS 'JSON schema of the values that its {{names}} stand for; null: the prompt has none, and is sent as it is. Kept as it was written: a form shows them in this order (spec 5.5).';
+
+--
+-- Name: COLUMN package_versions.deprecated; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.package_versions.deprecated IS 'Why it should be used no longer, in its author''s words; null: it may be. It runs all the same.';
+
+--
+-- Name: COLUMN package_versions.yanked_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.package_versions.yanked_at IS 'When its author took it back; null: it is not. It is the newest no longer, and runs for those who ask for it by its number.';
+
+--
 -- Name: describe_versions(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -11317,7 +14947,7 @@ CREATE FUNCTION core.describe_versions(package_id uuid) RETURNS json
     LANGUAGE sql STABLE
     SET search_path TO ''
     BEGIN ATOMIC
- SELECT COALESCE(json_agg(json_build_object('version', v.version, 'changelog', v.changelog, 'tokens', json_build_object('o200k_base', v.tokens_o200k, 'cl100k_base', v.tokens_cl100k, 'approximate', v.tokens_approximate), 'created_at', v.created_at) ORDER BY (core.version_order(v.version)) DESC, v.created_at DESC, v.version DESC), '[]'::json) AS "coalesce"
+ SELECT COALESCE(json_agg(json_build_object('version', v.version, 'changelog', v.changelog, 'tokens', json_build_object('o200k_base', v.tokens_o200k, 'cl100k_base', v.tokens_cl100k, 'approximate', v.tokens_approximate), 'variables', v.variables, 'deprecated', v.deprecated, 'yanked', (v.yanked_at IS NOT NULL), 'created_at', v.created_at) ORDER BY (core.version_order(v.version)) DESC, v.created_at DESC, v.version DESC), '[]'::json) AS "coalesce"
     FROM public.package_versions v
    WHERE (v.package_id = describe_versions.package_id);
 END;
@@ -11328,7 +14958,7 @@ ALTER FUNCTION core.describe_versions(package_id uuid) OWNER TO prpm_owner;
 -- Name: FUNCTION describe_versions(package_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.describe_versions(package_id uuid) IS 'A package''s versions without their prompts, newest first, as JSON: [{version, changelog, tokens {o200k_base, cl100k_base, approximate}, created_at}].';
+COMMENT ON FUNCTION core.describe_versions(package_id uuid) IS 'A package''s versions without their prompts, newest first, as JSON: [{version, changelog, tokens {o200k_base, cl100k_base, approximate}, variables (JSON schema or null), deprecated (why, or null), yanked, created_at}].';
 
 --
 -- Name: describe_windows(public.users, public.cost_limits_config); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -11365,6 +14995,9 @@ begin
   begin
     case
       when j.call is not null then execute format('select ops.%I()', j.call) into rows_touched;
+      when j.job = 'audit-books' then
+        select x.last, x.error into last, error
+        from core.audit_batch(coalesce(do_batch.cursor, '00000000-0000-0000-0000-000000000000'), (select 4 * s.job_batch from public.settings s)) x;
       when j.job = 'watch-budgets' then perform ops.watch_budgets();
       when j.job = 'refresh-analytics' then perform public.refresh_user_cost_analytics();
       when j.job = 'reconcile-stripe' then select count(*) into rows_touched from ops.reconcile_stripe(false);
@@ -11382,7 +15015,7 @@ ALTER FUNCTION core.do_batch(j public.jobs, cursor uuid, OUT rows_touched bigint
 -- Name: FUNCTION do_batch(j public.jobs, cursor uuid, OUT rows_touched bigint, OUT last uuid, OUT error text); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.do_batch(j public.jobs, cursor uuid, OUT rows_touched bigint, OUT last uuid, OUT error text) IS 'Does one batch of a job: of a sweep, users after cursor, at most settings.job_batch and about 50 ms, of any other job all. Returns the rows touched (null: it does not count), the last user that it looked at (null: all is done), and what went wrong. Spec 7.1.';
+COMMENT ON FUNCTION core.do_batch(j public.jobs, cursor uuid, OUT rows_touched bigint, OUT last uuid, OUT error text) IS 'Does one batch of a job: of a sweep, users after cursor, at most settings.job_batch and about 50 ms; of the audit four times as many users; of any other job all. Returns the rows touched (null: it does not count), the last user that it looked at (null: all is done), and what went wrong. Spec 7.1.';
 
 --
 -- Name: drop_old_texts(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -11393,17 +15026,21 @@ CREATE FUNCTION core.drop_old_texts(user_id uuid, now timestamp with time zone) 
     SET search_path TO ''
     AS $$
 declare
+  ids uuid[] := array(
+    select o.session_id from core.old_texts o where o.user_id = drop_old_texts.user_id and o.goes_at <= drop_old_texts.now
+  );
   dropped bigint;
 begin
   update public.session_index x set words = strip(to_tsvector('pg_catalog.simple', coalesce(s.title, '')))
-  from core.old_texts o
-  join public.sessions s on s.user_id = o.user_id and s.id = o.session_id
-  where o.user_id = drop_old_texts.user_id and o.goes_at <= drop_old_texts.now
-    and x.user_id = o.user_id and x.session_id = o.session_id;
+  from public.sessions s
+  where s.user_id = drop_old_texts.user_id and s.id = any (ids) and x.user_id = s.user_id and x.session_id = s.id;
+  delete from public.copied_exchanges c where c.user_id = drop_old_texts.user_id and c.session_id = any (ids);
+  update public.sessions s set variables = null
+  where s.user_id = drop_old_texts.user_id and s.id = any (ids) and s.variables is not null;
   delete from public.run_texts t
-  using core.old_texts o
-  where o.user_id = drop_old_texts.user_id and o.goes_at <= drop_old_texts.now
-    and t.user_id = o.user_id and t.session_id = o.session_id;
+  where t.user_id = drop_old_texts.user_id and t.session_id = any (ids)
+    -- A run whose server is gone is still to be ended, by what its text says that it delivered.
+    and t.run_id <> all (array(select unnest(u.open_runs) from public.users u where u.id = drop_old_texts.user_id));
   get diagnostics dropped = row_count;
   return dropped;
 end
@@ -11415,7 +15052,7 @@ ALTER FUNCTION core.drop_old_texts(user_id uuid, now timestamp with time zone) O
 -- Name: FUNCTION drop_old_texts(user_id uuid, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.drop_old_texts(user_id uuid, now timestamp with time zone) IS 'Drops the texts of a user''s sessions whose time is over, and what is found by them; runs, sums and given names stay. Returns how many. The caller holds the user''s row, so that no run begins in one meanwhile. Spec 7.1.';
+COMMENT ON FUNCTION core.drop_old_texts(user_id uuid, now timestamp with time zone) IS 'Drops the texts of a user''s sessions whose time is over, and what is found by them; runs, sums and given names stay, and the texts of runs that have not ended. Returns how many. The caller holds the user''s row, so that no run begins in one meanwhile. Spec 7.1.';
 
 --
 -- Name: encode_cursor(text[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -11606,8 +15243,11 @@ declare
     where p.author_id = erase_packages.user_id and p.visibility = 'private' and p.organization_id is null
   );
 begin
+  delete from public.suggested_input_uses u
+  using public.suggested_inputs s
+  where s.package_id = any (private) and u.suggested_input_id = s.id;
   delete from public.suggested_inputs s where s.package_id = any (private);
-  update public.package_versions v set prompt = '[erased]', changelog = '' where v.package_id = any (private);
+  update public.package_versions v set prompt = '[erased]', changelog = '', variables = null, deprecated = null where v.package_id = any (private);
   update public.packages p set name = 'erased-' || p.id, description = '', tags = '{}' where p.id = any (private);
   return cardinality(private);
 end
@@ -11634,8 +15274,9 @@ begin
   insert into public.session_marks as m (user_id, through_run_id, session_count)
   values (erase_sessions.user_id, '00000000-0000-0000-0000-000000000000', 0)
   on conflict on constraint session_marks_pkey do update set session_count = 0;
-  update public.sessions s set title = null, deleted_at = coalesce(s.deleted_at, erase_sessions.now)
+  update public.sessions s set title = null, variables = null, deleted_at = coalesce(s.deleted_at, erase_sessions.now)
   where s.user_id = erase_sessions.user_id;
+  delete from public.copied_exchanges c where c.user_id = erase_sessions.user_id;
   delete from public.session_index x where x.user_id = erase_sessions.user_id;
   update public.shared_sessions s set ended_at = coalesce(s.ended_at, erase_sessions.now), feature_description = null
   where s.user_id = erase_sessions.user_id;
@@ -11738,7 +15379,7 @@ CREATE FUNCTION core.export_parts() RETURNS TABLE(place integer, part text, owne
      p.owner,
      (p.hidden)::text[] AS hidden,
      p.left_out
-    FROM ( VALUES (1,'users'::text,'id'::text,'{}'::text,NULL::text), (2,'email_preferences'::text,'user_id'::text,'{}'::text,NULL::text), (3,'user_emails'::text,'user_id'::text,'{}'::text,NULL::text), (4,'identities'::text,'user_id'::text,'{}'::text,NULL::text), (5,'api_tokens'::text,'user_id'::text,'{token_hash}'::text,NULL::text), (6,'organization_members'::text,'user_id'::text,'{}'::text,NULL::text), (7,'sessions'::text,'user_id'::text,'{}'::text,NULL::text), (8,'runs'::text,'user_id'::text,'{}'::text,NULL::text), (9,'run_texts'::text,'user_id'::text,'{}'::text,NULL::text), (10,'exchange_feedback'::text,'user_id'::text,'{}'::text,NULL::text), (11,'shared_sessions'::text,'user_id'::text,'{}'::text,NULL::text), (12,'share_views'::text,'visitor'::text,'{visitor}'::text,NULL::text), (13,'idempotency_keys'::text,'user_id'::text,'{request_hash}'::text,NULL::text), (14,'refusals'::text,'user_id'::text,'{}'::text,NULL::text), (15,'credit_lots'::text,'user_id'::text,'{}'::text,NULL::text), (16,'credit_transactions'::text,'user_id'::text,'{}'::text,NULL::text), (17,'subscriptions'::text,'user_id'::text,'{}'::text,NULL::text), (18,'subscription_periods'::text,'user_id'::text,'{}'::text,NULL::text), (19,'purchases'::text,'user_id'::text,'{}'::text,NULL::text), (20,'payments'::text,'user_id'::text,'{}'::text,NULL::text), (21,'reversals'::text,'user_id'::text,'{}'::text,NULL::text), (22,'checkouts'::text,'user_id'::text,'{}'::text,NULL::text), (23,'stripe_customers'::text,'user_id'::text,'{write_id}'::text,NULL::text), (24,'packages'::text,'author_id'::text,'{}'::text,NULL::text), (25,'package_versions'::text,'published_by'::text,'{}'::text,NULL::text), (26,'suggested_inputs'::text,'created_by'::text,'{}'::text,NULL::text), (27,'messages'::text,'user_id'::text,'{dedupe,payload}'::text,NULL::text), (28,'alerts'::text,'user_id'::text,'{acknowledged_by,acknowledged_because}'::text,NULL::text), (29,'logins'::text,'user_id'::text,'{token_hash}'::text,NULL::text), (NULL::integer,'core.usage_marks'::text,'user_id'::text,'{}'::text,'how far sums over runs have come'::text), (NULL::integer,'core.usage_corrections'::text,'user_id'::text,'{}'::text,'which runs are to be summed again'::text), (NULL::integer,'usage_rollups'::text,'user_id'::text,'{}'::text,'sums over runs, which are there'::text), (NULL::integer,'core.user_cost_figures'::text,'user_id'::text,'{}'::text,'sums over runs and payments, which are there'::text), (NULL::integer,'erasures'::text,'user_id'::text,'{}'::text,'that an account was erased, which then nobody can ask'::text), (NULL::integer,'rate_windows'::text,'user_id'::text,'{}'::text,'counts of the last minute'::text), (NULL::integer,'session_index'::text,'user_id'::text,'{}'::text,'words of titles and texts, which are there'::text), (NULL::integer,'session_marks'::text,'user_id'::text,'{}'::text,'how far the index has come'::text), (NULL::integer,'stripe_effects'::text,'user_id'::text,'{}'::text,'which news of Stripe''s were booked; what they told is in subscriptions, purchases and payments'::text), (NULL::integer,'stripe_events'::text,'user_id'::text,'{}'::text,'news of Stripe''s as they came; what they told is in subscriptions, purchases and payments'::text), (NULL::integer,'stripe_payments'::text,'user_id'::text,'{}'::text,'whose payments are whose, which are there'::text), (NULL::integer,'stripe_work'::text,'user_id'::text,'{}'::text,'what a server is about to ask Stripe'::text), (NULL::integer,'stripe_drift'::text,'user_id'::text,'{}'::text,'what differed from Stripe and was repaired'::text)) p(place, part, owner, hidden, left_out);
+    FROM ( VALUES (1,'users'::text,'id'::text,'{}'::text,NULL::text), (2,'email_preferences'::text,'user_id'::text,'{}'::text,NULL::text), (3,'user_emails'::text,'user_id'::text,'{}'::text,NULL::text), (4,'identities'::text,'user_id'::text,'{}'::text,NULL::text), (5,'api_tokens'::text,'user_id'::text,'{token_hash}'::text,NULL::text), (6,'organization_members'::text,'user_id'::text,'{}'::text,NULL::text), (7,'sessions'::text,'user_id'::text,'{forked_through}'::text,NULL::text), (8,'runs'::text,'user_id'::text,'{}'::text,NULL::text), (9,'run_texts'::text,'user_id'::text,'{}'::text,NULL::text), (10,'exchange_feedback'::text,'user_id'::text,'{}'::text,NULL::text), (11,'shared_sessions'::text,'user_id'::text,'{}'::text,NULL::text), (12,'share_views'::text,'visitor'::text,'{visitor}'::text,NULL::text), (13,'idempotency_keys'::text,'user_id'::text,'{request_hash}'::text,NULL::text), (14,'refusals'::text,'user_id'::text,'{}'::text,NULL::text), (15,'credit_lots'::text,'user_id'::text,'{}'::text,NULL::text), (16,'credit_transactions'::text,'user_id'::text,'{}'::text,NULL::text), (17,'subscriptions'::text,'user_id'::text,'{}'::text,NULL::text), (18,'subscription_periods'::text,'user_id'::text,'{}'::text,NULL::text), (19,'purchases'::text,'user_id'::text,'{}'::text,NULL::text), (20,'payments'::text,'user_id'::text,'{}'::text,NULL::text), (21,'reversals'::text,'user_id'::text,'{}'::text,NULL::text), (22,'checkouts'::text,'user_id'::text,'{}'::text,NULL::text), (23,'stripe_customers'::text,'user_id'::text,'{write_id}'::text,NULL::text), (24,'packages'::text,'author_id'::text,'{name_words,words}'::text,NULL::text), (25,'package_versions'::text,'published_by'::text,'{}'::text,NULL::text), (26,'suggested_inputs'::text,'created_by'::text,'{}'::text,NULL::text), (27,'messages'::text,'user_id'::text,'{dedupe,payload}'::text,NULL::text), (28,'alerts'::text,'user_id'::text,'{acknowledged_by,acknowledged_because}'::text,NULL::text), (29,'logins'::text,'user_id'::text,'{token_hash}'::text,NULL::text), (30,'copied_exchanges'::text,'user_id'::text,'{}'::text,NULL::text), (31,'comparisons'::text,'user_id'::text,'{}'::text,NULL::text), (32,'suggested_input_uses'::text,'visitor'::text,'{visitor}'::text,NULL::text), (NULL::integer,'core.usage_marks'::text,'user_id'::text,'{}'::text,'how far sums over runs have come'::text), (NULL::integer,'core.usage_corrections'::text,'user_id'::text,'{}'::text,'which runs are to be summed again'::text), (NULL::integer,'core.package_days'::text,'user_id'::text,'{}'::text,'sums over runs, which are there'::text), (NULL::integer,'usage_rollups'::text,'user_id'::text,'{}'::text,'sums over runs, which are there'::text), (NULL::integer,'core.user_cost_figures'::text,'user_id'::text,'{}'::text,'sums over runs and payments, which are there'::text), (NULL::integer,'erasures'::text,'user_id'::text,'{}'::text,'that an account was erased, which then nobody can ask'::text), (NULL::integer,'rate_windows'::text,'user_id'::text,'{}'::text,'counts of the last minute'::text), (NULL::integer,'session_index'::text,'user_id'::text,'{}'::text,'words of titles and texts, which are there'::text), (NULL::integer,'session_marks'::text,'user_id'::text,'{}'::text,'how far the index has come'::text), (NULL::integer,'stripe_effects'::text,'user_id'::text,'{}'::text,'which news of Stripe''s were booked; what they told is in subscriptions, purchases and payments'::text), (NULL::integer,'stripe_events'::text,'user_id'::text,'{}'::text,'news of Stripe''s as they came; what they told is in subscriptions, purchases and payments'::text), (NULL::integer,'stripe_payments'::text,'user_id'::text,'{}'::text,'whose payments are whose, which are there'::text), (NULL::integer,'stripe_work'::text,'user_id'::text,'{}'::text,'what a server is about to ask Stripe'::text), (NULL::integer,'stripe_drift'::text,'user_id'::text,'{}'::text,'what differed from Stripe and was repaired'::text)) p(place, part, owner, hidden, left_out);
 END;
 
 ALTER FUNCTION core.export_parts() OWNER TO prpm_owner;
@@ -12045,6 +15686,41 @@ ALTER FUNCTION core.find_identity(issuer text, subject text) OWNER TO prpm_owner
 COMMENT ON FUNCTION core.find_identity(issuer text, subject text) IS 'The person that an issuer''s subject is; a row of nulls where it was never seen, or was erased. Spec 2.2.';
 
 --
+-- Name: find_indexed_sessions(uuid, tsquery, text, uuid[], bigint, bigint, uuid, integer, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.find_indexed_sessions(user_id uuid, words tsquery, model text, package_ids uuid[], least_credits bigint, most_credits bigint, after_run_id uuid, skip integer, most integer) RETURNS uuid[]
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    SET enable_seqscan TO 'off'
+    SET enable_indexscan TO 'off'
+    AS $$
+begin
+  return array(
+    select x.session_id
+    from public.session_index x
+    where x.user_id = find_indexed_sessions.user_id
+      and (find_indexed_sessions.after_run_id is null or x.last_run_id < find_indexed_sessions.after_run_id)
+      and (find_indexed_sessions.words is null or x.words @@ find_indexed_sessions.words)
+      and (find_indexed_sessions.model is null or x.models @> array[find_indexed_sessions.model])
+      and (find_indexed_sessions.package_ids is null or x.package_id = any (find_indexed_sessions.package_ids))
+      and (find_indexed_sessions.least_credits is null or x.credits >= find_indexed_sessions.least_credits)
+      and (find_indexed_sessions.most_credits is null or x.credits <= find_indexed_sessions.most_credits)
+    order by x.last_run_id desc offset skip limit most
+  );
+end
+$$;
+
+ALTER FUNCTION core.find_indexed_sessions(user_id uuid, words tsquery, model text, package_ids uuid[], least_credits bigint, most_credits bigint, after_run_id uuid, skip integer, most integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION find_indexed_sessions(user_id uuid, words tsquery, model text, package_ids uuid[], least_credits bigint, most_credits bigint, after_run_id uuid, skip integer, most integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.find_indexed_sessions(user_id uuid, words tsquery, model text, package_ids uuid[], least_credits bigint, most_credits bigint, after_run_id uuid, skip integer, most integer) IS 'What core.find_sessions finds, by the indexes of words, models, packages and credits, for what is not among a user''s newest sessions. What is null is not asked for. Spec 10.1.';
+
+--
 -- Name: find_organization(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -12112,6 +15788,122 @@ ALTER FUNCTION core.find_package(user_id uuid, package text) OWNER TO prpm_owner
 COMMENT ON FUNCTION core.find_package(user_id uuid, package text) IS 'The package of an id or name, if the user may see it; else null, as for one that is not there. Spec 5.5.';
 
 --
+-- Name: find_packages(text, uuid[], integer, text, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.find_packages(query text, own uuid[], after_rank integer, after_name text, most integer) RETURNS TABLE(rank integer, id uuid)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
+    AS $_$
+#variable_conflict use_column
+declare
+  asked text := lower(btrim(query));
+  asked_words tsquery := core.parse_package_search(asked);
+  -- As names are written; _ may stand for another sign.
+  pattern text := case when asked ~ '^[a-z0-9@/._-]{3,}$' then '%' || asked || '%' else '' end;
+  from_rank integer := coalesce(after_rank, -1);
+  found_here integer;
+  wanted integer := most;
+begin
+  if from_rank <= 1 then
+    return query
+    select (p.name <> asked)::integer, p.id
+    from public.packages p
+    where p.name collate "C" >= asked and p.name collate "C" < asked || '~' and (after_name is null or p.name collate "C" > after_name)
+      and (p.visibility = 'public' or p.id = any (own))
+    order by p.name collate "C"
+    limit wanted;
+    get diagnostics found_here = row_count;
+    wanted := wanted - found_here;
+  end if;
+
+  -- Planned for these words: what is common is looked for along the names, what is rare by its words.
+  if wanted > 0 and from_rank <= 2 then
+    return query
+    select 2, p.id
+    from public.packages p
+    where (p.name_words @@ asked_words or p.name like pattern) and not starts_with(p.name, asked)
+      and (from_rank < 2 or p.name collate "C" > after_name) and (p.visibility = 'public' or p.id = any (own))
+    order by p.name collate "C"
+    limit wanted;
+    get diagnostics found_here = row_count;
+    wanted := wanted - found_here;
+  end if;
+  if wanted > 0 and from_rank <= 3 then
+    return query
+    select 3, p.id
+    from public.packages p
+    where p.tags @> array[asked] and not starts_with(p.name, asked) and not (coalesce(p.name_words @@ asked_words, false) or p.name like pattern)
+      and (from_rank < 3 or p.name collate "C" > after_name) and (p.visibility = 'public' or p.id = any (own))
+    order by p.name collate "C"
+    limit wanted;
+    get diagnostics found_here = row_count;
+    wanted := wanted - found_here;
+  end if;
+  if wanted > 0 then
+    return query
+    select 4, p.id
+    from public.packages p
+    where p.words @@ asked_words and not starts_with(p.name, asked) and not (p.name_words @@ asked_words or p.name like pattern)
+      and not p.tags @> array[asked] and (from_rank < 4 or p.name collate "C" > after_name)
+      and (p.visibility = 'public' or p.id = any (own))
+    order by p.name collate "C"
+    limit wanted;
+  end if;
+end
+$_$;
+
+ALTER FUNCTION core.find_packages(query text, own uuid[], after_rank integer, after_name text, most integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION find_packages(query text, own uuid[], after_rank integer, after_name text, most integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.find_packages(query text, own uuid[], after_rank integer, after_name text, most integer) IS 'Packages that a text is found in, best first and then by name, at most so many: 0 whole name, 1 its start, 2 a part of it, 3 a tag, 4 name, tags and description together; those after a rank and name. Public ones, and of others those in own. Spec 10.6.';
+
+--
+-- Name: find_publisher(uuid, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.find_publisher(user_id uuid, organization text) RETURNS uuid
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  ids uuid[];
+begin
+  if organization is null then
+    return null;
+  end if;
+  ids := array(
+    select o.id
+    from public.organization_members m
+    join public.organizations o on o.id = m.organization_id
+    where m.user_id = find_publisher.user_id and (o.id = core.uuid_or_null(btrim(organization)) or o.name = btrim(organization))
+      and core.may_publish(find_publisher.user_id, null, o.id)
+    limit 2
+  );
+  if ids = '{}' then
+    raise exception 'you are no owner, admin or maintainer of such an organization'
+      using errcode = 'PR403', detail = 'organization', hint = 'Publish as yourself, or ask for that role.';
+  elsif cardinality(ids) = 2 then
+    raise exception 'you publish for two organizations of this name'
+      using errcode = 'PR409', detail = 'organization', hint = 'Give the id of the one that is meant.';
+  end if;
+  return ids[1];
+end
+$$;
+
+ALTER FUNCTION core.find_publisher(user_id uuid, organization text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION find_publisher(user_id uuid, organization text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.find_publisher(user_id uuid, organization text) IS 'The organization, by id or name, for which a user may publish; null for none named. Errors: PR403 there is none such, or they may not; PR409 they may for two of that name. Spec 10.6.';
+
+--
 -- Name: find_sessions(uuid, text, uuid, integer, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -12166,16 +15958,8 @@ begin
     exit when wider > 3000 or wider <= newest;
     newest := wider;
   end loop;
-  return array(
-    select x.session_id
-    from public.session_index x
-    where x.user_id = find_sessions.user_id and (find_sessions.after_run_id is null or x.last_run_id < find_sessions.after_run_id)
-      and (search.words is null or x.words @@ search.words)
-      and (search.model is null or x.models @> array[search.model])
-      and (package_ids is null or x.package_id = any (package_ids))
-      and (search.least_credits is null or x.credits >= search.least_credits)
-      and (search.most_credits is null or x.credits <= search.most_credits)
-    order by x.last_run_id desc offset skip limit most
+  return core.find_indexed_sessions(
+    find_sessions.user_id, search.words, search.model, package_ids, search.least_credits, search.most_credits, after_run_id, skip, most
   );
 end
 $$;
@@ -12304,6 +16088,51 @@ ALTER FUNCTION core.first_run_id(at timestamp with time zone) OWNER TO prpm_owne
 COMMENT ON FUNCTION core.first_run_id(at timestamp with time zone) IS 'The least time-ordered id of that millisecond: runs since then have greater ids, so that an index on (user_id, id) finds them.';
 
 --
+-- Name: fit_history(uuid, uuid, uuid[], text, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.fit_history(user_id uuid, session_id uuid, run_ids uuid[], model text, room integer, OUT messages json, OUT tokens integer, OUT same_model boolean, OUT dropped integer) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  summary uuid := (select s.summary_run_id from public.sessions s where s.user_id = fit_history.user_id and s.id = fit_history.session_id);
+  kept uuid[];
+begin
+  -- A summary stands for all that came before it, so it is the last to go.
+  select array_agg(n.id), coalesce(max(n.total), 0), coalesce(bool_and(n.model = fit_history.model), true)
+  into kept, tokens, same_model
+  from (
+    select e.id, e.model, sum(e.tokens) over (order by e.id is not distinct from summary desc, e.id desc) as total
+    from (
+      select r.id, r.model, r.question_tokens + coalesce(r.output_tokens, 0) + 8 as tokens
+      from public.runs r
+      where r.user_id = fit_history.user_id and r.id = any (fit_history.run_ids)
+      union all
+      select c.run_id, c.model, c.question_tokens + c.output_tokens + 8
+      from public.copied_exchanges c
+      where c.user_id = fit_history.user_id and c.session_id = fit_history.session_id and c.run_id = any (fit_history.run_ids)
+    ) e
+  ) n
+  where n.total <= room;
+  dropped := cardinality(run_ids) - coalesce(cardinality(kept), 0);
+
+  select ('[' || string_agg(core.write_exchange(t.question, t.answer), ',' order by t.run_id) || ']')::json into messages
+  from public.run_texts t
+  where t.user_id = fit_history.user_id and t.session_id = fit_history.session_id and t.run_id = any (kept);
+end
+$$;
+
+ALTER FUNCTION core.fit_history(user_id uuid, session_id uuid, run_ids uuid[], model text, room integer, OUT messages json, OUT tokens integer, OUT same_model boolean, OUT dropped integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION fit_history(user_id uuid, session_id uuid, run_ids uuid[], model text, room integer, OUT messages json, OUT tokens integer, OUT same_model boolean, OUT dropped integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.fit_history(user_id uuid, session_id uuid, run_ids uuid[], model text, room integer, OUT messages json, OUT tokens integer, OUT same_model boolean, OUT dropped integer) IS 'The newest of a session''s exchanges that fit into so many tokens, and its summary before them: as messages, with their tokens, whether all were counted by this model, and how many of the given runs'' exchanges are left out. Spec 10.1.';
+
+--
 -- Name: fit_run(integer, integer, integer, numeric, numeric, numeric, numeric, bigint, bigint, numeric, numeric); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -12394,6 +16223,54 @@ ALTER FUNCTION core.follow_erasure(user_id uuid) OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.follow_erasure(user_id uuid) IS 'After news of Stripe''s on a person: where they were erased, the news is not kept, and what was paid or subscribed to and became known since is given back and canceled. The caller holds the user''s row. Spec 10.8.';
 
 --
+-- Name: forecast_credits(uuid, numeric, integer, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.forecast_credits(user_id uuid, pace numeric, days integer, now timestamp with time zone) RETURNS TABLE(day date, balance bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  u public.users;
+  today date := (forecast_credits.now at time zone 'UTC')::date;
+  remaining numeric[];
+  ends timestamptz[];
+  wanted numeric;
+  taken numeric;
+begin
+  select x.* into u from public.users x where x.id = forecast_credits.user_id;
+  select array_agg(l.remaining::numeric), array_agg(l.expires_at) into remaining, ends
+  from core.held_in_lots(u.id, 0, 0) l
+  where l.expires_at > forecast_credits.now;
+
+  for nth in 1 .. forecast_credits.days loop
+    day := today + nth;
+    wanted := pace;
+    balance := 0;
+    for lot in 1 .. coalesce(cardinality(remaining), 0) loop
+      if ends[lot] <= day::timestamp at time zone 'UTC' then
+        remaining[lot] := 0;
+      end if;
+      taken := least(wanted, remaining[lot]);
+      wanted := wanted - taken;
+      remaining[lot] := remaining[lot] - taken;
+      balance := balance + ceil(remaining[lot]);
+    end loop;
+    return next;
+    exit when balance = 0;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION core.forecast_credits(user_id uuid, pace numeric, days integer, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION forecast_credits(user_id uuid, pace numeric, days integer, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.forecast_credits(user_id uuid, pace numeric, days integer, now timestamp with time zone) IS 'What a user would have left at the end of each of the next days (UTC), up to the first with nothing, if they spend pace credits a day in the order of spending, lots expire when they do, and nothing is granted or bought. Spec 4.1.';
+
+--
 -- Name: forget_customer(uuid, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -12453,6 +16330,51 @@ ALTER FUNCTION core.give_back(r public.runs, now timestamp with time zone, why t
 --
 
 COMMENT ON FUNCTION core.give_back(r public.runs, now timestamp with time zone, why text, actor text) IS 'Gives the credits that a run was charged back to the lots that they came from, newest payment first, and takes the run''s cost off those lots. Returns the credits given back. The caller holds the user''s row, changes the run''s own figures, and calls core.refresh_lots or core.tidy_lots when done. Spec 4.2.';
+
+--
+-- Name: grant_bonus(uuid, bigint, text, timestamp with time zone, uuid, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.grant_bonus(target uuid, amount bigint, reason text, expires_at timestamp with time zone, by_user uuid, dry_run boolean) RETURNS TABLE(user_id uuid, email text, lot_id uuid, granted bigint, balance bigint)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  lot uuid;
+begin
+  if grant_bonus.amount is null or grant_bonus.amount not between 1 and 1000000 then
+    raise exception 'amount % is not between 1 and 1000000', grant_bonus.amount using errcode = 'PR400', detail = 'amount';
+  end if;
+  if grant_bonus.expires_at is null or grant_bonus.expires_at <= core.now() then
+    raise exception 'expires_at is %, and must be later than now', coalesce(grant_bonus.expires_at::text, 'null')
+      using errcode = 'PR400', detail = 'expires_at', hint = 'Credits that never expire: infinity, or leave it out.';
+  end if;
+  if not dry_run then
+    perform core.note_action('grant_credits', target::text, reason, case
+      when by_user is null then json_build_object('amount', grant_bonus.amount)
+      else json_build_object('by', by_user, 'amount', grant_bonus.amount)
+    end);
+    lot := core.grant_lot(
+      target, 'bonus', grant_bonus.amount, 'admin', 'operator', gen_random_uuid()::text, core.now(),
+      expires_at => grant_bonus.expires_at, description => reason, actor => coalesce(by_user::text, session_user)
+    );
+  end if;
+  return query
+    select u.id, u.email, lot, grant_bonus.amount,
+      u.included_credits + u.purchased_credits + case when dry_run then grant_bonus.amount else 0 end
+    from public.users u
+    where u.id = target;
+end
+$$;
+
+ALTER FUNCTION core.grant_bonus(target uuid, amount bigint, reason text, expires_at timestamp with time zone, by_user uuid, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION grant_bonus(target uuid, amount bigint, reason text, expires_at timestamp with time zone, by_user uuid, dry_run boolean); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.grant_bonus(target uuid, amount bigint, reason text, expires_at timestamp with time zone, by_user uuid, dry_run boolean) IS 'What ops.grant_credits does for an operator (by_user null) and api.grant_credits for an administrator, whose id the transfer names. Errors: PR400 naming amount or expires_at, or without a reason. Spec 4.7.';
 
 --
 -- Name: grant_lot(uuid, text, bigint, text, text, text, timestamp with time zone, timestamp with time zone, numeric, timestamp with time zone, timestamp with time zone, uuid, text, text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -12775,6 +16697,16 @@ begin
     from clock
     join core.usage_by_day d on d.day = (clock.now at time zone 'UTC')::date
   ),
+  -- What visitors cost who are not signed in.
+  visitors as materialized (
+    select
+      (
+        select coalesce(sum(a.cost), 0) from public.anonymous_runs a
+        where a.day >= ((clock.now - interval '1 hour') at time zone 'UTC')::date and a.started_at > clock.now - interval '1 hour'
+      ) as hour_cost,
+      coalesce((select d.used from public.anonymous_days d where d.day = (clock.now at time zone 'UTC')::date), 0) as day_cost
+    from clock
+  ),
   refused as materialized (
     select sum(r.count) as times, count(distinct r.user_id) as people, (array_agg(r.reason order by r.count desc))[1] as usual
     from clock
@@ -12800,12 +16732,14 @@ begin
       format('The middle one: %s. Last hour.', coalesce(round((percentile_cont(0.5) within group (order by r.first_token_ms))::numeric)::text, 'none'))
     from recent r
     union all
-    select 5, 'spent in the last hour', round(coalesce(sum(r.cost), 0), 4), 'dollars',
+    select 5, 'spent in the last hour', round(coalesce(sum(r.cost), 0) + (select v.hour_cost from visitors v), 4), 'dollars',
       format('settings.hourly_spend_alert: %s.', coalesce((select s.hourly_spend_alert::text from public.settings s), 'none'))
     from recent r
     union all
-    select 6, 'spent today', round(p.day_cost, 4), 'dollars', format('Earned by credits spent today: %s.', (select round(e.value, 2) from earned e))
+    select 6, 'spent today', round(p.day_cost + v.day_cost, 4), 'dollars',
+      format('Earned by credits spent today: %s. By visitors: %s, see ops.anonymous_use.', (select round(e.value, 2) from earned e), round(v.day_cost, 4))
     from people p
+    cross join visitors v
     union all
     select 7, 'throttled now', p.throttled, 'people', format('%s of them by operators: select * from ops.throttled_now;', p.by_operators)
     from people p
@@ -12839,6 +16773,68 @@ ALTER FUNCTION core.health_figures() OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.health_figures() IS 'The rows of the view ops.health: figures of now, each in its unit, with a note. Spec 12.';
+
+--
+-- Name: hidden_packages(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.hidden_packages(user_id uuid) RETURNS uuid[]
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT ARRAY( SELECT p.id
+            FROM public.packages p
+           WHERE ((p.author_id = hidden_packages.user_id) AND (p.visibility <> 'public'::text))
+         UNION
+          SELECT p.id
+            FROM (public.organization_members m
+              JOIN public.packages p ON ((p.organization_id = m.organization_id)))
+           WHERE ((m.user_id = hidden_packages.user_id) AND (p.visibility <> 'public'::text))) AS "array";
+END;
+
+ALTER FUNCTION core.hidden_packages(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION hidden_packages(user_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.hidden_packages(user_id uuid) IS 'Packages that a user finds and others do not: their own and their organizations'' that are not public. Spec 5.5, 10.6.';
+
+--
+-- Name: hold_user(uuid, timestamp with time zone, text, uuid, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.hold_user(target uuid, until timestamp with time zone, reason text, by_user uuid, dry_run boolean) RETURNS TABLE(user_id uuid, email text, is_throttled boolean, throttled_by text, throttled_reason text, throttled_until timestamp with time zone)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+begin
+  if hold_user.until <= core.now() then
+    raise exception 'until % is not in the future', hold_user.until
+      using errcode = 'PR400', detail = 'until', hint = 'Give an instant to come, or null: until it is lifted.';
+  end if;
+  if dry_run then
+    return query select u.id, u.email, true, 'operator', reason, until from public.users u where u.id = target;
+    return;
+  end if;
+  perform core.note_action('throttle_user', target::text, reason,
+    case when by_user is null then json_build_object('until', until) else json_build_object('by', by_user, 'until', until) end);
+  return query
+    update public.users u
+    set is_throttled = true, throttled_by = 'operator', throttled_reason = reason, throttled_at = core.now(), throttled_until = until
+    where u.id = target
+    returning u.id, u.email, u.is_throttled, u.throttled_by, u.throttled_reason, u.throttled_until;
+end
+$$;
+
+ALTER FUNCTION core.hold_user(target uuid, until timestamp with time zone, reason text, by_user uuid, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION hold_user(target uuid, until timestamp with time zone, reason text, by_user uuid, dry_run boolean); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.hold_user(target uuid, until timestamp with time zone, reason text, by_user uuid, dry_run boolean) IS 'What ops.throttle_user does for an operator (by_user null) and api.throttle_user for an administrator. Errors: PR400 naming until, or without a reason. Spec 3.4.';
 
 --
 -- Name: index_sessions(uuid, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -13069,6 +17065,71 @@ ALTER FUNCTION core.keep_texts(user_id uuid, session_id uuid, run_id uuid, quest
 --
 
 COMMENT ON FUNCTION core.keep_texts(user_id uuid, session_id uuid, run_id uuid, question text, answer text) IS 'Stores what was asked and answered so far, but nothing of a closed account. Called under the lock of the run or its user, so that two never insert.';
+
+--
+-- Name: known_comparison(uuid, uuid, text, bytea, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.known_comparison(user_id uuid, comparison_id uuid, idempotency_key text, request_hash bytea, now timestamp with time zone, OUT known uuid, OUT refusal json) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  k record;
+begin
+  select c.id into known from public.comparisons c where c.user_id = known_comparison.user_id and c.id = known_comparison.comparison_id;
+  if found or idempotency_key is null then
+    return;
+  end if;
+  select i.run_id, i.request_hash into k
+  from public.idempotency_keys i
+  where i.user_id = known_comparison.user_id and i.key = idempotency_key and i.created_at > known_comparison.now - interval '24 hours';
+  if not found then
+    return;
+  end if;
+  select c.id into known
+  from public.comparisons c
+  where c.user_id = known_comparison.user_id and c.id = k.run_id and k.request_hash = known_comparison.request_hash;
+  if not found then
+    refusal := core.describe_refusal('idempotency_conflict', 409,
+      'This Idempotency-Key was used for another request. Use a new key for a new request.', known_comparison.now);
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.known_comparison(user_id uuid, comparison_id uuid, idempotency_key text, request_hash bytea, now timestamp with time zone, OUT known uuid, OUT refusal json) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION known_comparison(user_id uuid, comparison_id uuid, idempotency_key text, request_hash bytea, now timestamp with time zone, OUT known uuid, OUT refusal json); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.known_comparison(user_id uuid, comparison_id uuid, idempotency_key text, request_hash bytea, now timestamp with time zone, OUT known uuid, OUT refusal json) IS 'Whether a comparison was begun before, under this id or key: which; or the refusal of a key that was used for another request. Spec 5.3.';
+
+--
+-- Name: known_sides(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.known_sides(user_id uuid, comparison_id uuid) RETURNS TABLE(side integer, begun core.begun_run)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT (i.place)::integer AS place,
+     jsonb_populate_record(NULL::core.begun_run, jsonb_build_object('outcome', 'known', 'begun_run_id', r.id, 'begun_session_id', r.session_id, 'run_status', r.status)) AS jsonb_populate_record
+    FROM ((public.comparisons c
+      CROSS JOIN LATERAL unnest(c.run_ids) WITH ORDINALITY i(run_id, place))
+      JOIN public.runs r ON (((r.user_id = c.user_id) AND (r.id = i.run_id))))
+   WHERE ((c.user_id = known_sides.user_id) AND (c.id = known_sides.comparison_id))
+   ORDER BY i.place;
+END;
+
+ALTER FUNCTION core.known_sides(user_id uuid, comparison_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION known_sides(user_id uuid, comparison_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.known_sides(user_id uuid, comparison_id uuid) IS 'The sides of a comparison that was begun before, as api.begin_comparison answers them: numbered from 1, outcome known, with their status. Spec 5.8.';
 
 --
 -- Name: lift_throttle(uuid, text, json); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -13545,35 +17606,6 @@ ALTER FUNCTION core.make_token() OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.make_token() IS 'The text of a new API token: prpm_ and 43 characters that come from the server''s strong random source. Spec 2.2.';
 
 --
--- Name: match_package(public.packages, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.match_package(package public.packages, query text) RETURNS integer
-    LANGUAGE sql STABLE
-    SET search_path TO ''
-    BEGIN ATOMIC
- SELECT
-         CASE
-             WHEN (COALESCE(query, ''::text) = ''::text) THEN 0
-             WHEN ((package).name = lower(query)) THEN 0
-             WHEN starts_with((package).name, lower(query)) THEN 1
-             WHEN (strpos((package).name, lower(query)) > 0) THEN 2
-             WHEN (lower(query) = ANY ((package).tags)) THEN 3
-             WHEN (strpos(lower((package).description), lower(query)) > 0) THEN 4
-             WHEN (public.similarity((package).name, lower(query)) > (0.3)::double precision) THEN 5
-             ELSE NULL::integer
-         END AS "case";
-END;
-
-ALTER FUNCTION core.match_package(package public.packages, query text) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION match_package(package public.packages, query text); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.match_package(package public.packages, query text) IS 'How well a package answers a search, 0 best to 5, or null: its whole name, the start of it, a part of it, a tag, the description, a name that is spelled much like it. Spec 10.6.';
-
---
 -- Name: may_publish(uuid, uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -13614,6 +17646,29 @@ ALTER FUNCTION core.may_see_package(user_id uuid, visibility text, author_id uui
 --
 
 COMMENT ON FUNCTION core.may_see_package(user_id uuid, visibility text, author_id uuid, organization_id uuid) IS 'Whether a user may see a package: any that is not private; a private one its author and the members of its organization. Spec 5.5.';
+
+--
+-- Name: may_see_share(uuid, public.shared_sessions); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.may_see_share(user_id uuid, share public.shared_sessions) RETURNS boolean
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT (NOT (EXISTS ( SELECT
+            FROM public.packages p
+           WHERE (((p.id = (may_see_share.share).package_id) OR (((may_see_share.share).comparison_id IS NOT NULL) AND (p.id IN ( SELECT r.package_id
+                    FROM (public.comparisons c
+                      JOIN public.runs r ON (((r.user_id = c.user_id) AND (r.id = ANY (c.run_ids)))))
+                   WHERE ((c.user_id = (may_see_share.share).user_id) AND (c.id = (may_see_share.share).comparison_id)))))) AND (p.visibility = 'private'::text) AND (NOT COALESCE(core.may_see_package(may_see_share.user_id, p.visibility, p.author_id, p.organization_id), false))))));
+END;
+
+ALTER FUNCTION core.may_see_share(user_id uuid, share public.shared_sessions) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION may_see_share(user_id uuid, share public.shared_sessions); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.may_see_share(user_id uuid, share public.shared_sessions) IS 'Whether a user (null: nobody signed in) may see what a link shows: not where a package of it is private and not theirs to see. Spec 5.5, 10.2.';
 
 --
 -- Name: undelivered_messages; Type: VIEW; Schema: ops; Owner: prpm_owner
@@ -13994,7 +18049,13 @@ CREATE VIEW core.usage_by_run AS
             WHEN ((r.included_value + r.purchased_value) = (0)::numeric) THEN (0)::numeric
             WHEN (free.credits = 0) THEN r.cost
             ELSE (r.cost - round(((r.cost * (free.credits)::numeric) / ((r.credits + r.shortfall))::numeric), 12))
-        END AS paid_cost
+        END AS paid_cost,
+    ((((NOT r.baseline) AND (r.session_id = r.id)))::integer)::bigint AS prompted_sessions,
+    (((NOT r.baseline))::integer)::bigint AS prompted_runs,
+        CASE
+            WHEN r.baseline THEN (0)::bigint
+            ELSE r.credits
+        END AS prompted_credits
    FROM (public.runs r
      CROSS JOIN LATERAL ( SELECT
                 CASE
@@ -14150,6 +18211,24 @@ COMMENT ON COLUMN core.usage_by_run.paid_credits IS 'Credits charged that cash h
 COMMENT ON COLUMN core.usage_by_run.paid_cost IS 'US dollars of provider cost that paid credits bore: all but the share of free credits, and but runs without a paid credit.';
 
 --
+-- Name: COLUMN usage_by_run.prompted_sessions; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.prompted_sessions IS 'Sessions: 1 if one began with it, and with the package''s prompt.';
+
+--
+-- Name: COLUMN usage_by_run.prompted_runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.prompted_runs IS 'Runs: 1 if it had the package''s prompt.';
+
+--
+-- Name: COLUMN usage_by_run.prompted_credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_by_run.prompted_credits IS 'Credits charged, if it had the package''s prompt.';
+
+--
 -- Name: usage_corrections; Type: TABLE; Schema: core; Owner: prpm_owner
 --
 
@@ -14173,7 +18252,10 @@ CREATE TABLE core.usage_corrections (
     answers bigint NOT NULL,
     answer_tokens bigint NOT NULL,
     paid_credits bigint NOT NULL,
-    paid_cost numeric NOT NULL
+    paid_cost numeric NOT NULL,
+    prompted_sessions bigint DEFAULT 0 NOT NULL,
+    prompted_runs bigint DEFAULT 0 NOT NULL,
+    prompted_credits bigint DEFAULT 0 NOT NULL
 );
 
 ALTER TABLE core.usage_corrections OWNER TO prpm_owner;
@@ -14305,6 +18387,24 @@ COMMENT ON COLUMN core.usage_corrections.paid_credits IS 'Negative of what it wa
 COMMENT ON COLUMN core.usage_corrections.paid_cost IS 'Negative of what it was: US dollars of provider cost that paid credits bore: all but the share of free credits, and but runs without a paid credit.';
 
 --
+-- Name: COLUMN usage_corrections.prompted_sessions; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.prompted_sessions IS 'Sessions that began with it, and with the package''s prompt, below 0.';
+
+--
+-- Name: COLUMN usage_corrections.prompted_runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.prompted_runs IS 'Runs with the package''s prompt, below 0.';
+
+--
+-- Name: COLUMN usage_corrections.prompted_credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrections.prompted_credits IS 'Credits charged for them, below 0.';
+
+--
 -- Name: usage_corrected; Type: VIEW; Schema: core; Owner: prpm_owner
 --
 
@@ -14331,7 +18431,10 @@ CREATE VIEW core.usage_corrected AS
     (x.answers + c.answers) AS answers,
     (x.answer_tokens + c.answer_tokens) AS answer_tokens,
     (x.paid_credits + c.paid_credits) AS paid_credits,
-    (x.paid_cost + c.paid_cost) AS paid_cost
+    (x.paid_cost + c.paid_cost) AS paid_cost,
+    (x.prompted_sessions + c.prompted_sessions) AS prompted_sessions,
+    (x.prompted_runs + c.prompted_runs) AS prompted_runs,
+    (x.prompted_credits + c.prompted_credits) AS prompted_credits
    FROM (( SELECT DISTINCT ON (f.user_id, f.run_id) f.user_id,
             f.run_id,
             f.n,
@@ -14351,7 +18454,10 @@ CREATE VIEW core.usage_corrected AS
             f.answers,
             f.answer_tokens,
             f.paid_credits,
-            f.paid_cost
+            f.paid_cost,
+            f.prompted_sessions,
+            f.prompted_runs,
+            f.prompted_credits
            FROM core.usage_corrections f
           ORDER BY f.user_id, f.run_id, f.n) c
      JOIN core.usage_by_run x ON (((x.user_id = c.user_id) AND (x.run_id = c.run_id))));
@@ -14501,6 +18607,24 @@ COMMENT ON COLUMN core.usage_corrected.paid_credits IS 'Credits charged that cas
 --
 
 COMMENT ON COLUMN core.usage_corrected.paid_cost IS 'US dollars of provider cost that paid credits bore: all but the share of free credits, and but runs without a paid credit.';
+
+--
+-- Name: COLUMN usage_corrected.prompted_sessions; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.prompted_sessions IS 'Sessions that began with the package''s prompt.';
+
+--
+-- Name: COLUMN usage_corrected.prompted_runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.prompted_runs IS 'Runs with the package''s prompt: baselines left out.';
+
+--
+-- Name: COLUMN usage_corrected.prompted_credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.usage_corrected.prompted_credits IS 'Credits charged for them.';
 
 --
 -- Name: usage_marks; Type: TABLE; Schema: core; Owner: prpm_owner
@@ -14723,176 +18847,6 @@ COMMENT ON COLUMN public.anonymous_runs.started_at IS 'When it began.';
 COMMENT ON COLUMN public.anonymous_runs.finished_at IS 'When it ended.';
 
 --
--- Name: usage_rollups; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.usage_rollups (
-    user_id uuid NOT NULL,
-    day date NOT NULL,
-    model text NOT NULL,
-    package_id uuid NOT NULL,
-    tier_name text NOT NULL,
-    runs bigint NOT NULL,
-    failed_runs bigint NOT NULL,
-    input_tokens bigint NOT NULL,
-    cached_tokens bigint NOT NULL,
-    cache_write_tokens bigint NOT NULL,
-    output_tokens bigint NOT NULL,
-    cost numeric NOT NULL,
-    limited_cost numeric NOT NULL,
-    credits bigint NOT NULL,
-    shortfall bigint NOT NULL,
-    included_value numeric NOT NULL,
-    purchased_value numeric NOT NULL,
-    cache_saving numeric NOT NULL,
-    answers bigint NOT NULL,
-    answer_tokens bigint NOT NULL,
-    paid_credits bigint NOT NULL,
-    paid_cost numeric NOT NULL
-)
-WITH (fillfactor='80');
-
-ALTER TABLE public.usage_rollups OWNER TO prpm_owner;
-
---
--- Name: TABLE usage_rollups; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.usage_rollups IS 'per-user. What ended runs used, cost and were paid with, up to each user''s core.usage_marks; core.usage_by_day adds the rest. Only core.refresh_usage writes it (spec 8.2).';
-
---
--- Name: COLUMN usage_rollups.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.user_id IS 'Who ran.';
-
---
--- Name: COLUMN usage_rollups.day; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.day IS 'UTC day in which the runs began.';
-
---
--- Name: COLUMN usage_rollups.model; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.model IS 'models.alias.';
-
---
--- Name: COLUMN usage_rollups.package_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.package_id IS 'The package.';
-
---
--- Name: COLUMN usage_rollups.tier_name; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.tier_name IS 'Tier at the time.';
-
---
--- Name: COLUMN usage_rollups.runs; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.runs IS 'Runs that have ended, however they ended.';
-
---
--- Name: COLUMN usage_rollups.failed_runs; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.failed_runs IS 'Of them, runs that failed, expired, or have an error.';
-
---
--- Name: COLUMN usage_rollups.input_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.input_tokens IS 'Tokens read, cached and cache-write parts included.';
-
---
--- Name: COLUMN usage_rollups.cached_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.cached_tokens IS 'Of them, tokens read from a provider''s cache.';
-
---
--- Name: COLUMN usage_rollups.cache_write_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.cache_write_tokens IS 'Of them, tokens written to a provider''s cache.';
-
---
--- Name: COLUMN usage_rollups.output_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.output_tokens IS 'Tokens written.';
-
---
--- Name: COLUMN usage_rollups.cost; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.cost IS 'US dollars: exact provider cost.';
-
---
--- Name: COLUMN usage_rollups.limited_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.limited_cost IS 'US dollars: the part of it that counts against limits.';
-
---
--- Name: COLUMN usage_rollups.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.credits IS 'Credits charged.';
-
---
--- Name: COLUMN usage_rollups.shortfall; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.shortfall IS 'Credits that nothing could pay.';
-
---
--- Name: COLUMN usage_rollups.included_value; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.included_value IS 'US dollars of cash that had been paid for the credits spent that were not purchased.';
-
---
--- Name: COLUMN usage_rollups.purchased_value; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.purchased_value IS 'US dollars of cash that had been paid for the purchased credits spent.';
-
---
--- Name: COLUMN usage_rollups.cache_saving; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.cache_saving IS 'US dollars that caching saved by the runs'' own price rows: cached reads at less than the input price, less what writes cost above it; below 0 where writes were not read often enough.';
-
---
--- Name: COLUMN usage_rollups.answers; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.answers IS 'Completed runs with the package''s prompt: baselines left out.';
-
---
--- Name: COLUMN usage_rollups.answer_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.answer_tokens IS 'Tokens that these wrote.';
-
---
--- Name: COLUMN usage_rollups.paid_credits; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.paid_credits IS 'Credits charged that cash had been paid for: those of sign-up and operators left out, and all of runs without a paid credit.';
-
---
--- Name: COLUMN usage_rollups.paid_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.usage_rollups.paid_cost IS 'US dollars of provider cost that paid credits bore: all but the share of free credits, and but runs without a paid credit.';
-
---
 -- Name: usage_parts; Type: VIEW; Schema: core; Owner: prpm_owner
 --
 
@@ -14967,7 +18921,10 @@ UNION ALL
             x.answers,
             x.answer_tokens,
             x.paid_credits,
-            x.paid_cost
+            x.paid_cost,
+            x.prompted_sessions,
+            x.prompted_runs,
+            x.prompted_credits
            FROM core.usage_by_run x
           WHERE ((x.user_id = u.id) AND (x.run_id > COALESCE(m.through_run_id, '00000000-0000-0000-0000-000000000000'::uuid)))
          OFFSET 0) t)
@@ -15218,141 +19175,6 @@ ALTER FUNCTION core.people_this_month(starts_at timestamp with time zone, at tim
 COMMENT ON FUNCTION core.people_this_month(starts_at timestamp with time zone, at timestamp with time zone) IS 'Counts people in the month that began at starts_at and goes on: active (a run since, or an entitled subscription), throttled, high_risk (cost above 5 dollars), and all whose account is open. Reads their own rows. Spec 8.3.';
 
 --
--- Name: purchases; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.purchases (
-    user_id uuid NOT NULL,
-    id uuid NOT NULL,
-    pack text NOT NULL,
-    credits bigint NOT NULL,
-    price numeric(12,2) NOT NULL,
-    status text DEFAULT 'pending'::text NOT NULL,
-    paid_amount numeric(12,2),
-    refunded_amount numeric(12,2) DEFAULT 0 NOT NULL,
-    credits_taken_back bigint DEFAULT 0 NOT NULL,
-    shortfall bigint DEFAULT 0 NOT NULL,
-    stripe_payment_intent_id text,
-    stripe_checkout_session_id text,
-    created_at timestamp with time zone NOT NULL,
-    paid_at timestamp with time zone,
-    livemode boolean DEFAULT false NOT NULL,
-    disputed_amount numeric(12,2) DEFAULT 0 NOT NULL,
-    CONSTRAINT purchases_credits_check CHECK ((credits > 0)),
-    CONSTRAINT purchases_credits_taken_back_check CHECK ((credits_taken_back >= 0)),
-    CONSTRAINT purchases_disputed_amount_check CHECK ((disputed_amount >= (0)::numeric)),
-    CONSTRAINT purchases_paid_amount_check CHECK ((paid_amount > (0)::numeric)),
-    CONSTRAINT purchases_price_check CHECK ((price > (0)::numeric)),
-    CONSTRAINT purchases_refunded_amount_check CHECK ((refunded_amount >= (0)::numeric)),
-    CONSTRAINT purchases_shortfall_check CHECK ((shortfall >= 0)),
-    CONSTRAINT purchases_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'paid'::text, 'refunded'::text, 'partly_refunded'::text, 'failed'::text, 'expired'::text, 'needs_review'::text])))
-);
-
-ALTER TABLE public.purchases OWNER TO prpm_owner;
-
---
--- Name: TABLE purchases; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.purchases IS 'per-user. Packs bought: what was promised, paid, refunded and taken back (spec 4.6, 6.2).';
-
---
--- Name: COLUMN purchases.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.purchases.user_id IS 'Who bought.';
-
---
--- Name: COLUMN purchases.id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.purchases.id IS 'Our own id; the idempotency key at Stripe.';
-
---
--- Name: COLUMN purchases.pack; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.purchases.pack IS 'What.';
-
---
--- Name: COLUMN purchases.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.purchases.credits IS 'Credits promised.';
-
---
--- Name: COLUMN purchases.price; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.purchases.price IS 'US dollars asked.';
-
---
--- Name: COLUMN purchases.status; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.purchases.status IS 'pending, paid, partly_refunded, refunded, failed, expired or needs_review.';
-
---
--- Name: COLUMN purchases.paid_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.purchases.paid_amount IS 'US dollars received.';
-
---
--- Name: COLUMN purchases.refunded_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.purchases.refunded_amount IS 'US dollars of refunds that neither failed nor were canceled.';
-
---
--- Name: COLUMN purchases.credits_taken_back; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.purchases.credits_taken_back IS 'Credits taken back from its lot for refunds and disputes.';
-
---
--- Name: COLUMN purchases.shortfall; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.purchases.shortfall IS 'Credits that should have been taken back but were spent already.';
-
---
--- Name: COLUMN purchases.stripe_payment_intent_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.purchases.stripe_payment_intent_id IS 'Stripe''s id, or null.';
-
---
--- Name: COLUMN purchases.stripe_checkout_session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.purchases.stripe_checkout_session_id IS 'Stripe''s id, or null.';
-
---
--- Name: COLUMN purchases.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.purchases.created_at IS 'When it was begun.';
-
---
--- Name: COLUMN purchases.paid_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.purchases.paid_at IS 'When it was paid.';
-
---
--- Name: COLUMN purchases.livemode; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.purchases.livemode IS 'Stripe''s mode that it belongs to.';
-
---
--- Name: COLUMN purchases.disputed_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.purchases.disputed_amount IS 'US dollars of disputes that are open or lost.';
-
---
 -- Name: month_figures(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -15493,6 +19315,29 @@ ALTER FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, 
 COMMENT ON FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, enough numeric) IS 'True where a cost window may be used up, so that core.judge_throttle must look: less than enough US dollars are left of it. Spec 3.4.';
 
 --
+-- Name: newest_version(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.newest_version(package_id uuid) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT v.version
+    FROM public.package_versions v
+   WHERE ((v.package_id = newest_version.package_id) AND (v.yanked_at IS NULL))
+   ORDER BY (core.version_order(v.version)) DESC, v.created_at DESC, v.version DESC
+  LIMIT 1;
+END;
+
+ALTER FUNCTION core.newest_version(package_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION newest_version(package_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.newest_version(package_id uuid) IS 'The version of a package that is used where none is asked for: the highest release that is not yanked; null where there is none. Spec 5.5.';
+
+--
 -- Name: news_patience(); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -15547,7 +19392,8 @@ begin
   insert into core.usage_corrections (
     user_id, run_id, n,
     runs, failed_runs, input_tokens, cached_tokens, cache_write_tokens, output_tokens, cost, limited_cost, credits, shortfall,
-    included_value, purchased_value, cache_saving, answers, answer_tokens, paid_credits, paid_cost
+    included_value, purchased_value, cache_saving, answers, answer_tokens, paid_credits, paid_cost,
+    prompted_sessions, prompted_runs, prompted_credits
   )
   select
     r.user_id, r.id,
@@ -15555,7 +19401,8 @@ begin
     coalesce(-x.runs, 0), coalesce(-x.failed_runs, 0), coalesce(-x.input_tokens, 0), coalesce(-x.cached_tokens, 0),
     coalesce(-x.cache_write_tokens, 0), coalesce(-x.output_tokens, 0), coalesce(-x.cost, 0), coalesce(-x.limited_cost, 0),
     coalesce(-x.credits, 0), coalesce(-x.shortfall, 0), coalesce(-x.included_value, 0), coalesce(-x.purchased_value, 0),
-    coalesce(-x.cache_saving, 0), coalesce(-x.answers, 0), coalesce(-x.answer_tokens, 0), coalesce(-x.paid_credits, 0), coalesce(-x.paid_cost, 0)
+    coalesce(-x.cache_saving, 0), coalesce(-x.answers, 0), coalesce(-x.answer_tokens, 0), coalesce(-x.paid_credits, 0), coalesce(-x.paid_cost, 0),
+    coalesce(-x.prompted_sessions, 0), coalesce(-x.prompted_runs, 0), coalesce(-x.prompted_credits, 0)
   from (values (1)) one
   left join core.usage_by_run x on x.user_id = r.user_id and x.run_id = r.id;
 end
@@ -15739,6 +19586,416 @@ ALTER FUNCTION core.owes_credits(user_id uuid) OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.owes_credits(user_id uuid) IS 'True while a refund could take back more as soon as a run lets go of its hold. Spec 4.5, 4.6.';
 
 --
+-- Name: own_package(uuid, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.own_package(user_id uuid, package text) RETURNS public.packages
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  p public.packages := core.package_of_author(own_package.user_id, own_package.package);
+begin
+  if p.id is null then
+    return null;
+  end if;
+  select x.* into strict p from public.packages x where x.id = p.id for no key update;
+  return p;
+end
+$$;
+
+ALTER FUNCTION core.own_package(user_id uuid, package text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION own_package(user_id uuid, package text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.own_package(user_id uuid, package text) IS 'The package of an id or name, locked, for who may change it; null: there is none that this user may see. Errors: PR403 they may see it, but not change it. Spec 10.4, 10.6.';
+
+--
+-- Name: own_suggested_input(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.own_suggested_input(user_id uuid, suggested_input_id uuid) RETURNS public.suggested_inputs
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  i public.suggested_inputs;
+begin
+  select x.* into i from public.suggested_inputs x where x.id = own_suggested_input.suggested_input_id and x.is_active for no key update;
+  if not found or (select p.id from core.own_package(own_suggested_input.user_id, i.package_id::text) p) is null then
+    return null;
+  end if;
+  return i;
+end
+$$;
+
+ALTER FUNCTION core.own_suggested_input(user_id uuid, suggested_input_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION own_suggested_input(user_id uuid, suggested_input_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.own_suggested_input(user_id uuid, suggested_input_id uuid) IS 'The suggested input of an id, locked, for who may change it; null: there is none that is shown and that this user may see. Errors: PR403 they may see it, but not change it. Spec 10.4.';
+
+--
+-- Name: package_of_author(uuid, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.package_of_author(user_id uuid, package text) RETURNS public.packages
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  p public.packages := core.find_package(package_of_author.user_id, package_of_author.package);
+begin
+  if p.id is not null and not core.may_publish(package_of_author.user_id, p.author_id, p.organization_id) then
+    raise exception 'the package % belongs to somebody else', p.name
+      using errcode = 'PR403', detail = 'package', hint = 'It is for its author, and its organization''s owners, admins and maintainers.';
+  end if;
+  return p;
+end
+$$;
+
+ALTER FUNCTION core.package_of_author(user_id uuid, package text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION package_of_author(user_id uuid, package text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.package_of_author(user_id uuid, package text) IS 'The package of an id or name, for who may change it; null: there is none that this user may see. Errors: PR403 they may see it, but not change it. Spec 8.7, 10.4, 10.6.';
+
+--
+-- Name: exchange_feedback; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.exchange_feedback (
+    user_id uuid NOT NULL,
+    run_id uuid NOT NULL,
+    is_effective boolean NOT NULL,
+    comment text,
+    created_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE public.exchange_feedback OWNER TO prpm_owner;
+
+--
+-- Name: TABLE exchange_feedback; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.exchange_feedback IS 'per-user. Whether an answer was of use to who asked (spec 10.3).';
+
+--
+-- Name: COLUMN exchange_feedback.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.exchange_feedback.user_id IS 'Who asked.';
+
+--
+-- Name: COLUMN exchange_feedback.run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.exchange_feedback.run_id IS 'The answer''s run.';
+
+--
+-- Name: COLUMN exchange_feedback.is_effective; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.exchange_feedback.is_effective IS 'True: it was of use.';
+
+--
+-- Name: COLUMN exchange_feedback.comment; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.exchange_feedback.comment IS 'Their words, at most 1,000 characters, or null.';
+
+--
+-- Name: COLUMN exchange_feedback.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.exchange_feedback.created_at IS 'When.';
+
+--
+-- Name: package_ratings(uuid, uuid[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.package_ratings(package_id uuid, people uuid[]) RETURNS json
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT json_build_object('effective', said.effective, 'not_effective', said.not_effective, 'helpful', votes.helpful, 'not_helpful', votes.not_helpful) AS json_build_object
+    FROM ( SELECT count(*) FILTER (WHERE f.is_effective) AS effective,
+             count(*) FILTER (WHERE (NOT f.is_effective)) AS not_effective
+            FROM ((unnest(package_ratings.people) p(id)
+              CROSS JOIN LATERAL ( SELECT x.user_id,
+                     x.run_id,
+                     x.is_effective
+                    FROM public.exchange_feedback x
+                   WHERE (x.user_id = p.id)
+                  OFFSET 0) f)
+              CROSS JOIN LATERAL ( SELECT r_1.package_id,
+                     r_1.baseline
+                    FROM public.runs r_1
+                   WHERE ((r_1.user_id = f.user_id) AND (r_1.id = f.run_id))
+                  OFFSET 0) r)
+           WHERE ((r.package_id = package_ratings.package_id) AND (NOT r.baseline))) said,
+     ( SELECT COALESCE(sum(s.helpful_count), (0)::numeric) AS helpful,
+             COALESCE(sum(s.not_helpful_count), (0)::numeric) AS not_helpful
+            FROM public.shared_sessions s
+           WHERE ((s.package_id = package_ratings.package_id) AND (s.ended_at IS NULL))) votes;
+END;
+
+ALTER FUNCTION core.package_ratings(package_id uuid, people uuid[]) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION package_ratings(package_id uuid, people uuid[]); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.package_ratings(package_id uuid, people uuid[]) IS 'How a package is rated, JSON: answers that these people found effective or not, and votes on its shared results. Spec 8.7, 10.2, 10.3.';
+
+--
+-- Name: package_days; Type: TABLE; Schema: core; Owner: prpm_owner
+--
+
+CREATE TABLE core.package_days (
+    package_id uuid NOT NULL,
+    day date NOT NULL,
+    user_id uuid NOT NULL,
+    model text NOT NULL,
+    sessions bigint NOT NULL,
+    runs bigint NOT NULL,
+    credits bigint NOT NULL
+);
+
+ALTER TABLE core.package_days OWNER TO prpm_owner;
+
+--
+-- Name: TABLE package_days; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON TABLE core.package_days IS 'ops. How packages were used with their own prompt, up to each user''s core.usage_marks; core.package_use adds the rest. Only core.refresh_usage writes it (spec 8.2, 8.7).';
+
+--
+-- Name: COLUMN package_days.package_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_days.package_id IS 'The package.';
+
+--
+-- Name: COLUMN package_days.day; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_days.day IS 'UTC day in which the runs began.';
+
+--
+-- Name: COLUMN package_days.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_days.user_id IS 'Who ran.';
+
+--
+-- Name: COLUMN package_days.model; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_days.model IS 'models.alias.';
+
+--
+-- Name: COLUMN package_days.sessions; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_days.sessions IS 'Sessions that began with one of these runs.';
+
+--
+-- Name: COLUMN package_days.runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_days.runs IS 'Runs that have ended, however they ended; baselines left out.';
+
+--
+-- Name: COLUMN package_days.credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_days.credits IS 'Credits charged for them.';
+
+--
+-- Name: package_parts; Type: VIEW; Schema: core; Owner: prpm_owner
+--
+
+CREATE VIEW core.package_parts AS
+ SELECT d.package_id,
+    d.day,
+    d.user_id,
+    d.model,
+    d.sessions,
+    d.runs,
+    d.credits
+   FROM core.package_days d
+UNION ALL
+ SELECT t.package_id,
+    t.day,
+    u.id AS user_id,
+    t.model,
+    t.prompted_sessions AS sessions,
+    t.prompted_runs AS runs,
+    t.prompted_credits AS credits
+   FROM ((public.users u
+     LEFT JOIN core.usage_marks m ON ((m.user_id = u.id)))
+     CROSS JOIN LATERAL ( SELECT x.user_id,
+            x.run_id,
+            x.day,
+            x.model,
+            x.package_id,
+            x.tier_name,
+            x.runs,
+            x.failed_runs,
+            x.input_tokens,
+            x.cached_tokens,
+            x.cache_write_tokens,
+            x.output_tokens,
+            x.cost,
+            x.limited_cost,
+            x.credits,
+            x.shortfall,
+            x.included_value,
+            x.purchased_value,
+            x.cache_saving,
+            x.answers,
+            x.answer_tokens,
+            x.paid_credits,
+            x.paid_cost,
+            x.prompted_sessions,
+            x.prompted_runs,
+            x.prompted_credits
+           FROM core.usage_by_run x
+          WHERE ((x.user_id = u.id) AND (x.run_id > COALESCE(m.through_run_id, '00000000-0000-0000-0000-000000000000'::uuid)))
+         OFFSET 0) t)
+  WHERE (u.last_run_id > COALESCE(m.through_run_id, '00000000-0000-0000-0000-000000000000'::uuid))
+UNION ALL
+ SELECT c.package_id,
+    c.day,
+    c.user_id,
+    c.model,
+    c.prompted_sessions AS sessions,
+    c.prompted_runs AS runs,
+    c.prompted_credits AS credits
+   FROM (core.usage_corrected c
+     JOIN core.usage_marks m ON (((m.user_id = c.user_id) AND (c.run_id <= m.through_run_id))));
+
+ALTER TABLE core.package_parts OWNER TO prpm_owner;
+
+--
+-- Name: VIEW package_parts; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON VIEW core.package_parts IS 'What core.package_use is the sum of: days that are rolled up, runs above their user''s mark, and corrections of those below. Single rows mean nothing, and may be below 0. Spec 8.2, 8.7.';
+
+--
+-- Name: COLUMN package_parts.package_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_parts.package_id IS 'The package.';
+
+--
+-- Name: COLUMN package_parts.day; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_parts.day IS 'UTC day in which the runs began.';
+
+--
+-- Name: COLUMN package_parts.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_parts.user_id IS 'Who ran.';
+
+--
+-- Name: COLUMN package_parts.model; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_parts.model IS 'models.alias.';
+
+--
+-- Name: COLUMN package_parts.sessions; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_parts.sessions IS 'Sessions that began with the package''s prompt.';
+
+--
+-- Name: COLUMN package_parts.runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_parts.runs IS 'Runs with it that have ended.';
+
+--
+-- Name: COLUMN package_parts.credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_parts.credits IS 'Credits charged for them.';
+
+--
+-- Name: package_use(uuid[], date); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.package_use(package_ids uuid[], since date) RETURNS TABLE(package_id uuid, day date, user_id uuid, model text, sessions bigint, runs bigint, credits bigint)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET jit TO 'off'
+    SET enable_seqscan TO 'on'
+    BEGIN ATOMIC
+ SELECT x.package_id,
+     x.day,
+     x.user_id,
+     x.model,
+     (sum(x.sessions))::bigint AS sum,
+     (sum(x.runs))::bigint AS sum,
+     (sum(x.credits))::bigint AS sum
+    FROM core.package_parts x
+   WHERE ((x.package_id = ANY (package_use.package_ids)) AND ((package_use.since IS NULL) OR (x.day >= package_use.since)))
+   GROUP BY x.package_id, x.day, x.user_id, x.model
+  HAVING (sum(x.runs) <> (0)::numeric);
+END;
+
+ALTER FUNCTION core.package_use(package_ids uuid[], since date) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION package_use(package_ids uuid[], since date); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.package_use(package_ids uuid[], since date) IS 'How packages were used with their own prompt, by day (UTC, of the runs'' beginning; since null: all), user and model: sessions that began so, runs that have ended, credits charged. core.package_days, and what has come since; equal to a sum over runs at every moment. Reads packages'' days by key, the users once, and of runs only new ones. Spec 8.2, 8.7.';
+
+--
+-- Name: parse_package_search(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.parse_package_search(query text) RETURNS tsquery
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  words text[] := string_to_array(btrim(core.plain_words(query)), ' ');
+  last text := words[cardinality(words)];
+  begun tsquery;
+begin
+  if coalesce(last, '') = '' then
+    return null;
+  end if;
+  begun := to_tsquery('pg_catalog.english', last) || to_tsquery('pg_catalog.simple', last || ':*');
+  if cardinality(words) = 1 then
+    return begun;
+  end if;
+  return plainto_tsquery('pg_catalog.english', array_to_string(words[:cardinality(words) - 1], ' ')) && begun;
+end
+$$;
+
+ALTER FUNCTION core.parse_package_search(query text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION parse_package_search(query text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.parse_package_search(query text) IS 'The words of a search for packages, all of which have to be there by their stems, the last one perhaps begun alone; null where there is none. Spec 10.6.';
+
+--
 -- Name: parse_search(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -15772,7 +20029,9 @@ begin
   end loop;
 
   -- Words are kept without their places: what stands in quotes has to be there, in any order.
-  words := regexp_replace(websearch_to_tsquery('pg_catalog.simple', rest)::text, '<(-|\d+)>', '&', 'g')::tsquery;
+  if rest <> '' then
+    words := regexp_replace(websearch_to_tsquery('pg_catalog.simple', rest)::text, '<(-|\d+)>', '&', 'g')::tsquery;
+  end if;
   if numnode(words) = 0 then
     words := null;
   end if;
@@ -15899,119 +20158,6 @@ ALTER FUNCTION core.payment_notices(now timestamp with time zone) OWNER TO prpm_
 COMMENT ON FUNCTION core.payment_notices(now timestamp with time zone) IS 'Mails about subscriptions that are due: payment_failed (with Stripe''s page for it, once for each period) and price_raise (what the next renewal costs is more than what was paid, once for each period). Spec 2.4, 6, 9.';
 
 --
--- Name: credit_transactions; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.credit_transactions (
-    user_id uuid NOT NULL,
-    id bigint NOT NULL,
-    type text NOT NULL,
-    debit text NOT NULL,
-    credit text NOT NULL,
-    amount bigint NOT NULL,
-    balance_after bigint NOT NULL,
-    lot_id uuid NOT NULL,
-    run_id uuid,
-    purchase_id uuid,
-    subscription_id text,
-    description text,
-    actor text,
-    created_at timestamp with time zone NOT NULL
-);
-
-ALTER TABLE public.credit_transactions OWNER TO prpm_owner;
-
---
--- Name: TABLE credit_transactions; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.credit_transactions IS 'per-user. Append-only: each row is a transfer of credits from account debit to account credit. Accounts: issued, lot, spent, expired, clawed_back. Into lots less out of lots is the balance (spec 4.2).';
-
---
--- Name: COLUMN credit_transactions.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.user_id IS 'Whose books.';
-
---
--- Name: COLUMN credit_transactions.id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.id IS 'Counter of that user''s transfers, without gaps, from 1.';
-
---
--- Name: COLUMN credit_transactions.type; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.type IS 'signup, monthly, purchase, spend, rollover, expire, refund, bonus or admin.';
-
---
--- Name: COLUMN credit_transactions.debit; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.debit IS 'Account that the credits leave.';
-
---
--- Name: COLUMN credit_transactions.credit; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.credit IS 'Account that they go to.';
-
---
--- Name: COLUMN credit_transactions.amount; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.amount IS 'Credits, above 0.';
-
---
--- Name: COLUMN credit_transactions.balance_after; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.balance_after IS 'Credits in all lots after it.';
-
---
--- Name: COLUMN credit_transactions.lot_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.lot_id IS 'The lot that they leave or enter.';
-
---
--- Name: COLUMN credit_transactions.run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.run_id IS 'The run that spent them, or null.';
-
---
--- Name: COLUMN credit_transactions.purchase_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.purchase_id IS 'The purchase that they belong to, or null.';
-
---
--- Name: COLUMN credit_transactions.subscription_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.subscription_id IS 'The subscription that they belong to, or null.';
-
---
--- Name: COLUMN credit_transactions.description; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.description IS 'In words.';
-
---
--- Name: COLUMN credit_transactions.actor; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.actor IS 'The database role of the operator who did it by hand, or null.';
-
---
--- Name: COLUMN credit_transactions.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_transactions.created_at IS 'When.';
-
---
 -- Name: payments_of(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -16101,15 +20247,16 @@ COMMENT ON FUNCTION core.person_notices(now timestamp with time zone) IS 'Everyt
 --
 
 CREATE FUNCTION core.plan_of_price(price_id text) RETURNS text
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
-    BEGIN ATOMIC
- SELECT COALESCE(( SELECT p.plan
-            FROM public.plans p
-           WHERE (p.stripe_price_id = plan_of_price.price_id)), ( SELECT x.plan
-            FROM public.plan_prices x
-           WHERE (x.stripe_price_id = plan_of_price.price_id))) AS "coalesce";
-END;
+    AS $$
+begin
+  return coalesce(
+    (select p.plan from public.plans p where p.stripe_price_id = plan_of_price.price_id),
+    (select x.plan from public.plan_prices x where x.stripe_price_id = plan_of_price.price_id)
+  );
+end
+$$;
 
 ALTER FUNCTION core.plan_of_price(price_id text) OWNER TO prpm_owner;
 
@@ -16118,6 +20265,82 @@ ALTER FUNCTION core.plan_of_price(price_id text) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.plan_of_price(price_id text) IS 'The plan that a price at Stripe sells, or sold: who has subscribed keeps the price of then. Null for an unknown one. Spec 2.4.';
+
+--
+-- Name: plan_sides(public.users, public.cost_limits_config, public.settings, core.begun_run[], jsonb, integer, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.plan_sides(u public.users, l public.cost_limits_config, s public.settings, probes core.begun_run[], asked jsonb, wish integer, now timestamp with time zone, OUT refusal json, OUT caps integer[], OUT turns integer[]) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  windows_hold boolean := l.throttle_on_exceed and not coalesce(u.limits_waived_until > now, false);
+  included bigint := u.included_credits - u.held_included;
+  purchased bigint := u.purchased_credits - u.held_purchased;
+  window_left numeric; -- as if nothing else were running
+  cost_left numeric;
+  sides integer := cardinality(probes);
+  needed bigint;
+  needed_cost numeric;
+  x record;
+  allowed bigint;
+  fit record;
+  alone record;
+begin
+  if windows_hold then
+    window_left := least(l.daily_cost_limit - u.current_day_limited_cost, l.monthly_cost_limit - u.current_month_limited_cost);
+    cost_left := least(
+      l.daily_cost_limit - u.current_day_limited_cost - u.day_held_cost, l.monthly_cost_limit - u.current_month_limited_cost - u.month_held_cost
+    );
+  end if;
+  -- The least of each side is its own. What is above all of these is divided; what one leaves falls to those after it.
+  for x in
+    select n.*, (sum(n.needed) over ())::bigint as all_needed, sum(n.needed_cost) over () as all_needed_cost
+    from core.sides_needs(s, probes, asked, wish, now) n
+    order by n.needed, n.needed_cost, n.side
+  loop
+    needed := coalesce(needed, x.all_needed);
+    needed_cost := coalesce(needed_cost, x.all_needed_cost);
+    allowed := x.needed + (included + purchased - needed) / sides;
+    fit := core.fit_run(x.held_input, x.wanted, s.tokens_per_credit, x.multiplier, x.prompt_multiplier, x.input_price, x.output_price,
+      least(included, allowed), allowed - least(included, allowed), x.needed_cost + (cost_left - needed_cost) / sides,
+      s.purchased_cost_per_credit_cap);
+    if fit.output_cap < x.wanted and purchased > 0 then
+      alone := core.fit_run(x.held_input, x.wanted, s.tokens_per_credit, x.multiplier, x.prompt_multiplier, x.input_price, x.output_price,
+        0, least(purchased, x.needed + greatest(0, purchased - needed) / sides), null, s.purchased_cost_per_credit_cap);
+      if alone.output_cap > fit.output_cap then
+        fit := alone;
+      end if;
+    end if;
+    if included + purchased < needed or fit.output_cap < x.useful then
+      refusal := core.refuse_by_means(u, l, s, x.all_needed, x.all_needed_cost, windows_hold,
+        u.open_runs <> '{}' and x.all_needed <= u.included_credits + u.purchased_credits
+          and (coalesce(x.all_needed_cost <= window_left, true) or x.all_needed <= u.purchased_credits),
+        now);
+      return;
+    end if;
+    caps[x.side] := fit.output_cap;
+    turns := turns || x.side;
+    included := included - fit.hold_included;
+    purchased := purchased - fit.hold_purchased;
+    if fit.hold_included > 0 then
+      cost_left := cost_left - fit.hold_cost;
+    end if;
+    needed := needed - x.needed;
+    needed_cost := needed_cost - x.needed_cost;
+    sides := sides - 1;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION core.plan_sides(u public.users, l public.cost_limits_config, s public.settings, probes core.begun_run[], asked jsonb, wish integer, now timestamp with time zone, OUT refusal json, OUT caps integer[], OUT turns integer[]) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION plan_sides(u public.users, l public.cost_limits_config, s public.settings, probes core.begun_run[], asked jsonb, wish integer, now timestamp with time zone, OUT refusal json, OUT caps integer[], OUT turns integer[]); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.plan_sides(u public.users, l public.cost_limits_config, s public.settings, probes core.begun_run[], asked jsonb, wish integer, now timestamp with time zone, OUT refusal json, OUT caps integer[], OUT turns integer[]) IS 'How long each side of a comparison may answer (caps, in the order of the sides) so that all of them can be held together, and in which turn they begin, the cheapest first; or why they cannot. What is left of credits and cost windows above the least that each needs is divided evenly. asked are the sides as core.begin_side takes them. The user''s windows are rolled. Spec 1.5, 3.2, 3.3, 5.8.';
 
 --
 -- Name: usage_by_day; Type: VIEW; Schema: core; Owner: prpm_owner
@@ -16335,6 +20558,106 @@ ALTER FUNCTION core.present_by_plan(at timestamp with time zone) OWNER TO prpm_o
 --
 
 COMMENT ON FUNCTION core.present_by_plan(at timestamp with time zone) IS 'Who pays and costs what at that time, by plan: people with a paid subscription, and under free those without one who ran something in the last 30 days (UTC, today included); anonymous is use without an account. Revenue is US dollars that subscriptions pay a month, cost US dollars of those 30 days. Spec 8.5.';
+
+--
+-- Name: probe_run(uuid, uuid, jsonb, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.probe_run(user_id uuid, run_id uuid, side jsonb, max_output_tokens integer) RETURNS core.begun_run
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  b core.begun_run;
+begin
+  begin
+    b := core.begin_side(probe_run.user_id, probe_run.run_id, side, max_output_tokens);
+    raise exception using errcode = 'PR001';
+  exception when sqlstate 'PR001' then
+    null;
+  end;
+  return b;
+end
+$$;
+
+ALTER FUNCTION core.probe_run(user_id uuid, run_id uuid, side jsonb, max_output_tokens integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION probe_run(user_id uuid, run_id uuid, side jsonb, max_output_tokens integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.probe_run(user_id uuid, run_id uuid, side jsonb, max_output_tokens integer) IS 'What api.begin_run would answer to a side of a comparison, if it were alone: begins it and takes that back. Spec 5.8.';
+
+--
+-- Name: put_price(text, timestamp with time zone, numeric, numeric, numeric, numeric, text, text, uuid, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.put_price(model text, valid_from timestamp with time zone, input numeric, cached_read numeric, cache_write numeric, output numeric, source text, reason text, by_user uuid, dry_run boolean) RETURNS SETOF public.model_prices
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  now timestamptz;
+  starts timestamptz;
+  origin text := coalesce(nullif(btrim(put_price.source), ''), 'operator');
+  ended public.model_prices;
+  added public.model_prices;
+begin
+  perform core.check_price(put_price.model, put_price.input, put_price.cached_read, put_price.cache_write, put_price.output);
+  -- One at a time for each model.
+  perform from public.models m where m.alias = put_price.model for no key update;
+  now := core.now();
+  starts := coalesce(put_price.valid_from, now);
+  if starts < now and exists (
+    select from public.model_prices p where p.model = put_price.model and p.valid && tstzrange(starts, now)
+  ) then
+    raise exception 'the price of % since % is in the books already', put_price.model, starts
+      using errcode = 'PR400', detail = 'valid_from', hint = 'Give an instant to come, or null for now.';
+  end if;
+
+  select p.* into ended from public.model_prices p where p.model = put_price.model and p.valid @> starts;
+  if ended.source = 'operator' and origin <> 'operator' then
+    raise notice 'the price of % is an operator''s own, and stays.', put_price.model;
+    return;
+  end if;
+  if (ended.input, ended.cached_read, ended.cache_write, ended.output) is not distinct from
+    (put_price.input, put_price.cached_read, put_price.cache_write, put_price.output) then
+    return;
+  end if;
+  if lower(ended.valid) = starts then
+    raise exception 'another price of % is valid from that very instant', put_price.model
+      using errcode = 'PR409', detail = 'valid_from', hint = 'Give a later one: a price is ended, never changed.';
+  end if;
+
+  added := row(
+    gen_random_uuid(), put_price.model,
+    tstzrange(starts, (select min(lower(p.valid)) from public.model_prices p where p.model = put_price.model and lower(p.valid) > starts)),
+    trim_scale(put_price.input), trim_scale(put_price.cached_read), trim_scale(put_price.cache_write),
+    trim_scale(put_price.output), origin, now
+  );
+  if not dry_run then
+    perform core.note_action('publish_prices', put_price.model, reason, case
+      when by_user is null then to_json(added) else json_build_object('by', by_user, 'price', to_json(added))
+    end);
+    update public.model_prices p set valid = tstzrange(lower(p.valid), starts) where p.id = ended.id;
+    insert into public.model_prices values (added.*);
+  end if;
+  if ended.id is not null then
+    ended.valid := tstzrange(lower(ended.valid), starts);
+    return next ended;
+  end if;
+  return next added;
+end
+$$;
+
+ALTER FUNCTION core.put_price(model text, valid_from timestamp with time zone, input numeric, cached_read numeric, cache_write numeric, output numeric, source text, reason text, by_user uuid, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION put_price(model text, valid_from timestamp with time zone, input numeric, cached_read numeric, cache_write numeric, output numeric, source text, reason text, by_user uuid, dry_run boolean); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.put_price(model text, valid_from timestamp with time zone, input numeric, cached_read numeric, cache_write numeric, output numeric, source text, reason text, by_user uuid, dry_run boolean) IS 'What ops.publish_prices does for an operator (by_user null) and api.publish_prices for an administrator. Errors: PR404 unknown model; PR400 naming a price, valid_from or reason; PR409 that very instant is taken. Spec 1.3, 1.4, 12.';
 
 --
 -- Name: put_provider_usage(text, text, jsonb, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -17064,10 +21387,8 @@ CREATE FUNCTION core.refresh_entitlement(user_id uuid, now timestamp with time z
     SET search_path TO ''
     AS $$
 declare
-  grace interval := (select s.grace_days * interval '24 hours' from public.settings s);
   best record;
   word text;
-  was_throttled boolean;
 begin
   select x.until, x.tier_name into best
   from (
@@ -17075,14 +21396,17 @@ begin
       p.tier_name,
       case state.entitles
         when 'trial' then s.trial_end
-        when 'while_paid' then paid.until + case when s.collection_paused or s.cancel_at <= paid.until then interval '0' else grace end
-        when 'grace' then greatest(paid.until, coalesce(s.unpaid_since, s.current_period_start) + grace)
-        when 'paid_out' then case when s.money_back then least(paid.until, s.ended_at) else paid.until end
+        when 'while_paid' then paid.until + case when s.collection_paused or s.cancel_at <= paid.until then interval '0' else grace.time end
+        when 'grace' then greatest(paid.until, coalesce(s.unpaid_since, s.current_period_start) + grace.time)
+        when 'paid_out' then case when s.money_back or paid.is_returned then least(paid.until, s.ended_at) else paid.until end
       end as until
     from public.subscriptions s
+    cross join (select x.grace_days * interval '24 hours' as time from public.settings x) grace
     join public.subscription_states state on state.status = s.status
     left join lateral (
-      select max(q.period_end) as until, (array_agg(q.plan order by q.period_start desc))[1] as plan
+      select
+        max(q.period_end) as until, (array_agg(q.plan order by q.period_start desc))[1] as plan,
+        (array_agg(q.paid_amount > 0 and q.refunded_amount + q.disputed_amount >= q.paid_amount order by q.period_start desc))[1] as is_returned
       from public.subscription_periods q
       where q.user_id = s.user_id and q.subscription_id = s.id and q.state = 'paid'
     ) paid on true
@@ -17095,20 +21419,21 @@ begin
   order by x.until desc, x.tier_name
   limit 1;
 
-  select s.status into word
-  from public.subscriptions s
-  where s.user_id = refresh_entitlement.user_id and not s.superseded
-  order by s.stripe_created_at desc nulls last, s.id desc
-  limit 1;
+  if best.until is not null then
+    word := 'active';
+  else
+    select s.status into word
+    from public.subscriptions s
+    where s.user_id = refresh_entitlement.user_id and not s.superseded
+    order by s.stripe_created_at desc nulls last, s.id desc
+    limit 1;
+  end if;
 
   update public.users u set
-    prpm_plus_status = case when best.until is not null then 'active' else word end,
-    plan_tier = case when best.until is not null then best.tier_name end,
-    entitled_until = best.until,
-    updated_at = refresh_entitlement.now
+    prpm_plus_status = word, plan_tier = best.tier_name, entitled_until = best.until, updated_at = refresh_entitlement.now
   where u.id = refresh_entitlement.user_id
-  returning u.is_throttled into was_throttled;
-  if was_throttled then
+    and (u.prpm_plus_status, u.plan_tier, u.entitled_until) is distinct from (word, best.tier_name, best.until);
+  if exists (select from public.users u where u.id = refresh_entitlement.user_id and u.is_throttled) then
     perform core.judge_throttle(refresh_entitlement.user_id, refresh_entitlement.now);
   end if;
 end
@@ -17120,7 +21445,7 @@ ALTER FUNCTION core.refresh_entitlement(user_id uuid, now timestamp with time zo
 -- Name: FUNCTION refresh_entitlement(user_id uuid, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.refresh_entitlement(user_id uuid, now timestamp with time zone) IS 'Works out anew, from a user''s subscriptions and their paid periods, which tier they have and until when (users.plan_tier, entitled_until, prpm_plus_status), and lifts a throttle that no longer stands. The caller holds the user''s row. Spec 2.5.';
+COMMENT ON FUNCTION core.refresh_entitlement(user_id uuid, now timestamp with time zone) IS 'Works out anew, from a user''s subscriptions and their paid periods, which tier they have and until when (users.plan_tier, entitled_until, prpm_plus_status), and lifts a throttle that no longer stands. What has ended entitles to the end of the period paid for, but where the rest of it or all of its payment went back. The caller holds the user''s row. Spec 2.5.';
 
 --
 -- Name: refresh_lots(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -17161,50 +21486,6 @@ ALTER FUNCTION core.refresh_lots(user_id uuid) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.refresh_lots(user_id uuid) IS 'Sets which lot is spent first and when core.tidy_lots has work next (at once while a refund waits for credits that a run holds). The caller holds the user''s row.';
-
---
--- Name: package_usage; Type: TABLE; Schema: core; Owner: prpm_owner
---
-
-CREATE TABLE core.package_usage (
-    package_id uuid NOT NULL,
-    model text NOT NULL,
-    answers bigint NOT NULL,
-    answer_tokens bigint NOT NULL
-)
-WITH (fillfactor='80');
-
-ALTER TABLE core.package_usage OWNER TO prpm_owner;
-
---
--- Name: TABLE package_usage; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON TABLE core.package_usage IS 'ops. Sums over usage_rollups by package and model, kept with them.';
-
---
--- Name: COLUMN package_usage.package_id; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.package_usage.package_id IS 'The package.';
-
---
--- Name: COLUMN package_usage.model; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.package_usage.model IS 'models.alias.';
-
---
--- Name: COLUMN package_usage.answers; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.package_usage.answers IS 'Completed runs with the package''s prompt: baselines left out.';
-
---
--- Name: COLUMN package_usage.answer_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.package_usage.answer_tokens IS 'Tokens that these wrote.';
 
 --
 -- Name: refresh_usage(); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -17272,7 +21553,10 @@ CREATE FUNCTION core.refresh_usage() RETURNS bigint
              (sum(x.answers))::bigint AS answers,
              (sum(x.answer_tokens))::bigint AS answer_tokens,
              (sum(x.paid_credits))::bigint AS paid_credits,
-             sum(x.paid_cost) AS paid_cost
+             sum(x.paid_cost) AS paid_cost,
+             (sum(x.prompted_sessions))::bigint AS prompted_sessions,
+             (sum(x.prompted_runs))::bigint AS prompted_runs,
+             (sum(x.prompted_credits))::bigint AS prompted_credits
             FROM ( SELECT k.user_id,
                      t.day,
                      t.model,
@@ -17294,7 +21578,10 @@ CREATE FUNCTION core.refresh_usage() RETURNS bigint
                      t.answers,
                      t.answer_tokens,
                      t.paid_credits,
-                     t.paid_cost
+                     t.paid_cost,
+                     t.prompted_sessions,
+                     t.prompted_runs,
+                     t.prompted_credits
                     FROM (moves k
                       CROSS JOIN LATERAL ( SELECT x_1.user_id,
                              x_1.run_id,
@@ -17318,7 +21605,10 @@ CREATE FUNCTION core.refresh_usage() RETURNS bigint
                              x_1.answers,
                              x_1.answer_tokens,
                              x_1.paid_credits,
-                             x_1.paid_cost
+                             x_1.paid_cost,
+                             x_1.prompted_sessions,
+                             x_1.prompted_runs,
+                             x_1.prompted_credits
                             FROM core.usage_by_run x_1
                            WHERE ((x_1.user_id = k.user_id) AND (x_1.run_id > k.from_run_id) AND (x_1.run_id <= k.through_run_id))
                           OFFSET 0) t)
@@ -17344,7 +21634,10 @@ CREATE FUNCTION core.refresh_usage() RETURNS bigint
                      c.answers,
                      c.answer_tokens,
                      c.paid_credits,
-                     c.paid_cost
+                     c.paid_cost,
+                     c.prompted_sessions,
+                     c.prompted_runs,
+                     c.prompted_credits
                     FROM (core.usage_corrected c
                       JOIN core.usage_marks m ON (((m.user_id = c.user_id) AND (c.run_id <= m.through_run_id))))) x
            GROUP BY x.user_id, x.day, x.model, x.package_id, x.tier_name
@@ -17385,6 +21678,17 @@ CREATE FUNCTION core.refresh_usage() RETURNS bigint
                     FROM news n
                    WHERE ((n.answers <> 0) OR (n.answer_tokens <> 0))
                    GROUP BY n.package_id, n.model ON CONFLICT(package_id, model) DO UPDATE SET answers = (p.answers + excluded.answers), answer_tokens = (p.answer_tokens + excluded.answer_tokens)
+         ), by_package_day AS (
+          INSERT INTO core.package_days AS p (package_id, day, user_id, model, sessions, runs, credits)  SELECT n.package_id,
+                     n.day,
+                     n.user_id,
+                     n.model,
+                     (sum(n.prompted_sessions))::bigint AS sum,
+                     (sum(n.prompted_runs))::bigint AS sum,
+                     (sum(n.prompted_credits))::bigint AS sum
+                    FROM news n
+                   WHERE ((n.prompted_sessions <> 0) OR (n.prompted_runs <> 0) OR (n.prompted_credits <> 0))
+                   GROUP BY n.package_id, n.day, n.user_id, n.model ON CONFLICT(package_id, day, user_id, model) DO UPDATE SET sessions = (p.sessions + excluded.sessions), runs = (p.runs + excluded.runs), credits = (p.credits + excluded.credits)
          ), folded AS (
           DELETE FROM core.usage_corrections c
             USING corrections x
@@ -17453,6 +21757,54 @@ ALTER FUNCTION core.refund_second(user_id uuid, payment_id text) OWNER TO prpm_o
 COMMENT ON FUNCTION core.refund_second(user_id uuid, payment_id text) IS 'Queues the refund of what was paid for a second subscription of one person. Spec 6.1.';
 
 --
+-- Name: refuse_by_means(public.users, public.cost_limits_config, public.settings, bigint, numeric, boolean, boolean, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.refuse_by_means(u public.users, l public.cost_limits_config, s public.settings, needed bigint, needed_cost numeric, windows_hold boolean, fits_alone boolean, now timestamp with time zone) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  day_left numeric := case when windows_hold then l.daily_cost_limit - u.current_day_limited_cost end;
+  month_left numeric := case when windows_hold then l.monthly_cost_limit - u.current_month_limited_cost end;
+  balance bigint := u.included_credits + u.purchased_credits;
+  free bigint := balance - u.held_included - u.held_purchased;
+begin
+  if fits_alone then
+    return core.describe_refusal('held_by_other_runs', 429,
+      'Your other runs hold what this one needs. Try again when they have ended.', now,
+      balance, balance - free, unit => 'credits', held => u.held_included + u.held_purchased, retry_at => now + interval '5 seconds',
+      details => json_build_object('running', cardinality(u.open_runs)));
+  elsif balance < needed then
+    return core.describe_refusal('insufficient_credits', 402,
+      format('Insufficient credits. Need %s but have %s', needed, free), now,
+      required_credits => needed, available_credits => free);
+  elsif u.included_credits > 0 and month_left < needed_cost then
+    return core.describe_refusal('monthly_cost_limit', 429,
+      format('Tier %s allows %s dollars a month; what is left cannot bear this run. Try a shorter one or a cheaper model, or wait for the next month.',
+        l.tier_name, l.monthly_cost_limit), now,
+      l.monthly_cost_limit, u.current_month_limited_cost, u.month_held_cost, 'dollars', u.month_ends_at);
+  elsif u.included_credits > 0 and day_left < needed_cost then
+    return core.describe_refusal('daily_cost_limit', 429,
+      format('Tier %s allows %s dollars a day; what is left cannot bear this run. Try a shorter one or a cheaper model, or wait for tomorrow.',
+        l.tier_name, l.daily_cost_limit), now,
+      l.daily_cost_limit, u.current_day_limited_cost, u.day_held_cost, 'dollars', u.day_ends_at);
+  end if;
+  return core.describe_refusal('purchased_credit_cost', 409,
+    'This model costs more than a purchased credit may pay for. Try a shorter request or a cheaper model.', now,
+    s.purchased_cost_per_credit_cap, unit => 'dollars per credit');
+end
+$$;
+
+ALTER FUNCTION core.refuse_by_means(u public.users, l public.cost_limits_config, s public.settings, needed bigint, needed_cost numeric, windows_hold boolean, fits_alone boolean, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION refuse_by_means(u public.users, l public.cost_limits_config, s public.settings, needed bigint, needed_cost numeric, windows_hold boolean, fits_alone boolean, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.refuse_by_means(u public.users, l public.cost_limits_config, s public.settings, needed bigint, needed_cost numeric, windows_hold boolean, fits_alone boolean, now timestamp with time zone) IS 'Why so many credits and dollars cannot be held: other runs hold them (fits_alone), credits lack, a cost window is too full, or a purchased credit would pay too much. windows_hold: whether cost windows count. Spec 1.5, 3.2, 3.3.';
+
+--
 -- Name: refuse_by_model(text, public.models, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -17512,10 +21864,10 @@ ALTER FUNCTION core.refuse_by_package(user_id uuid, asked text, asked_version te
 COMMENT ON FUNCTION core.refuse_by_package(user_id uuid, asked text, asked_version text, package_id uuid, visibility text, author_id uuid, organization_id uuid, version text, now timestamp with time zone) IS 'Why a package or version cannot be run by this user: unknown, or private and neither theirs nor their organization''s; null if it can. Spec 5.5.';
 
 --
--- Name: refuse_by_size(public.users, public.cost_limits_config, public.settings, public.models, numeric, numeric, numeric, integer, integer, integer, integer, boolean, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: refuse_by_size(public.users, public.cost_limits_config, public.settings, public.models, numeric, numeric, numeric, integer, integer, integer, integer, boolean, timestamp with time zone, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.refuse_by_size(u public.users, l public.cost_limits_config, s public.settings, m public.models, input_price numeric, output_price numeric, prompt_multiplier numeric, estimated_input integer, held_input integer, wanted integer, useful integer, windows_hold boolean, now timestamp with time zone) RETURNS json
+CREATE FUNCTION core.refuse_by_size(u public.users, l public.cost_limits_config, s public.settings, m public.models, input_price numeric, output_price numeric, prompt_multiplier numeric, estimated_input integer, held_input integer, wanted integer, useful integer, windows_hold boolean, now timestamp with time zone, history_tokens integer DEFAULT NULL::integer) RETURNS json
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
@@ -17523,8 +21875,6 @@ declare
   day_left numeric := case when windows_hold then l.daily_cost_limit - u.current_day_limited_cost end;
   month_left numeric := case when windows_hold then l.monthly_cost_limit - u.current_month_limited_cost end;
   room integer := least(s.max_request_tokens, m.context_tokens) - estimated_input;
-  balance bigint := u.included_credits + u.purchased_credits;
-  free bigint := balance - u.held_included - u.held_purchased;
   needed bigint := core.charge_for(held_input + useful, s.tokens_per_credit, m.credit_multiplier, prompt_multiplier);
   needed_cost numeric := (held_input * input_price + useful * output_price) * 0.000001;
   fit record;
@@ -17532,47 +21882,30 @@ begin
   if room < useful then
     return core.describe_refusal('request_too_large', 413,
       format('The request has about %s tokens of input; with at least %s of output it would exceed %s. Cut about %s tokens of input.',
-        estimated_input, useful, estimated_input + room, useful - room), now,
+        estimated_input, useful, estimated_input + room, useful - room)
+      || case when history_tokens > 0 then format(
+        ' The conversation so far has about %s of them. Send drop_oldest to go on without its oldest exchanges, or have it summarised, '
+        'or begin a new session.', history_tokens) else '' end, now,
       estimated_input + room, estimated_input, unit => 'tokens',
-      details => json_build_object('input_tokens', estimated_input, 'min_output_tokens', useful, 'cut_tokens', useful - room));
+      details => json_build_object('input_tokens', estimated_input, 'min_output_tokens', useful, 'cut_tokens', useful - room,
+        'history_tokens', history_tokens,
+        'ways_on', case when history_tokens > 0 then '["drop_oldest", "summarise", "new_session"]'::json end));
   end if;
 
   -- Would it fit if nothing else were running?
   fit := core.fit_run(held_input, wanted, s.tokens_per_credit, m.credit_multiplier, prompt_multiplier, input_price, output_price,
     u.included_credits, u.purchased_credits, least(day_left, month_left), s.purchased_cost_per_credit_cap);
-  if fit.output_cap >= useful then
-    return core.describe_refusal('held_by_other_runs', 429,
-      'Your other runs hold what this one needs. Try again when they have ended.', now,
-      balance, balance - free, unit => 'credits', held => u.held_included + u.held_purchased, retry_at => now + interval '5 seconds',
-      details => json_build_object('running', cardinality(u.open_runs)));
-  elsif balance < needed then
-    return core.describe_refusal('insufficient_credits', 402,
-      format('Insufficient credits. Need %s but have %s', needed, free), now,
-      required_credits => needed, available_credits => free);
-  elsif u.included_credits > 0 and month_left < needed_cost then
-    return core.describe_refusal('monthly_cost_limit', 429,
-      format('Tier %s allows %s dollars a month; what is left cannot bear this run. Try a shorter one or a cheaper model, or wait for the next month.',
-        l.tier_name, l.monthly_cost_limit), now,
-      l.monthly_cost_limit, u.current_month_limited_cost, u.month_held_cost, 'dollars', u.month_ends_at);
-  elsif u.included_credits > 0 and day_left < needed_cost then
-    return core.describe_refusal('daily_cost_limit', 429,
-      format('Tier %s allows %s dollars a day; what is left cannot bear this run. Try a shorter one or a cheaper model, or wait for tomorrow.',
-        l.tier_name, l.daily_cost_limit), now,
-      l.daily_cost_limit, u.current_day_limited_cost, u.day_held_cost, 'dollars', u.day_ends_at);
-  end if;
-  return core.describe_refusal('purchased_credit_cost', 409,
-    'This model costs more than a purchased credit may pay for. Try a shorter request or a cheaper model.', now,
-    s.purchased_cost_per_credit_cap, unit => 'dollars per credit');
+  return core.refuse_by_means(u, l, s, needed, needed_cost, windows_hold, fit.output_cap >= useful, now);
 end
 $$;
 
-ALTER FUNCTION core.refuse_by_size(u public.users, l public.cost_limits_config, s public.settings, m public.models, input_price numeric, output_price numeric, prompt_multiplier numeric, estimated_input integer, held_input integer, wanted integer, useful integer, windows_hold boolean, now timestamp with time zone) OWNER TO prpm_owner;
+ALTER FUNCTION core.refuse_by_size(u public.users, l public.cost_limits_config, s public.settings, m public.models, input_price numeric, output_price numeric, prompt_multiplier numeric, estimated_input integer, held_input integer, wanted integer, useful integer, windows_hold boolean, now timestamp with time zone, history_tokens integer) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION refuse_by_size(u public.users, l public.cost_limits_config, s public.settings, m public.models, input_price numeric, output_price numeric, prompt_multiplier numeric, estimated_input integer, held_input integer, wanted integer, useful integer, windows_hold boolean, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION refuse_by_size(u public.users, l public.cost_limits_config, s public.settings, m public.models, input_price numeric, output_price numeric, prompt_multiplier numeric, estimated_input integer, held_input integer, wanted integer, useful integer, windows_hold boolean, now timestamp with time zone, history_tokens integer); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.refuse_by_size(u public.users, l public.cost_limits_config, s public.settings, m public.models, input_price numeric, output_price numeric, prompt_multiplier numeric, estimated_input integer, held_input integer, wanted integer, useful integer, windows_hold boolean, now timestamp with time zone) IS 'Why no useful answer fits: the request is too large, other runs hold what is needed, credits lack, or a cost window is too full. Called when core.fit_run found less than useful tokens. Spec 1.5, 3.2.';
+COMMENT ON FUNCTION core.refuse_by_size(u public.users, l public.cost_limits_config, s public.settings, m public.models, input_price numeric, output_price numeric, prompt_multiplier numeric, estimated_input integer, held_input integer, wanted integer, useful integer, windows_hold boolean, now timestamp with time zone, history_tokens integer) IS 'Why no useful answer fits: the request is too large, other runs hold what is needed, credits lack, or a cost window is too full. Called when core.fit_run found less than useful tokens. history_tokens is what a conversation brings, null without one: the refusal says how to go on. Spec 1.5, 3.2.';
 
 --
 -- Name: refuse_by_standing(public.users, public.cost_limits_config, boolean, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -17618,6 +21951,41 @@ ALTER FUNCTION core.refuse_by_standing(u public.users, l public.cost_limits_conf
 --
 
 COMMENT ON FUNCTION core.refuse_by_standing(u public.users, l public.cost_limits_config, runs_enabled boolean, now timestamp with time zone) IS 'Why this user can run nothing now, whatever they ask for: account, tier and its budget, rate, operator''s throttle, hourly runs; null if nothing stands in the way. The row''s windows are rolled. Spec 3.1, 3.2, 3.4, 3.6.';
+
+--
+-- Name: refuse_count(public.users, public.cost_limits_config, jsonb, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.refuse_count(u public.users, l public.cost_limits_config, sides jsonb, now timestamp with time zone) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  runs integer := jsonb_array_length(sides);
+  -- Of a side whose prompt was filled in, the attempt that asked for the prompt was counted.
+  attempts integer := (select count(*) from jsonb_array_elements(sides) x where x ->> 'prompt_tokens' is null);
+begin
+  if u.minute_attempts + attempts > l.minute_request_limit then
+    return core.describe_refusal('rate_limited', 429,
+      format('At most %s attempts a minute; this comparison makes %s. Try again when the minute is over.', l.minute_request_limit, runs), now,
+      l.minute_request_limit, u.minute_attempts, unit => 'attempts', retry_at => u.minute_ends_at);
+  elsif u.hour_requests + runs > l.hourly_request_limit then
+    return core.describe_refusal('hourly_request_limit', 429,
+      format('Tier %s allows %s runs an hour, and this comparison makes %s. Try again when the hour is over, or compare fewer.',
+        l.tier_name, l.hourly_request_limit, runs), now,
+      l.hourly_request_limit, u.hour_requests, unit => 'runs', retry_at => u.hour_ends_at);
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION core.refuse_count(u public.users, l public.cost_limits_config, sides jsonb, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION refuse_count(u public.users, l public.cost_limits_config, sides jsonb, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.refuse_count(u public.users, l public.cost_limits_config, sides jsonb, now timestamp with time zone) IS 'Why a comparison of these sides (see core.begin_side) is too many runs for this minute or hour; null if it is not. The row''s windows are rolled. Spec 3.2, 3.6, 5.8.';
 
 --
 -- Name: refuse_run(public.users, public.cost_limits_config, json, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -17689,6 +22057,49 @@ ALTER FUNCTION core.refuse_sale(user_id uuid, now timestamp with time zone) OWNE
 --
 
 COMMENT ON FUNCTION core.refuse_sale(user_id uuid, now timestamp with time zone) IS 'Why nothing can be sold to a user now: the account is closed, purchases are switched off, or a lost dispute left a shortfall. Null: nothing stands in the way. Spec 3.6, 4.6.';
+
+--
+-- Name: refuse_second_visit(text, date, boolean, timestamp with time zone, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.refuse_second_visit(visitor text, today date, as_run boolean, now timestamp with time zone, signup_credits integer) RETURNS json
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  month date := date_trunc('month', today::timestamp)::date;
+  message constant text := 'You have already used your free playground run of this month.';
+  invitation json := core.describe_invitation(refuse_second_visit.signup_credits);
+  refusal json := core.refuse_visit('limit_exceeded', message, (month::timestamp + interval '1 month') at time zone 'UTC',
+    refuse_second_visit.now, refuse_second_visit.signup_credits);
+begin
+  if not as_run then
+    return refusal;
+  end if;
+  return refusal::jsonb || jsonb_build_object(
+    'code', 'anonymous_quota_exceeded', 'status', 403, 'limit', 1, 'used', 1, 'unit', 'runs',
+    'details', jsonb_build_object(
+      'quota_limit', 1, 'usage_count', 1, 'current_month', to_char(month, 'YYYY-MM'),
+      'first_used_at', (
+        select v.first_used_at from public.anonymous_visits v where v.visitor = refuse_second_visit.visitor and v.month = date_trunc('month', today::timestamp)::date
+      )
+    ),
+    'call_to_action', jsonb_build_object(
+      'message', invitation ->> 'message', 'registration_url', '/register',
+      'benefits', case when signup_credits > 0 then jsonb_build_array(format('%s free credits', signup_credits)) else '[]' end
+        || '["Every model", "Conversations that go on, and can be shared and compared"]'
+    )
+  );
+end
+$$;
+
+ALTER FUNCTION core.refuse_second_visit(visitor text, today date, as_run boolean, now timestamp with time zone, signup_credits integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION refuse_second_visit(visitor text, today date, as_run boolean, now timestamp with time zone, signup_credits integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.refuse_second_visit(visitor text, today date, as_run boolean, now timestamp with time zone, signup_credits integer) IS 'The refusal of a visitor''s second run of a month, as core.refuse_visit: 429 limit_exceeded, or for as_run 403 anonymous_quota_exceeded with details (how many are free, used, in which month, since when) and call_to_action (why and where to sign up). Spec 5.9.';
 
 --
 -- Name: refuse_token(uuid, uuid, text[], timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -17857,6 +22268,78 @@ ALTER FUNCTION core.reopen_run(r public.runs, now timestamp with time zone) OWNE
 COMMENT ON FUNCTION core.reopen_run(r public.runs, now timestamp with time zone) IS 'Undoes what an expiry booked for a run, credits and cost, so that it can be settled by what it really used in the same transaction. Its hold is what is free by now. The caller holds the user''s row. Spec 5.3.';
 
 --
+-- Name: repeat_job(text, text, uuid, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.repeat_job(job text, reason text, by_user uuid, dry_run boolean) RETURNS SETOF public.job_runs
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if not exists (select from public.jobs j where j.job = repeat_job.job) then
+    raise exception 'there is no job %', repeat_job.job using errcode = 'PR404', detail = 'job', hint = 'select job, description from jobs;';
+  end if;
+  if not dry_run then
+    perform core.note_action('repeat_job', repeat_job.job, reason,
+      case when by_user is not null then json_build_object('by', by_user) end);
+    update public.job_runs r set finished_at = null, error = null, started_at = core.now()
+    where r.job = repeat_job.job and r.finished_at is not null
+      and r.slot = (select max(x.slot) from public.job_runs x where x.job = repeat_job.job);
+  end if;
+  return query
+    select r.* from public.job_runs r
+    where r.job = repeat_job.job and r.slot = (select max(x.slot) from public.job_runs x where x.job = repeat_job.job);
+end
+$$;
+
+ALTER FUNCTION core.repeat_job(job text, reason text, by_user uuid, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION repeat_job(job text, reason text, by_user uuid, dry_run boolean); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.repeat_job(job text, reason text, by_user uuid, dry_run boolean) IS 'What ops.repeat_job does for an operator (by_user null) and api.repeat_job for an administrator. Errors: PR404 unknown job, PR400 without a reason. Spec 7.2.';
+
+--
+-- Name: replay_event(text, text, uuid, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.replay_event(event_id text, reason text, by_user uuid, dry_run boolean) RETURNS TABLE(id text, type text, user_id uuid, status text, error text)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  event public.stripe_events;
+begin
+  select e.* into event from public.stripe_events e where e.id = replay_event.event_id for no key update;
+  if not found then
+    raise exception 'event % is unknown', replay_event.event_id using errcode = 'PR404', detail = 'event_id',
+      hint = 'select id, type, status, error from stripe_events order by received_at desc limit 20;';
+  end if;
+  if event.body is null then
+    raise exception 'the body of event % is gone', event.id using errcode = 'PR409', detail = 'event_id';
+  end if;
+  if not dry_run then
+    perform core.note_action('replay_stripe_event', event.id, reason,
+      case when by_user is not null then json_build_object('by', by_user) end);
+    delete from public.stripe_effects x where x.user_id = event.user_id and x.event_id = event.id;
+    update public.stripe_events e set status = 'received', error = null where e.id = event.id;
+    perform api.apply_stripe_event(event.id);
+  end if;
+  return query select e.id, e.type, e.user_id, e.status, e.error from public.stripe_events e where e.id = event.id;
+end
+$$;
+
+ALTER FUNCTION core.replay_event(event_id text, reason text, by_user uuid, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION replay_event(event_id text, reason text, by_user uuid, dry_run boolean); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.replay_event(event_id text, reason text, by_user uuid, dry_run boolean) IS 'What ops.replay_stripe_event does for an operator (by_user null) and api.replay_stripe_event for an administrator. Errors: PR404 unknown event, PR409 without its body, PR400 without a reason. Spec 6.5.';
+
+--
 -- Name: replay_runs(uuid[], timestamp with time zone, timestamp with time zone, jsonb, jsonb, jsonb, integer, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -17923,15 +22406,13 @@ begin
       hour_was := 0; hour_now := 0;
       if r.begins_day then
         day_was := 0; day_now := 0;
-        if r.begins_month or r.is_first then
+        if r.begins_month then
           month_was := 0; month_now := 0;
         end if;
       end if;
-      if r.is_first then
-        day_was := 0; day_now := 0; gained := 0;
+      if r.is_first then -- whose month, day and hour begin too
+        gained := 0;
       end if;
-    elsif r.is_first then
-      day_was := 0; day_now := 0; month_was := 0; month_now := 0; hour_was := 0; hour_now := 0; gained := 0;
     end if;
 
     if r.needs > least(r.day_limit - day_now, r.month_limit - month_now)
@@ -18223,8 +22704,16 @@ begin
     left join public.models m on m.alias = r.model
     where u.last_request_at > run_conditions.now - interval '1 hour' and r.started_at > run_conditions.now - interval '1 hour'
   ),
+  -- Runs of visitors who are not signed in cost as others do.
   spent as (
-    select sum(x.cost) as dollars, count(*) as runs from recent x
+    select sum(y.cost) as dollars, count(*) as runs
+    from (
+      select x.cost from recent x
+      union all
+      select a.cost
+      from public.anonymous_runs a
+      where a.day >= ((run_conditions.now - interval '1 hour') at time zone 'UTC')::date and a.started_at > run_conditions.now - interval '1 hour'
+    ) y
   ),
   failing as (
     select
@@ -18246,7 +22735,7 @@ begin
   select
     'hourly_spend', '', 0, 'critical',
     format('%s dollars spent within an hour, by %s runs: more than %s', core.write_dollars(spent.dollars), spent.runs, core.write_dollars(s.hourly_spend_alert)),
-    'Who: SELECT * FROM ops.runs_live; SELECT email, current_day_api_cost FROM users ORDER BY current_day_api_cost DESC LIMIT 10;' || E'\n'
+    'Who: SELECT * FROM ops.runs_live; SELECT email, current_day_api_cost FROM users ORDER BY current_day_api_cost DESC LIMIT 10; SELECT * FROM ops.anonymous_use;' || E'\n'
       || 'To stop all runs: UPDATE settings SET runs_enabled = FALSE;',
     jsonb_build_object('dollars', spent.dollars, 'runs', spent.runs, 'limit', s.hourly_spend_alert), null::uuid
   from spent, public.settings s
@@ -18393,6 +22882,49 @@ ALTER FUNCTION core.scrub(text text, words text[]) OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.scrub(text text, words text[]) IS 'A text with [erased] wherever one of these words stood by itself, in whatever case. Null for no text. Spec 10.8.';
 
 --
+-- Name: session_exchanges(uuid, uuid, uuid, uuid, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.session_exchanges(user_id uuid, session_id uuid, after uuid, through uuid, most integer) RETURNS TABLE(run_id uuid, is_copy boolean, question text, answer text, status text, model text, provider_model text, package_version text, baseline boolean, is_summary boolean, credits bigint, question_tokens integer, answer_tokens integer, input_tokens integer, output_tokens integer, estimated boolean, duration_ms integer, error text, started_at timestamp with time zone, finished_at timestamp with time zone)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT t.run_id,
+     (c.run_id IS NOT NULL),
+     t.question,
+     t.answer,
+     COALESCE(r.status, 'completed'::text) AS "coalesce",
+     COALESCE(r.model, c.model) AS "coalesce",
+     COALESCE(r.provider_model, c.provider_model) AS "coalesce",
+     COALESCE(r.package_version, c.package_version) AS "coalesce",
+     COALESCE(r.baseline, c.baseline) AS "coalesce",
+     COALESCE(r.summarises, c.is_summary, false) AS "coalesce",
+     COALESCE(r.credits, (0)::bigint) AS "coalesce",
+     COALESCE(r.question_tokens, c.question_tokens) AS "coalesce",
+     COALESCE(r.output_tokens, c.output_tokens, 0) AS "coalesce",
+     r.input_tokens,
+     r.output_tokens,
+     COALESCE(r.estimated, false) AS "coalesce",
+     r.duration_ms,
+     r.error,
+     COALESCE(r.started_at, c.started_at) AS "coalesce",
+     COALESCE(r.finished_at, c.finished_at) AS "coalesce"
+    FROM ((public.run_texts t
+      LEFT JOIN public.runs r ON (((r.user_id = t.user_id) AND (r.id = t.run_id))))
+      LEFT JOIN public.copied_exchanges c ON (((c.user_id = t.user_id) AND (c.session_id = t.session_id) AND (c.run_id = t.run_id))))
+   WHERE ((t.user_id = session_exchanges.user_id) AND (t.session_id = session_exchanges.session_id) AND (t.run_id > session_exchanges.after) AND (t.run_id <= session_exchanges.through))
+   ORDER BY t.run_id
+  LIMIT session_exchanges.most;
+END;
+
+ALTER FUNCTION core.session_exchanges(user_id uuid, session_id uuid, after uuid, through uuid, most integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION session_exchanges(user_id uuid, session_id uuid, after uuid, through uuid, most integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.session_exchanges(user_id uuid, session_id uuid, after uuid, through uuid, most integer) IS 'Questions and answers of a session whose texts are kept, in the order of the conversation, behind one run and through another, at most so many (null: all): with what the run of each says, or what was copied of it; a copy used nothing of one''s own, neither credits nor tokens; question_tokens and answer_tokens are what each brings as history. Spec 10.1.';
+
+--
 -- Name: session_facts(public.sessions); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -18400,9 +22932,9 @@ CREATE FUNCTION core.session_facts(session public.sessions) RETURNS TABLE(models
     LANGUAGE sql STABLE ROWS 1
     BEGIN ATOMIC
  SELECT ( SELECT array_agg(DISTINCT r.model) AS array_agg
-            FROM core.session_runs((session_facts.session).user_id, (session_facts.session).id) r(user_id, id, session_id, status, model, provider_model, package_id, package_version, baseline, tier_name, price_id, credit_multiplier, prompt_multiplier, tokens_per_credit, estimated_input, question_tokens, estimate_is_exact, output_cap, hold_included, hold_purchased, hold_cost, hold_expires_at, input_tokens, cached_tokens, cache_write_tokens, output_tokens, estimated, cost, limited_cost, credits, shortfall, credits_by_kind, error, error_reason, stop_requested_at, first_token_ms, duration_ms, started_at, finished_at, included_value, purchased_value, refunded_by_kind, refunded_at)) AS array_agg,
+            FROM core.session_runs((session_facts.session).user_id, (session_facts.session).id) r(user_id, id, session_id, status, model, provider_model, package_id, package_version, baseline, tier_name, price_id, credit_multiplier, prompt_multiplier, tokens_per_credit, estimated_input, question_tokens, estimate_is_exact, output_cap, hold_included, hold_purchased, hold_cost, hold_expires_at, input_tokens, cached_tokens, cache_write_tokens, output_tokens, estimated, cost, limited_cost, credits, shortfall, credits_by_kind, error, error_reason, stop_requested_at, first_token_ms, duration_ms, started_at, finished_at, included_value, purchased_value, refunded_by_kind, refunded_at, request_limit, history_tokens, dropped_exchanges, summarises)) AS array_agg,
      ( SELECT (COALESCE(sum(r.credits), (0)::numeric))::bigint AS "coalesce"
-            FROM core.session_runs((session_facts.session).user_id, (session_facts.session).id) r(user_id, id, session_id, status, model, provider_model, package_id, package_version, baseline, tier_name, price_id, credit_multiplier, prompt_multiplier, tokens_per_credit, estimated_input, question_tokens, estimate_is_exact, output_cap, hold_included, hold_purchased, hold_cost, hold_expires_at, input_tokens, cached_tokens, cache_write_tokens, output_tokens, estimated, cost, limited_cost, credits, shortfall, credits_by_kind, error, error_reason, stop_requested_at, first_token_ms, duration_ms, started_at, finished_at, included_value, purchased_value, refunded_by_kind, refunded_at)) AS "coalesce",
+            FROM core.session_runs((session_facts.session).user_id, (session_facts.session).id) r(user_id, id, session_id, status, model, provider_model, package_id, package_version, baseline, tier_name, price_id, credit_multiplier, prompt_multiplier, tokens_per_credit, estimated_input, question_tokens, estimate_is_exact, output_cap, hold_included, hold_purchased, hold_cost, hold_expires_at, input_tokens, cached_tokens, cache_write_tokens, output_tokens, estimated, cost, limited_cost, credits, shortfall, credits_by_kind, error, error_reason, stop_requested_at, first_token_ms, duration_ms, started_at, finished_at, included_value, purchased_value, refunded_by_kind, refunded_at, request_limit, history_tokens, dropped_exchanges, summarises)) AS "coalesce",
      strip(to_tsvector('simple'::regconfig, "left"((COALESCE((session).title, ''::text) || COALESCE(( SELECT string_agg((((' '::text || t.question) || ' '::text) || t.answer), ''::text ORDER BY t.run_id) AS string_agg
             FROM public.run_texts t
            WHERE ((t.user_id = (session_facts.session).user_id) AND (t.session_id = (session_facts.session).id))), ''::text)), 250000))) AS strip;
@@ -18481,6 +23013,13 @@ begin
     perform core.apply_period_refund(
       payment.user_id, payment.subscription_id, payment.period_start, least(gone.refunded, payment.paid_amount), gone.disputed, settle_payment.now
     );
+    -- What has ended entitles for as long as it is paid.
+    if exists (
+      select from public.subscriptions s
+      where s.user_id = payment.user_id and s.id = payment.subscription_id and s.ended_at is not null
+    ) then
+      perform core.refresh_entitlement(payment.user_id, settle_payment.now);
+    end if;
   end if;
 end
 $$;
@@ -18491,7 +23030,7 @@ ALTER FUNCTION core.settle_payment(user_id uuid, payment_id text, now timestamp 
 -- Name: FUNCTION settle_payment(user_id uuid, payment_id text, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.settle_payment(user_id uuid, payment_id text, now timestamp with time zone) IS 'Makes what a payment bought agree with its refunds and disputes that stand, in whatever order they became known. The caller holds the user''s row. Spec 4.6.';
+COMMENT ON FUNCTION core.settle_payment(user_id uuid, payment_id text, now timestamp with time zone) IS 'Makes what a payment bought agree with its refunds and disputes that stand, in whatever order they became known, and so what a subscription that has ended still entitles to. The caller holds the user''s row. Spec 2.5, 4.6.';
 
 --
 -- Name: share_of_cost(numeric, bigint, bigint, bigint); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -18520,115 +23059,6 @@ ALTER FUNCTION core.share_of_cost(cost numeric, upto bigint, part bigint, due bi
 COMMENT ON FUNCTION core.share_of_cost(cost numeric, upto bigint, part bigint, due bigint) IS 'US dollars of a run''s cost that one of its payments bears: part credits of the due ones, the last of the first upto. The shares of all payments add up to the cost, to the last digit. Spec 8.4.';
 
 --
--- Name: shared_sessions; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.shared_sessions (
-    token text NOT NULL,
-    user_id uuid NOT NULL,
-    session_id uuid NOT NULL,
-    package_id uuid NOT NULL,
-    through_run_id uuid NOT NULL,
-    view_count bigint DEFAULT 0 NOT NULL,
-    helpful_count bigint DEFAULT 0 NOT NULL,
-    not_helpful_count bigint DEFAULT 0 NOT NULL,
-    featured_at timestamp with time zone,
-    feature_description text,
-    feature_display_order integer DEFAULT 0 NOT NULL,
-    shared_at timestamp with time zone NOT NULL,
-    ended_at timestamp with time zone,
-    CONSTRAINT shared_sessions_helpful_count_check CHECK ((helpful_count >= 0)),
-    CONSTRAINT shared_sessions_not_helpful_count_check CHECK ((not_helpful_count >= 0)),
-    CONSTRAINT shared_sessions_view_count_check CHECK ((view_count >= 0))
-);
-
-ALTER TABLE public.shared_sessions OWNER TO prpm_owner;
-
---
--- Name: TABLE shared_sessions; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.shared_sessions IS 'ops. Links under which anybody may read a session as far as it had come (spec 10.2).';
-
---
--- Name: COLUMN shared_sessions.token; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.token IS 'The link''s secret part.';
-
---
--- Name: COLUMN shared_sessions.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.user_id IS 'Who shared it; never shown.';
-
---
--- Name: COLUMN shared_sessions.session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.session_id IS 'What.';
-
---
--- Name: COLUMN shared_sessions.package_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.package_id IS 'Its package.';
-
---
--- Name: COLUMN shared_sessions.through_run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.through_run_id IS 'The newest run that is shown.';
-
---
--- Name: COLUMN shared_sessions.view_count; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.view_count IS 'How many visitors have seen it, its owner not among them.';
-
---
--- Name: COLUMN shared_sessions.helpful_count; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.helpful_count IS 'Visitors whom it helped.';
-
---
--- Name: COLUMN shared_sessions.not_helpful_count; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.not_helpful_count IS 'Visitors whom it did not help.';
-
---
--- Name: COLUMN shared_sessions.featured_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.featured_at IS 'When an author of the package featured it, or null.';
-
---
--- Name: COLUMN shared_sessions.feature_description; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.feature_description IS 'The author''s words on it, at most 500 characters.';
-
---
--- Name: COLUMN shared_sessions.feature_display_order; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.feature_display_order IS 'Lowest first among those that are featured.';
-
---
--- Name: COLUMN shared_sessions.shared_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.shared_at IS 'Since when.';
-
---
--- Name: COLUMN shared_sessions.ended_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.ended_at IS 'When its owner took it back, or null.';
-
---
 -- Name: shared_exchanges(public.shared_sessions); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -18636,10 +23066,9 @@ CREATE FUNCTION core.shared_exchanges(share public.shared_sessions) RETURNS json
     LANGUAGE sql STABLE
     SET search_path TO ''
     BEGIN ATOMIC
- SELECT COALESCE(json_agg(json_build_object('question', t.question, 'answer', t.answer, 'model', r.model, 'package_version', r.package_version, 'baseline', r.baseline, 'credits_spent', r.credits, 'input_tokens', r.input_tokens, 'output_tokens', r.output_tokens, 'tokens_used', (COALESCE(r.input_tokens, 0) + COALESCE(r.output_tokens, 0)), 'started_at', r.started_at, 'finished_at', r.finished_at) ORDER BY t.run_id), '[]'::json) AS "coalesce"
-    FROM (public.run_texts t
-      JOIN public.runs r ON (((r.user_id = t.user_id) AND (r.id = t.run_id))))
-   WHERE ((t.user_id = (shared_exchanges.share).user_id) AND (t.session_id = (shared_exchanges.share).session_id) AND (t.run_id <= (shared_exchanges.share).through_run_id) AND (t.answer <> ''::text));
+ SELECT COALESCE(json_agg(json_build_object('question', e.question, 'answer', e.answer, 'model', e.model, 'package_version', e.package_version, 'baseline', e.baseline, 'is_summary', e.is_summary, 'credits_spent', e.credits, 'input_tokens', e.input_tokens, 'output_tokens', e.output_tokens, 'tokens_used', (COALESCE(e.input_tokens, 0) + COALESCE(e.output_tokens, 0)), 'started_at', e.started_at, 'finished_at', e.finished_at) ORDER BY e.run_id), '[]'::json) AS "coalesce"
+    FROM core.session_exchanges((shared_exchanges.share).user_id, (shared_exchanges.share).session_id, '00000000-0000-0000-0000-000000000000'::uuid, (shared_exchanges.share).through_run_id, NULL::integer) e(run_id, is_copy, question, answer, status, model, provider_model, package_version, baseline, is_summary, credits, question_tokens, answer_tokens, input_tokens, output_tokens, estimated, duration_ms, error, started_at, finished_at)
+   WHERE (e.answer <> ''::text);
 END;
 
 ALTER FUNCTION core.shared_exchanges(share public.shared_sessions) OWNER TO prpm_owner;
@@ -18649,6 +23078,137 @@ ALTER FUNCTION core.shared_exchanges(share public.shared_sessions) OWNER TO prpm
 --
 
 COMMENT ON FUNCTION core.shared_exchanges(share public.shared_sessions) IS 'What a shared link shows of its session: questions, answers, models, tokens and credits up to the moment of sharing; neither ids nor anything of its owner. JSON array in the order of the conversation. Spec 10.2.';
+
+--
+-- Name: shared_sides(public.shared_sessions); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.shared_sides(share public.shared_sessions) RETURNS json
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT json_agg(json_build_object('package_name', p.name, 'package_version', r.package_version, 'baseline', r.baseline, 'model', r.model, 'status', r.status, 'question', COALESCE(t.question, ''::text), 'answer', COALESCE(t.answer, ''::text), 'credits_spent', r.credits, 'tokens_used', (COALESCE(r.input_tokens, 0) + COALESCE(r.output_tokens, 0)), 'duration_ms', r.duration_ms, 'started_at', r.started_at, 'finished_at', r.finished_at) ORDER BY i.place) AS json_agg
+    FROM ((((public.comparisons c
+      CROSS JOIN LATERAL unnest(c.run_ids) WITH ORDINALITY i(run_id, place))
+      JOIN public.runs r ON (((r.user_id = c.user_id) AND (r.id = i.run_id))))
+      JOIN public.packages p ON ((p.id = r.package_id)))
+      LEFT JOIN public.run_texts t ON (((t.user_id = r.user_id) AND (t.session_id = r.session_id) AND (t.run_id = r.id))))
+   WHERE ((c.user_id = (shared_sides.share).user_id) AND (c.id = (shared_sides.share).comparison_id));
+END;
+
+ALTER FUNCTION core.shared_sides(share public.shared_sessions) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION shared_sides(share public.shared_sessions); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.shared_sides(share public.shared_sessions) IS 'What a shared link shows of its comparison: for each side package, version, model, question, answer, credits, tokens and times; neither ids nor anything of its owner. JSON array in the order of the sides; null for the link of a session. Spec 5.8, 10.2.';
+
+--
+-- Name: side_as_probed(jsonb, core.begun_run); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.side_as_probed(side jsonb, probe core.begun_run) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT
+         CASE (side ->> 'history'::text)
+             WHEN 'fit'::text THEN (side || jsonb_build_object('history', ('fit:'::text || (probe).history_tokens)))
+             ELSE side
+         END AS side;
+END;
+
+ALTER FUNCTION core.side_as_probed(side jsonb, probe core.begun_run) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION side_as_probed(side jsonb, probe core.begun_run); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.side_as_probed(side jsonb, probe core.begun_run) IS 'A side of a comparison that brings no more of its conversation than core.probe_run found: a shorter answer would leave room for more of it, which was not reckoned with. Spec 5.8, 10.1.';
+
+--
+-- Name: sides_needs(public.settings, core.begun_run[], jsonb, integer, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.sides_needs(s public.settings, probes core.begun_run[], asked jsonb, wish integer, now timestamp with time zone) RETURNS TABLE(side integer, held_input integer, wanted integer, useful integer, multiplier numeric, prompt_multiplier numeric, input_price numeric, output_price numeric, needed bigint, needed_cost numeric)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT (b.ordinality)::integer AS ordinality,
+     b.held_input,
+     b.wanted_output,
+     n.useful,
+     m.credit_multiplier,
+     n.prompt_multiplier,
+     GREATEST(p.input, p.cache_write) AS "greatest",
+     p.output,
+     core.charge_for(((b.held_input + n.useful))::bigint, (sides_needs.s).tokens_per_credit, m.credit_multiplier, n.prompt_multiplier) AS charge_for,
+     ((((b.held_input)::numeric * GREATEST(p.input, p.cache_write)) + ((n.useful)::numeric * p.output)) * 0.000001)
+    FROM ((((unnest(sides_needs.probes) WITH ORDINALITY b(outcome, begun_run_id, begun_session_id, run_status, refusal, provider, provider_model, model_alias, package_id, package_name, version, system_prompt, history, output_cap, cache_prompt, first_token_timeout_ms, run_timeout_ms, checkpoint_ms, abandon_after_ms, hold_credits, available_credits, estimated_input, held_input, wanted_output, rate_limit, rate_remaining, rate_reset, history_tokens, dropped_exchanges, template, ordinality)
+      JOIN public.models m ON ((m.alias = b.model_alias)))
+      JOIN public.model_prices p ON (((p.model = m.alias) AND (p.valid @> sides_needs.now))))
+      CROSS JOIN LATERAL ( SELECT (sides_needs.asked -> ((b.ordinality)::integer - 1)) AS side) a)
+      CROSS JOIN LATERAL ( SELECT LEAST((sides_needs.s).min_output_tokens, sides_needs.wish, m.max_output_tokens,
+                 CASE
+                     WHEN ((a.side ->> 'custom_prompt_tokens'::text) IS NULL) THEN (sides_needs.s).max_output_tokens
+                     ELSE (sides_needs.s).custom_max_output_tokens
+                 END) AS useful,
+                 CASE
+                     WHEN (((a.side ->> 'custom_prompt_tokens'::text) IS NOT NULL) AND (NOT COALESCE(((a.side ->> 'use_no_prompt'::text))::boolean, false))) THEN (sides_needs.s).custom_prompt_multiplier
+                     ELSE (1)::numeric
+                 END AS prompt_multiplier) n);
+END;
+
+ALTER FUNCTION core.sides_needs(s public.settings, probes core.begun_run[], asked jsonb, wish integer, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION sides_needs(s public.settings, probes core.begun_run[], asked jsonb, wish integer, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.sides_needs(s public.settings, probes core.begun_run[], asked jsonb, wish integer, now timestamp with time zone) IS 'What each side of a comparison needs at the least: credits, and US dollars of the worst case, for a useful answer; and what it is reckoned by: tokens of input (worst case), of the answer wanted and of a useful one, multipliers, US dollars per million tokens. probes are core.probe_run''s answers in the order of the sides, asked the sides as core.begin_side takes them. Spec 1.5, 5.8.';
+
+--
+-- Name: similar_packages(text, uuid[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.similar_packages(query text, own uuid[]) RETURNS TABLE(rank integer, id uuid, name text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    SET enable_indexscan TO 'off'
+    SET enable_indexonlyscan TO 'off'
+    AS $$
+#variable_conflict use_column
+declare
+  asked text := lower(btrim(query));
+begin
+  -- Not beside the function: only a superuser may say it there, where nothing has loaded pg_trgm yet.
+  perform set_config('pg_trgm.word_similarity_threshold', '0.45', true);
+  return query
+  with partly as materialized (
+    select p.id, p.name, public.word_similarity(asked, p.name) as likeness
+    from public.packages p
+    where asked operator(public.<%) p.name and (p.visibility = 'public' or p.id = any (own))
+    limit 300
+  ),
+  alike as (
+    select p.id, p.name, public.similarity(p.name, asked) as likeness
+    from public.packages p
+    where p.name operator(public.%) asked and (p.visibility = 'public' or p.id = any (own)) and not exists (select from partly)
+  )
+  select 1000 + (1000 * (1 - x.likeness))::integer, x.id, x.name
+  from (select a.* from alike a union all select b.* from partly b) x
+  order by 1, x.name collate "C"
+  limit 20;
+end
+$$;
+
+ALTER FUNCTION core.similar_packages(query text, own uuid[]) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION similar_packages(query text, own uuid[]); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.similar_packages(query text, own uuid[]) IS 'Packages whose names have a part that is spelled much like a text, by trigrams, the most like it first (rank from 1000), at most 20, of 300 that are found first; where there is none, names that are like it as a whole. Public ones, and of others those in own. Spec 10.6.';
 
 --
 -- Name: simulate_usage(timestamp with time zone, timestamp with time zone, jsonb, jsonb, jsonb, integer, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -18894,10 +23454,88 @@ ALTER FUNCTION core.spend_lots(u public.users, run_id uuid, from_included bigint
 COMMENT ON FUNCTION core.spend_lots(u public.users, run_id uuid, from_included bigint, from_purchased bigint, cost numeric, due bigint, now timestamp with time zone, OUT by_kind jsonb, OUT included_value numeric, OUT purchased_value numeric, OUT transaction_count bigint, OUT spend_lot uuid, OUT next_lot_expiry timestamp with time zone) IS 'Takes credits from a user''s lots in the order of spending, a transfer for each lot, each bearing its share of the run''s cost (US dollars; due: all credits that the run is charged). Answers by kind what was taken, the cash that had been paid for it, the last transfer''s number, and which lot is next. The caller holds the user''s row and stores the answer in it. Errors: PR500 if the lots hold less than the user''s figures say. Spec 4.1, 4.2.';
 
 --
--- Name: store_subscription(uuid, jsonb, boolean, bigint, bigint, timestamp with time zone, boolean, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: used_up(public.users, public.cost_limits_config, numeric, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.store_subscription(user_id uuid, object jsonb, is_final boolean, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone) RETURNS public.subscriptions
+CREATE FUNCTION core.used_up(u public.users, l public.cost_limits_config, useful numeric, now timestamp with time zone) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN ((NOT (l).throttle_on_exceed) OR ((u).limits_waived_until > now)) THEN NULL::text
+             WHEN (((l).monthly_cost_limit - (u).current_month_limited_cost) < useful) THEN 'month'::text
+             WHEN (((l).daily_cost_limit - (u).current_day_limited_cost) < useful) THEN 'day'::text
+             ELSE NULL::text
+         END AS "case";
+END;
+
+ALTER FUNCTION core.used_up(u public.users, l public.cost_limits_config, useful numeric, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION used_up(u public.users, l public.cost_limits_config, useful numeric, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.used_up(u public.users, l public.cost_limits_config, useful numeric, now timestamp with time zone) IS 'Which cost window is used up and throttles: month, day, or null; of a user''s row as core.roll_windows leaves it, their tier''s limits, and the US dollars of core.cheapest_useful_cost. Spec 3.4, 3.5.';
+
+--
+-- Name: standing_of(public.users, public.cost_limits_config, numeric, boolean, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.standing_of(u public.users, l public.cost_limits_config, useful numeric, runs_enabled boolean, now timestamp with time zone) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN (NOT runs_enabled) THEN 'nobody runs'::text
+             WHEN ((l).tier_name IS NULL) THEN 'refused: tier_not_configured'::text
+             WHEN (core.throttled_at(u, now) AND ((u).throttled_by IS DISTINCT FROM 'limit'::text)) THEN 'throttled by an operator'::text
+             WHEN (core.used_up(u, l, useful, now) IS NOT NULL) THEN 'throttled by a limit'::text
+             WHEN ((l).paused_until > now) THEN 'refused: tier_budget'::text
+             WHEN ((u).hour_requests >= (l).hourly_request_limit) THEN 'refused: hourly_request_limit'::text
+             ELSE 'can run'::text
+         END AS "case";
+END;
+
+ALTER FUNCTION core.standing_of(u public.users, l public.cost_limits_config, useful numeric, runs_enabled boolean, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION standing_of(u public.users, l public.cost_limits_config, useful numeric, runs_enabled boolean, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.standing_of(u public.users, l public.cost_limits_config, useful numeric, runs_enabled boolean, now timestamp with time zone) IS 'In a word, whether a user can run now: can run, throttled by an operator or by a limit, refused (with the code of the refusal), or nobody runs. Of their row as core.roll_windows leaves it, their tier''s limits, and the US dollars of core.cheapest_useful_cost. Whether credits suffice is not looked at. Spec 3.1, 3.2, 3.4, 3.6.';
+
+--
+-- Name: standings(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.standings(now timestamp with time zone) RETURNS TABLE(user_id uuid, standing text)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT u.id,
+     ((COALESCE(l.tier_name, t.tier) || ': '::text) || core.standing_of(core.roll_windows(u.*, standings.now), l.*, useful.cost, s.runs_enabled, standings.now))
+    FROM (((((public.users u
+      CROSS JOIN public.settings s)
+      CROSS JOIN ( SELECT COALESCE(core.cheapest_useful_cost(standings.now), (0)::numeric) AS cost) useful)
+      CROSS JOIN LATERAL ( SELECT core.tier_at(u.tier_override, u.plan_tier, u.entitled_until, standings.now) AS tier) t)
+      LEFT JOIN core.limits_by_tier b ON ((b.tier_name = t.tier)))
+      LEFT JOIN public.cost_limits_config l ON ((l.tier_name = b.limits_of)))
+   WHERE (u.closed_at IS NULL);
+END;
+
+ALTER FUNCTION core.standings(now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION standings(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.standings(now timestamp with time zone) IS 'How everybody stands: their tier, and core.standing_of. Reads every user: for previews, not for runs. Spec 3.4.';
+
+--
+-- Name: store_subscription(uuid, boolean, jsonb, boolean, bigint, bigint, timestamp with time zone, boolean, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.store_subscription(user_id uuid, is_known boolean, object jsonb, is_final boolean, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone) RETURNS public.subscriptions
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
@@ -18908,10 +23546,10 @@ declare
   ends timestamptz := to_timestamp((item ->> 'current_period_end')::bigint);
   is_late boolean := object ->> 'status' = 'past_due';
 begin
-  insert into public.subscriptions as s (user_id, id, plan, status, created_at, updated_at)
-  select store_subscription.user_id, object ->> 'id', new_plan, object ->> 'status', store_subscription.now, store_subscription.now
-  where new_plan is not null -- else it is known already
-  on conflict on constraint subscriptions_pkey do nothing;
+  if not is_known then
+    insert into public.subscriptions (user_id, id, plan, status, created_at, updated_at)
+    values (store_subscription.user_id, object ->> 'id', new_plan, object ->> 'status', store_subscription.now, store_subscription.now);
+  end if;
   update public.subscriptions s set
     plan = coalesce(new_plan, s.plan),
     status = object ->> 'status',
@@ -18948,13 +23586,32 @@ begin
 end
 $$;
 
-ALTER FUNCTION core.store_subscription(user_id uuid, object jsonb, is_final boolean, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone) OWNER TO prpm_owner;
+ALTER FUNCTION core.store_subscription(user_id uuid, is_known boolean, object jsonb, is_final boolean, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION store_subscription(user_id uuid, object jsonb, is_final boolean, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION store_subscription(user_id uuid, is_known boolean, object jsonb, is_final boolean, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.store_subscription(user_id uuid, object jsonb, is_final boolean, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone) IS 'Writes a subscription down as Stripe''s object tells it, and where that is from: the second of an event, or the ticket and time of a fetch. Returns its row. The caller holds the user''s row. Spec 6.4.';
+COMMENT ON FUNCTION core.store_subscription(user_id uuid, is_known boolean, object jsonb, is_final boolean, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone) IS 'Writes a subscription down as Stripe''s object tells it, and where that is from: the second of an event, or the ticket and time of a fetch. is_known: it has a row already. Returns its row. The caller holds the user''s row. Spec 6.4.';
+
+--
+-- Name: suggested_input_row(public.suggested_inputs); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.suggested_input_row(i public.suggested_inputs) RETURNS json
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT json_build_object('id', (i).id, 'package_id', (i).package_id, 'title', (i).title, 'description', (i).description, 'suggested_input', (i).suggested_input, 'category', (i).category, 'difficulty', (i).difficulty, 'estimated_credits', (i).estimated_credits, 'recommended_model', (i).recommended_model, 'display_order', (i).display_order, 'usage_count', (i).usage_count, 'is_active', (i).is_active, 'created_at', (i).created_at) AS json_build_object;
+END;
+
+ALTER FUNCTION core.suggested_input_row(i public.suggested_inputs) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION suggested_input_row(i public.suggested_inputs); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.suggested_input_row(i public.suggested_inputs) IS 'A suggested input as it is answered, JSON: its columns, but for who proposed it; usage_count is its clicks. Spec 10.4.';
 
 --
 -- Name: supersede_doubles(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -19518,12 +24175,12 @@ declare
   known public.subscriptions;
   s public.subscriptions;
   state public.subscription_states;
-  was_open boolean;
+  was public.subscription_states;
   worth text;
   complaint text;
 begin
   select x.* into known from public.subscriptions x where x.user_id = take_subscription.user_id and x.id = object ->> 'id';
-  select x.is_open into was_open from public.subscription_states x where x.status = known.status;
+  select x.* into was from public.subscription_states x where x.status = known.status;
   if (object ->> 'missing')::boolean then
     return core.miss_subscription(known, object ->> 'id', take_subscription.user_id, take_subscription.now);
   end if;
@@ -19537,16 +24194,17 @@ begin
     return 'subscription ' || (object ->> 'id') || ' has not exactly one of a plan''s prices';
   end if;
 
-  worth := core.weigh_subscription(known, object ->> 'id', state.is_final, second, ticket);
+  worth := core.weigh_subscription(known, was.is_final, object ->> 'id', state.is_final, second, ticket);
   if worth = 'fetch' then
     perform core.want_work('fetch_subscription', object ->> 'id', take_subscription.user_id);
   end if;
   if worth <> 'take' then
     return null;
   end if;
-  s := core.store_subscription(take_subscription.user_id, object, state.is_final, second, ticket, fetched_at, livemode, take_subscription.now);
-  if state.is_open and was_open is not true then
+  s := core.store_subscription(take_subscription.user_id, known.id is not null, object, state.is_final, second, ticket, fetched_at, livemode, take_subscription.now);
+  if state.is_open and was.is_open is not true then
     perform core.supersede_doubles(s.user_id); -- before anything is granted for it
+    update public.checkouts c set status = 'complete' where c.user_id = s.user_id and c.status = 'open';
   end if;
 
   -- What a fetch brings along: the latest invoice as it is now.
@@ -19559,14 +24217,19 @@ begin
       );
     complaint := core.take_invoice(s.user_id, object -> 'latest_invoice', null, take_subscription.now);
     perform core.note_found_periods(s.user_id, s.id, take_subscription.now);
+    select x.* into s from public.subscriptions x where x.user_id = s.user_id and x.id = s.id;
   end if;
   -- An event does not say since when it is unpaid, or whether money went back.
   if ticket is null and (state.entitles = 'grace' or state.status = 'canceled') then
     perform core.want_work('fetch_subscription', s.id, s.user_id);
   end if;
-  perform core.await_period(s, ticket is not null, take_subscription.now);
+  -- What has not moved is awaited already.
+  if ticket is not null
+    or (s.status, s.current_period_start, s.plan) is distinct from (known.status, known.current_period_start, known.plan)
+  then
+    perform core.await_period(s, state.is_final, ticket is not null, take_subscription.now);
+  end if;
 
-  select x.* into s from public.subscriptions x where x.user_id = s.user_id and x.id = s.id;
   if state.is_final then
     perform core.end_subscription(
       s.user_id, s.id,
@@ -19574,7 +24237,6 @@ begin
       take_subscription.now
     );
   end if;
-  update public.checkouts c set status = 'complete' where c.user_id = s.user_id and c.status = 'open' and state.is_open;
   if known.id is null or state.is_final
     or (s.status, s.plan, s.trial_end, s.collection_paused, s.cancel_at, s.unpaid_since, s.current_period_start)
       is distinct from (known.status, known.plan, known.trial_end, known.collection_paused, known.cancel_at, known.unpaid_since, known.current_period_start)
@@ -19730,7 +24392,10 @@ CREATE VIEW core.old_texts AS
            FROM public.run_texts t
           WHERE ((t.user_id = s.user_id) AND (t.session_id = s.id)))) AND (NOT (EXISTS ( SELECT
            FROM public.shared_sessions h
-          WHERE ((h.session_id = s.id) AND (h.ended_at IS NULL))))));
+          WHERE ((h.session_id = s.id) AND (h.ended_at IS NULL))))) AND (NOT (EXISTS ( SELECT
+           FROM (public.comparisons c
+             JOIN public.shared_sessions h ON (((h.user_id = c.user_id) AND (h.comparison_id = c.id) AND (h.ended_at IS NULL))))
+          WHERE ((c.user_id = s.user_id) AND (s.id = ANY (c.session_ids)))))));
 
 ALTER TABLE core.old_texts OWNER TO prpm_owner;
 
@@ -19933,7 +24598,6 @@ COMMENT ON COLUMN public.session_index.words IS 'Words of its title, questions a
 
 CREATE FUNCTION core.unindexed_runs(user_id uuid, mark uuid, most integer) RETURNS TABLE(run_id uuid, session_id uuid, is_running boolean)
     LANGUAGE sql STABLE
-    SET search_path TO ''
     BEGIN ATOMIC
 ( SELECT r.id,
      r.session_id,
@@ -19947,10 +24611,13 @@ CREATE FUNCTION core.unindexed_runs(user_id uuid, mark uuid, most integer) RETUR
      r.session_id,
      false
     FROM (public.runs r
-      JOIN public.sessions s ON (((s.user_id = r.user_id) AND (s.id = r.session_id) AND (s.deleted_at IS NULL))))
+      CROSS JOIN LATERAL ( SELECT s_1.last_run_id
+            FROM public.sessions s_1
+           WHERE ((s_1.user_id = r.user_id) AND (s_1.id = r.session_id) AND (s_1.deleted_at IS NULL))
+          OFFSET 0) s)
    WHERE ((r.user_id = unindexed_runs.user_id) AND (r.id > core.minute_before(unindexed_runs.mark)) AND (r.id <= unindexed_runs.mark) AND (r.status <> 'running'::text) AND (NOT (EXISTS ( SELECT
             FROM public.session_index x
-           WHERE ((x.user_id = s.user_id) AND (x.session_id = s.id) AND (x.last_run_id = s.last_run_id))))))
+           WHERE ((x.user_id = r.user_id) AND (x.session_id = r.session_id) AND (x.last_run_id = s.last_run_id))))))
   LIMIT unindexed_runs.most);
 END;
 
@@ -20033,20 +24700,13 @@ CREATE FUNCTION core.used_up_window(u public.users, now timestamp with time zone
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
-declare
-  l public.cost_limits_config;
-  useful numeric;
 begin
-  u := core.roll_windows(u, used_up_window.now);
-  l := core.find_limits(core.tier_at(u.tier_override, u.plan_tier, u.entitled_until, used_up_window.now));
-  if not l.throttle_on_exceed or u.limits_waived_until > used_up_window.now then
-    return null;
-  end if;
-  useful := coalesce(core.cheapest_useful_cost(used_up_window.now), 0);
-  return case
-    when l.monthly_cost_limit - u.current_month_limited_cost < useful then 'month'
-    when l.daily_cost_limit - u.current_day_limited_cost < useful then 'day'
-  end;
+  return core.used_up(
+    core.roll_windows(u, used_up_window.now),
+    core.find_limits(core.tier_at(u.tier_override, u.plan_tier, u.entitled_until, used_up_window.now)),
+    coalesce(core.cheapest_useful_cost(used_up_window.now), 0),
+    used_up_window.now
+  );
 end
 $$;
 
@@ -20059,79 +24719,26 @@ ALTER FUNCTION core.used_up_window(u public.users, now timestamp with time zone)
 COMMENT ON FUNCTION core.used_up_window(u public.users, now timestamp with time zone) IS 'Which cost window of a user is used up and throttles them: month, day, or null where none is, limits are waived, or the tier''s limits only alert. Spec 3.4, 3.5.';
 
 --
--- Name: stripe_customers; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.stripe_customers (
-    user_id uuid NOT NULL,
-    livemode boolean NOT NULL,
-    write_id uuid DEFAULT gen_random_uuid() NOT NULL,
-    customer_id text,
-    created_at timestamp with time zone NOT NULL,
-    former_ids text[] DEFAULT '{}'::text[] NOT NULL
-);
-
-ALTER TABLE public.stripe_customers OWNER TO prpm_owner;
-
---
--- Name: TABLE stripe_customers; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.stripe_customers IS 'ops. One customer at Stripe for each person and mode; finds whose an event is (spec 6.1).';
-
---
--- Name: COLUMN stripe_customers.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_customers.user_id IS 'The person.';
-
---
--- Name: COLUMN stripe_customers.livemode; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_customers.livemode IS 'Stripe''s mode.';
-
---
--- Name: COLUMN stripe_customers.write_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_customers.write_id IS 'Idempotency key of its making.';
-
---
--- Name: COLUMN stripe_customers.customer_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_customers.customer_id IS 'Stripe''s id, null while it is being made.';
-
---
--- Name: COLUMN stripe_customers.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_customers.created_at IS 'When it was begun.';
-
---
--- Name: COLUMN stripe_customers.former_ids; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_customers.former_ids IS 'Ids that it had before it was deleted at Stripe.';
-
---
 -- Name: user_of_customer(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
 CREATE FUNCTION core.user_of_customer(customer_id text) RETURNS uuid
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
-    BEGIN ATOMIC
- SELECT c.user_id
-    FROM public.stripe_customers c
-   WHERE (c.customer_id = user_of_customer.customer_id)
- UNION ALL
-  SELECT c.user_id
-    FROM public.stripe_customers c
-   WHERE ((c.former_ids <> '{}'::text[]) AND (c.former_ids @> ARRAY[user_of_customer.customer_id]))
- LIMIT 1;
-END;
+    AS $$
+declare
+  found_id uuid;
+begin
+  select c.user_id into found_id from public.stripe_customers c where c.customer_id = user_of_customer.customer_id;
+  if not found then
+    select c.user_id into found_id
+    from public.stripe_customers c
+    where c.former_ids <> '{}' and c.former_ids @> array[user_of_customer.customer_id]
+    limit 1;
+  end if;
+  return found_id;
+end
+$$;
 
 ALTER FUNCTION core.user_of_customer(customer_id text) OWNER TO prpm_owner;
 
@@ -20326,6 +24933,46 @@ ALTER FUNCTION core.visitor_of(user_id uuid, address text) OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.visitor_of(user_id uuid, address text) IS 'Tells visitors apart without keeping who they are: a keyed hash of the user, or, without a sign-in, of the address (of IPv6 its first 64 bits). Spec 5.9, 10.2.';
 
 --
+-- Name: waive_limits(uuid, timestamp with time zone, text, uuid, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.waive_limits(target uuid, until timestamp with time zone, reason text, by_user uuid, dry_run boolean) RETURNS TABLE(user_id uuid, email text, is_throttled boolean, limits_waived_until timestamp with time zone)
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  now timestamptz := core.now();
+  person public.users;
+begin
+  if waive_limits.until <= now then
+    raise exception 'until % is not in the future', waive_limits.until
+      using errcode = 'PR400', detail = 'until', hint = 'Give an instant to come, or null to end a waiver.';
+  end if;
+  if dry_run then
+    select u.* into strict person from public.users u where u.id = target;
+    person.limits_waived_until := until;
+    return query select person.id, person.email,
+      core.throttled_at(person, now) and person.throttled_by is distinct from 'limit' or core.used_up_window(person, now) is not null, until;
+    return;
+  end if;
+  perform core.note_action('waive_limits', target::text, reason,
+    case when by_user is null then json_build_object('until', until) else json_build_object('by', by_user, 'until', until) end);
+  update public.users u set limits_waived_until = until where u.id = target;
+  perform core.judge_throttle(target, now);
+  return query select u.id, u.email, u.is_throttled, u.limits_waived_until from public.users u where u.id = target;
+end
+$$;
+
+ALTER FUNCTION core.waive_limits(target uuid, until timestamp with time zone, reason text, by_user uuid, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION waive_limits(target uuid, until timestamp with time zone, reason text, by_user uuid, dry_run boolean); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.waive_limits(target uuid, until timestamp with time zone, reason text, by_user uuid, dry_run boolean) IS 'What ops.waive_limits does for an operator (by_user null) and api.waive_limits for an administrator. Errors: PR400 naming until, or without a reason. Spec 3.5.';
+
+--
 -- Name: wake_reversals(uuid, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -20393,16 +25040,16 @@ ALTER FUNCTION core.watch_throttle() OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.watch_throttle() IS 'Trigger: keeps the columns beside is_throttled true when an operator sets or lifts it with a plain UPDATE, and tells one who lifts it while a limit would set it again. Correctness does not need it: an unset throttled_by says the same. Spec 3.4, 3.5.';
 
 --
--- Name: weigh_subscription(public.subscriptions, text, boolean, bigint, bigint); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: weigh_subscription(public.subscriptions, boolean, text, boolean, bigint, bigint); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.weigh_subscription(known public.subscriptions, id text, is_final boolean, second bigint, ticket bigint) RETURNS text
+CREATE FUNCTION core.weigh_subscription(known public.subscriptions, was_final boolean, id text, is_final boolean, second bigint, ticket bigint) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
 begin
   -- A final state beats all. (A fetch after the end still says whether money went back.)
-  if (ticket is null or not is_final) and (select x.is_final from public.subscription_states x where x.status = known.status) then
+  if (ticket is null or not is_final) and was_final then
     return 'pass';
   end if;
   if ticket is not null then
@@ -20427,13 +25074,13 @@ begin
 end
 $$;
 
-ALTER FUNCTION core.weigh_subscription(known public.subscriptions, id text, is_final boolean, second bigint, ticket bigint) OWNER TO prpm_owner;
+ALTER FUNCTION core.weigh_subscription(known public.subscriptions, was_final boolean, id text, is_final boolean, second bigint, ticket bigint) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION weigh_subscription(known public.subscriptions, id text, is_final boolean, second bigint, ticket bigint); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION weigh_subscription(known public.subscriptions, was_final boolean, id text, is_final boolean, second bigint, ticket bigint); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.weigh_subscription(known public.subscriptions, id text, is_final boolean, second bigint, ticket bigint) IS 'What a word of Stripe''s on a subscription is worth beside what is known of it (all null: nothing): take it, pass over it, or fetch it anew. The newest counts: a fetch by its ticket, an event by its second. Spec 6.4.';
+COMMENT ON FUNCTION core.weigh_subscription(known public.subscriptions, was_final boolean, id text, is_final boolean, second bigint, ticket bigint) IS 'What a word of Stripe''s on a subscription is worth beside what is known of it (all null: nothing): take it, pass over it, or fetch it anew. The newest counts: a fetch by its ticket, an event by its second. Spec 6.4.';
 
 --
 -- Name: whose_books(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -20515,6 +25162,24 @@ ALTER FUNCTION core.write_anonymous_receipt(r public.anonymous_runs) OWNER TO pr
 --
 
 COMMENT ON FUNCTION core.write_anonymous_receipt(r public.anonymous_runs) IS 'The receipt of a visitor''s run (see type core.receipt): no credits, no limits but that the next run is free when the month ends. Spec 5.9.';
+
+--
+-- Name: write_exchange(text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.write_exchange(question text, answer text) RETURNS text
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT (((json_build_object('role', 'user', 'content', question))::text || ','::text) || (json_build_object('role', 'assistant', 'content', answer))::text);
+END;
+
+ALTER FUNCTION core.write_exchange(question text, answer text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION write_exchange(question text, answer text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.write_exchange(question text, answer text) IS 'A question and its answer as two messages of a chat, in JSON, with a comma between them: part of an array. Spec 10.1.';
 
 --
 -- Name: acknowledge_alert(bigint, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -20626,19 +25291,16 @@ CREATE FUNCTION ops.audit_books("user" text DEFAULT NULL::text) RETURNS TABLE(us
     SET search_path TO ''
     AS $$
 declare
-  only_user uuid := case when "user" is not null then core.find_user("user") end;
+  only_user uuid;
 begin
-  return query select * from core.audit_transfers(only_user);
-  return query select * from core.audit_lots(only_user);
-  return query select * from core.audit_purchases(only_user);
-  return query select * from core.audit_periods(only_user);
-  return query select * from core.audit_runs(only_user);
-  return query select * from core.audit_users(only_user);
-  return query select * from core.audit_references(only_user);
-  return query select * from core.audit_usage(only_user);
-  if only_user is null then
-    return query select * from core.audit_anonymous();
+  if "user" is not null then
+    only_user := core.find_user("user");
+    return query select * from core.audit_range(only_user, only_user);
+    return;
   end if;
+  return query select * from core.audit_range('00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+  return query select * from core.audit_package_usage();
+  return query select * from core.audit_anonymous();
 end
 $$;
 
@@ -20649,6 +25311,37 @@ ALTER FUNCTION ops.audit_books("user" text) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION ops.audit_books("user" text) IS 'Every disagreement between transfers, lots, purchases, paid periods, runs, prices, windows, holds, rollups of usage and visitors'' runs: which user, which check, of which object, what it should be and what it is. No row: the books balance. Recomputes all from transfers, runs and the price book; "user" (id, e-mail or username) looks at one. Call: select * from ops.audit_books(); Errors: PR404 unknown user. Spec 4.8.';
+
+--
+-- Name: change_config(text, text, jsonb, text, boolean, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
+--
+
+CREATE FUNCTION ops.change_config(kind text, name text, changes jsonb, reason text DEFAULT NULL::text, adds boolean DEFAULT false, dry_run boolean DEFAULT false) RETURNS TABLE(what text, was text, becomes text, people bigint, who text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+#variable_conflict use_column
+declare
+  done json := core.change_config(
+    change_config.kind, change_config.name, change_config.changes, change_config.adds, change_config.reason, null, change_config.dry_run
+  );
+begin
+  return query
+    select c ->> 'field', c ->> 'was', c ->> 'becomes', null::bigint, null::text from json_array_elements(done -> 'changed') c;
+  return query
+    select 'people', e ->> 'was', e ->> 'becomes', (e ->> 'people')::bigint, (select string_agg(p ->> 'username', ', ') from json_array_elements(e -> 'who') p)
+    from json_array_elements(done -> 'effects') e;
+  return query select n, null::text, null::text, null::bigint, null::text from json_array_elements_text(done -> 'notes') n;
+end
+$$;
+
+ALTER FUNCTION ops.change_config(kind text, name text, changes jsonb, reason text, adds boolean, dry_run boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION change_config(kind text, name text, changes jsonb, reason text, adds boolean, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION ops.change_config(kind text, name text, changes jsonb, reason text, adds boolean, dry_run boolean) IS 'Changes limits, plans, packs, models or settings (kind, and the name of the row) as a plain UPDATE does, or with adds adds a tier, plan or pack, and says who is affected: a row for each field that changes, for each group of people who stand differently by it (how many, and the first 20), and for what else is to be known. dry_run only says. Call: select * from ops.change_config(''limits'', ''free'', ''{"monthly_cost_limit": 0.40}'', dry_run => true); Errors: PR400 naming the field, or without a reason; PR404 no such row; PR409 one that is there already. Spec 3.1, 12.';
 
 --
 -- Name: check_alerts(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -20696,40 +25389,6 @@ ALTER FUNCTION ops.check_alerts() OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION ops.check_alerts() IS 'Raises an alert for each condition that has begun to hold, brings open ones up to date, resolves those whose condition has ended, and writes the messages to operators and users, which servers deliver. Kinds in alert_intervals are looked at that often, others each time. Returns how many alerts changed and mails were written. Where another check is running it returns 0 at once. Call: select ops.check_alerts(); Spec 9.';
-
---
--- Name: check_books(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
---
-
-CREATE FUNCTION ops.check_books() RETURNS bigint
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-declare
-  rows_found bigint;
-  first_rows text;
-begin
-  with found as materialized (select b.* from ops.audit_books() b)
-  select
-    (select count(*) from found),
-    (select string_agg(format('%s of %s, user %s: should be %s, is %s', f.check_name, f.object, f.user_id, f.expected, f.actual), '; ')
-      from (select * from found limit 3) f)
-  into rows_found, first_rows;
-  if rows_found > 0 then
-    raise exception '% disagreements in the books: %', rows_found, first_rows
-      using errcode = 'PR500', hint = 'select * from ops.audit_books();';
-  end if;
-  return 0;
-end
-$$;
-
-ALTER FUNCTION ops.check_books() OWNER TO prpm_owner;
-
---
--- Name: FUNCTION check_books(); Type: COMMENT; Schema: ops; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION ops.check_books() IS 'Fails where ops.audit_books() finds anything, with the number of its rows and the first three. Call: select ops.check_books(); Errors: PR500 where the books disagree. Spec 4.8, 7.1.';
 
 --
 -- Name: checks(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -20780,7 +25439,7 @@ begin
     group by r.package_id, r.package_version
   ),
   wanted as (
-    select v.package_id, v.version, v.tokens_o200k >= s.cache_min_tokens and coalesce(recent.runs, 0) > s.cache_min_runs as pays
+    select v.package_id, v.version, v.variables is null and v.tokens_o200k >= s.cache_min_tokens and coalesce(recent.runs, 0) > s.cache_min_runs as pays
     from public.settings s, public.package_versions v
     left join recent on recent.package_id = v.package_id and recent.package_version = v.version
   )
@@ -20799,7 +25458,7 @@ ALTER FUNCTION ops.choose_cached_prompts() OWNER TO prpm_owner;
 -- Name: FUNCTION choose_cached_prompts(); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.choose_cached_prompts() IS 'Marks the package versions whose prompt is cached at the provider from now on: at least settings.cache_min_tokens long and run more than settings.cache_min_runs times in the last five minutes (a write to the cache costs more than one read saves). Returns how many marks changed. For a job each minute. Call: select ops.choose_cached_prompts(); Spec 5.6.';
+COMMENT ON FUNCTION ops.choose_cached_prompts() IS 'Marks the package versions whose prompt is cached at the provider from now on: at least settings.cache_min_tokens long and run more than settings.cache_min_runs times in the last five minutes (a write to the cache costs more than one read saves). One with variables is another prompt in each run, and never is. Returns how many marks changed. For a job each minute. Call: select ops.choose_cached_prompts(); Spec 5.6.';
 
 --
 -- Name: close_user(text, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -21537,26 +26196,9 @@ CREATE FUNCTION ops.grant_credits("user" text, amount bigint, reason text, expir
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-#variable_conflict use_column
-declare
-  target uuid := core.find_user("user");
-  lot uuid;
 begin
-  if grant_credits.amount is null or grant_credits.amount not between 1 and 1000000 then
-    raise exception 'amount % is not between 1 and 1000000', grant_credits.amount using errcode = 'PR400', detail = 'amount';
-  end if;
-  if not dry_run then
-    perform core.note_action('grant_credits', target::text, reason, json_build_object('amount', grant_credits.amount));
-    lot := core.grant_lot(
-      target, 'bonus', grant_credits.amount, 'admin', 'operator', gen_random_uuid()::text, core.now(),
-      expires_at => grant_credits.expires_at, description => reason, actor => session_user
-    );
-  end if;
   return query
-    select u.id, u.email, lot, grant_credits.amount,
-      u.included_credits + u.purchased_credits + case when dry_run then grant_credits.amount else 0 end
-    from public.users u
-    where u.id = target;
+    select g.* from core.grant_bonus(core.find_user("user"), grant_credits.amount, reason, grant_credits.expires_at, null, dry_run) g;
 end
 $$;
 
@@ -21777,55 +26419,12 @@ CREATE FUNCTION ops.publish_prices(model text, valid_from timestamp with time zo
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-declare
-  now timestamptz;
-  starts timestamptz;
-  origin text := coalesce(nullif(btrim(publish_prices.source), ''), 'operator');
-  ended public.model_prices;
-  added public.model_prices;
 begin
-  perform core.check_price(publish_prices.model, publish_prices.input, publish_prices.cached_read, publish_prices.cache_write, publish_prices.output);
-  -- One at a time for each model.
-  perform from public.models m where m.alias = publish_prices.model for no key update;
-  now := core.now();
-  starts := coalesce(publish_prices.valid_from, now);
-  if starts < now and exists (
-    select from public.model_prices p where p.model = publish_prices.model and p.valid && tstzrange(starts, now)
-  ) then
-    raise exception 'the price of % since % is in the books already', publish_prices.model, starts
-      using errcode = 'PR400', detail = 'valid_from', hint = 'Give an instant to come, or null for now.';
-  end if;
-
-  select p.* into ended from public.model_prices p where p.model = publish_prices.model and p.valid @> starts;
-  if ended.source = 'operator' and origin <> 'operator' then
-    raise notice 'the price of % is an operator''s own, and stays.', publish_prices.model;
-    return;
-  end if;
-  if (ended.input, ended.cached_read, ended.cache_write, ended.output) is not distinct from
-    (publish_prices.input, publish_prices.cached_read, publish_prices.cache_write, publish_prices.output) then
-    return;
-  end if;
-  if lower(ended.valid) = starts then
-    raise exception 'another price of % is valid from that very instant', publish_prices.model
-      using errcode = 'PR409', detail = 'valid_from', hint = 'Give a later one: a price is ended, never changed.';
-  end if;
-
-  added := row(
-    gen_random_uuid(), publish_prices.model,
-    tstzrange(starts, (select min(lower(p.valid)) from public.model_prices p where p.model = publish_prices.model and lower(p.valid) > starts)),
-    trim_scale(publish_prices.input), trim_scale(publish_prices.cached_read), trim_scale(publish_prices.cache_write),
-    trim_scale(publish_prices.output), origin, now
-  );
-  if not dry_run then
-    perform core.note_action('publish_prices', publish_prices.model, reason, to_json(added));
-    update public.model_prices p set valid = tstzrange(lower(p.valid), starts) where p.id = ended.id;
-    insert into public.model_prices values (added.*);
-  end if;
-  if ended.id is not null then
-    ended.valid := tstzrange(lower(ended.valid), starts);
-    return next ended;
-  end if;
-  return next added;
+  return query
+    select p.* from core.put_price(
+      publish_prices.model, valid_from, publish_prices.input, publish_prices.cached_read, publish_prices.cache_write, publish_prices.output,
+      publish_prices.source, reason, null, dry_run
+    ) p;
 end
 $$;
 
@@ -21879,13 +26478,14 @@ CREATE FUNCTION ops.reconcile_stripe(whole boolean DEFAULT true, days integer DE
 #variable_conflict use_column
 declare
   now timestamptz := core.now();
-  since jsonb := jsonb_build_object('created_after', extract(epoch from core.now() - reconcile_stripe.days * interval '24 hours')::bigint);
+  since jsonb;
   periods bigint;
 begin
   if reconcile_stripe.days is null or reconcile_stripe.days not between 1 and 3650 then
     raise exception 'days is %, and must be between 1 and 3650', coalesce(reconcile_stripe.days::text, 'null')
       using errcode = 'PR400', detail = 'days', hint = 'Payments and refunds that are older are not looked at.';
   end if;
+  since := jsonb_build_object('created_after', extract(epoch from now - reconcile_stripe.days * interval '24 hours')::bigint);
   -- Stripe keeps events for 30 days.
   perform core.want_work('list_events', 'all', null,
     jsonb_build_object('created_after', extract(epoch from now - interval '30 days')::bigint));
@@ -21979,13 +26579,14 @@ begin
   if not pg_try_advisory_xact_lock(hashtext('refresh_user_cost_analytics')) then
     raise exception 'a refresh of the analytics is running' using errcode = 'PR409', detail = 'user', hint = 'Try again when it has ended.';
   end if;
-  return query select * from core.audit_usage(target);
+  return query select * from core.audit_usage(target, target);
   if dry_run then
     return;
   end if;
 
   perform core.note_action('recount_usage', target::text, reason, null);
   delete from public.usage_rollups r where r.user_id = target;
+  delete from core.package_days d where d.user_id = target;
   delete from core.usage_marks m where m.user_id = target;
   delete from core.package_usage;
   insert into core.package_usage (package_id, model, answers, answer_tokens)
@@ -22146,18 +26747,7 @@ CREATE FUNCTION ops.repeat_job(job text, reason text, dry_run boolean DEFAULT fa
     SET search_path TO ''
     AS $$
 begin
-  if not exists (select from public.jobs j where j.job = repeat_job.job) then
-    raise exception 'there is no job %', repeat_job.job using errcode = 'PR404', detail = 'job', hint = 'select job, description from jobs;';
-  end if;
-  if not dry_run then
-    perform core.note_action('repeat_job', repeat_job.job, reason, null);
-    update public.job_runs r set finished_at = null, error = null, started_at = core.now()
-    where r.job = repeat_job.job and r.finished_at is not null
-      and r.slot = (select max(x.slot) from public.job_runs x where x.job = repeat_job.job);
-  end if;
-  return query
-    select r.* from public.job_runs r
-    where r.job = repeat_job.job and r.slot = (select max(x.slot) from public.job_runs x where x.job = repeat_job.job);
+  return query select r.* from core.repeat_job(repeat_job.job, reason, null, dry_run) r;
 end
 $$;
 
@@ -22177,25 +26767,8 @@ CREATE FUNCTION ops.replay_stripe_event(event_id text, reason text, dry_run bool
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-#variable_conflict use_column
-declare
-  event public.stripe_events;
 begin
-  select e.* into event from public.stripe_events e where e.id = replay_stripe_event.event_id for no key update;
-  if not found then
-    raise exception 'event % is unknown', replay_stripe_event.event_id using errcode = 'PR404', detail = 'event_id',
-      hint = 'select id, type, status, error from stripe_events order by received_at desc limit 20;';
-  end if;
-  if event.body is null then
-    raise exception 'the body of event % is gone', event.id using errcode = 'PR409', detail = 'event_id';
-  end if;
-  if not dry_run then
-    perform core.note_action('replay_stripe_event', event.id, reason, null);
-    delete from public.stripe_effects x where x.user_id = event.user_id and x.event_id = event.id;
-    update public.stripe_events e set status = 'received', error = null where e.id = event.id;
-    perform api.apply_stripe_event(event.id);
-  end if;
-  return query select e.id, e.type, e.user_id, e.status, e.error from public.stripe_events e where e.id = event.id;
+  return query select e.* from core.replay_event(replay_stripe_event.event_id, reason, null, dry_run) e;
 end
 $$;
 
@@ -22413,8 +26986,8 @@ begin
       rows_touched := rows_touched + coalesce(batch.rows_touched, 0);
       failed := coalesce(failed, due.job || ': ' || batch.error);
       exit when not batch.more;
-      -- A sweep takes a third of one processor at the most.
-      perform pg_catalog.pg_sleep(least(0.2, 2 * extract(epoch from pg_catalog.clock_timestamp() - began)));
+      -- A job of many batches takes a sixth of one processor at the most.
+      perform pg_catalog.pg_sleep(least(5, 5 * extract(epoch from pg_catalog.clock_timestamp() - began)));
     end loop;
   end loop;
   if failed is not null then
@@ -22623,24 +27196,8 @@ CREATE FUNCTION ops.throttle_user("user" text, until timestamp with time zone, r
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-#variable_conflict use_column
-declare
-  target uuid := core.find_user("user");
 begin
-  if throttle_user.until <= core.now() then
-    raise exception 'until % is not in the future', throttle_user.until
-      using errcode = 'PR400', detail = 'until', hint = 'Give an instant to come, or null: until it is lifted.';
-  end if;
-  if dry_run then
-    return query select u.id, u.email, true, 'operator', reason, until from public.users u where u.id = target;
-    return;
-  end if;
-  perform core.note_action('throttle_user', target::text, reason, json_build_object('until', until));
-  return query
-    update public.users u
-    set is_throttled = true, throttled_by = 'operator', throttled_reason = reason, throttled_at = core.now(), throttled_until = until
-    where u.id = target
-    returning u.id, u.email, u.is_throttled, u.throttled_by, u.throttled_reason, u.throttled_until;
+  return query select h.* from core.hold_user(core.find_user("user"), until, reason, null, dry_run) h;
 end
 $$;
 
@@ -22693,27 +27250,8 @@ CREATE FUNCTION ops.waive_limits("user" text, until timestamp with time zone, re
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-#variable_conflict use_column
-declare
-  target uuid := core.find_user("user");
-  now timestamptz := core.now();
-  person public.users;
 begin
-  if waive_limits.until <= now then
-    raise exception 'until % is not in the future', waive_limits.until
-      using errcode = 'PR400', detail = 'until', hint = 'Give an instant to come, or null to end a waiver.';
-  end if;
-  if dry_run then
-    select u.* into strict person from public.users u where u.id = target;
-    person.limits_waived_until := until;
-    return query select person.id, person.email,
-      core.throttled_at(person, now) and person.throttled_by is distinct from 'limit' or core.used_up_window(person, now) is not null, until;
-    return;
-  end if;
-  perform core.note_action('waive_limits', target::text, reason, json_build_object('until', until));
-  update public.users u set limits_waived_until = until where u.id = target;
-  perform core.judge_throttle(target, now);
-  return query select u.id, u.email, u.is_throttled, u.limits_waived_until from public.users u where u.id = target;
+  return query select w.* from core.waive_limits(core.find_user("user"), until, reason, null, dry_run) w;
 end
 $$;
 
@@ -25911,7 +30449,8 @@ ALTER TABLE public.alerts ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 
 CREATE TABLE public.anonymous_visits (
     visitor text NOT NULL,
-    month date NOT NULL
+    month date NOT NULL,
+    first_used_at timestamp with time zone
 );
 
 ALTER TABLE public.anonymous_visits OWNER TO prpm_owner;
@@ -25935,6 +30474,12 @@ COMMENT ON COLUMN public.anonymous_visits.visitor IS 'Keyed hash of the address:
 COMMENT ON COLUMN public.anonymous_visits.month IS 'First day of the UTC month.';
 
 --
+-- Name: COLUMN anonymous_visits.first_used_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.anonymous_visits.first_used_at IS 'When they ran; null: before this was kept.';
+
+--
 -- Name: audit_log_id_seq; Type: SEQUENCE; Schema: public; Owner: prpm_owner
 --
 
@@ -25946,99 +30491,6 @@ ALTER TABLE public.audit_log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
-
---
--- Name: checkouts; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.checkouts (
-    user_id uuid NOT NULL,
-    id uuid NOT NULL,
-    plan text NOT NULL,
-    livemode boolean NOT NULL,
-    success_url text NOT NULL,
-    cancel_url text NOT NULL,
-    session_id text,
-    url text,
-    expires_at timestamp with time zone,
-    status text DEFAULT 'begun'::text NOT NULL,
-    created_at timestamp with time zone NOT NULL,
-    CONSTRAINT checkouts_status_check CHECK ((status = ANY (ARRAY['begun'::text, 'open'::text, 'complete'::text, 'expired'::text])))
-);
-
-ALTER TABLE public.checkouts OWNER TO prpm_owner;
-
---
--- Name: TABLE checkouts; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.checkouts IS 'per-user. Subscriptions begun at Stripe''s checkout; at most one open for each person (spec 6.1).';
-
---
--- Name: COLUMN checkouts.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.checkouts.user_id IS 'Who.';
-
---
--- Name: COLUMN checkouts.id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.checkouts.id IS 'Our own id; the idempotency key at Stripe.';
-
---
--- Name: COLUMN checkouts.plan; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.checkouts.plan IS 'What is to be bought.';
-
---
--- Name: COLUMN checkouts.livemode; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.checkouts.livemode IS 'Stripe''s mode.';
-
---
--- Name: COLUMN checkouts.success_url; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.checkouts.success_url IS 'Where the person returns when done.';
-
---
--- Name: COLUMN checkouts.cancel_url; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.checkouts.cancel_url IS 'Where they return when not.';
-
---
--- Name: COLUMN checkouts.session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.checkouts.session_id IS 'Stripe''s id of the session.';
-
---
--- Name: COLUMN checkouts.url; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.checkouts.url IS 'Where the person pays.';
-
---
--- Name: COLUMN checkouts.expires_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.checkouts.expires_at IS 'When the session ends by itself.';
-
---
--- Name: COLUMN checkouts.status; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.checkouts.status IS 'begun, open, complete or expired.';
-
---
--- Name: COLUMN checkouts.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.checkouts.created_at IS 'When it was begun.';
 
 --
 -- Name: erasures; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -26103,56 +30555,6 @@ COMMENT ON COLUMN public.erasures.username IS 'Likewise.';
 --
 
 COMMENT ON COLUMN public.erasures.finished_at IS 'When it was found nowhere any more.';
-
---
--- Name: exchange_feedback; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.exchange_feedback (
-    user_id uuid NOT NULL,
-    run_id uuid NOT NULL,
-    is_effective boolean NOT NULL,
-    comment text,
-    created_at timestamp with time zone NOT NULL
-);
-
-ALTER TABLE public.exchange_feedback OWNER TO prpm_owner;
-
---
--- Name: TABLE exchange_feedback; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.exchange_feedback IS 'per-user. Whether an answer was of use to who asked (spec 10.3).';
-
---
--- Name: COLUMN exchange_feedback.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.exchange_feedback.user_id IS 'Who asked.';
-
---
--- Name: COLUMN exchange_feedback.run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.exchange_feedback.run_id IS 'The answer''s run.';
-
---
--- Name: COLUMN exchange_feedback.is_effective; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.exchange_feedback.is_effective IS 'True: it was of use.';
-
---
--- Name: COLUMN exchange_feedback.comment; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.exchange_feedback.comment IS 'Their words, at most 1,000 characters, or null.';
-
---
--- Name: COLUMN exchange_feedback.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.exchange_feedback.created_at IS 'When.';
 
 --
 -- Name: idempotency_keys; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -26422,6 +30824,63 @@ COMMENT ON COLUMN public.signup_claims.identity_hash IS 'SHA-256 over a secret o
 COMMENT ON COLUMN public.signup_claims.claimed_at IS 'When.';
 
 --
+-- Name: stripe_customers; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.stripe_customers (
+    user_id uuid NOT NULL,
+    livemode boolean NOT NULL,
+    write_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    customer_id text,
+    created_at timestamp with time zone NOT NULL,
+    former_ids text[] DEFAULT '{}'::text[] NOT NULL
+);
+
+ALTER TABLE public.stripe_customers OWNER TO prpm_owner;
+
+--
+-- Name: TABLE stripe_customers; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.stripe_customers IS 'ops. One customer at Stripe for each person and mode; finds whose an event is (spec 6.1).';
+
+--
+-- Name: COLUMN stripe_customers.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_customers.user_id IS 'The person.';
+
+--
+-- Name: COLUMN stripe_customers.livemode; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_customers.livemode IS 'Stripe''s mode.';
+
+--
+-- Name: COLUMN stripe_customers.write_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_customers.write_id IS 'Idempotency key of its making.';
+
+--
+-- Name: COLUMN stripe_customers.customer_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_customers.customer_id IS 'Stripe''s id, null while it is being made.';
+
+--
+-- Name: COLUMN stripe_customers.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_customers.created_at IS 'When it was begun.';
+
+--
+-- Name: COLUMN stripe_customers.former_ids; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_customers.former_ids IS 'Ids that it had before it was deleted at Stripe.';
+
+--
 -- Name: stripe_drift_id_seq; Type: SEQUENCE; Schema: public; Owner: prpm_owner
 --
 
@@ -26511,6 +30970,70 @@ ALTER TABLE public.stripe_work ALTER COLUMN "position" ADD GENERATED ALWAYS AS I
     NO MAXVALUE
     CACHE 1
 );
+
+--
+-- Name: suggested_input_uses; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.suggested_input_uses (
+    suggested_input_id uuid NOT NULL,
+    day date NOT NULL,
+    visitor text NOT NULL,
+    id uuid NOT NULL,
+    used_at timestamp with time zone NOT NULL,
+    completed_run_id uuid,
+    completed_at timestamp with time zone
+);
+
+ALTER TABLE public.suggested_input_uses OWNER TO prpm_owner;
+
+--
+-- Name: TABLE suggested_input_uses; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.suggested_input_uses IS 'ops. Who took a suggested input on which day, without saying who (spec 10.4).';
+
+--
+-- Name: COLUMN suggested_input_uses.suggested_input_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.suggested_input_uses.suggested_input_id IS 'What was taken.';
+
+--
+-- Name: COLUMN suggested_input_uses.day; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.suggested_input_uses.day IS 'UTC day.';
+
+--
+-- Name: COLUMN suggested_input_uses.visitor; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.suggested_input_uses.visitor IS 'Keyed hash of the user or address: core.visitor_of.';
+
+--
+-- Name: COLUMN suggested_input_uses.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.suggested_input_uses.id IS 'With it who took it tells that a run of it completed.';
+
+--
+-- Name: COLUMN suggested_input_uses.used_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.suggested_input_uses.used_at IS 'When, the first time of that day.';
+
+--
+-- Name: COLUMN suggested_input_uses.completed_run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.suggested_input_uses.completed_run_id IS 'The run that completed; null: none.';
+
+--
+-- Name: COLUMN suggested_input_uses.completed_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.suggested_input_uses.completed_at IS 'When that became known.';
 
 --
 -- Name: user_cost_analytics; Type: VIEW; Schema: public; Owner: prpm_owner
@@ -26747,6 +31270,13 @@ ALTER TABLE ONLY core.analytics_refresh
     ADD CONSTRAINT analytics_refresh_pkey PRIMARY KEY (only_row);
 
 --
+-- Name: package_days package_days_pkey; Type: CONSTRAINT; Schema: core; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY core.package_days
+    ADD CONSTRAINT package_days_pkey PRIMARY KEY (package_id, day, user_id, model);
+
+--
 -- Name: package_usage package_usage_pkey; Type: CONSTRAINT; Schema: core; Owner: prpm_owner
 --
 
@@ -26850,6 +31380,20 @@ ALTER TABLE ONLY public.audit_log
 
 ALTER TABLE ONLY public.checkouts
     ADD CONSTRAINT checkouts_pkey PRIMARY KEY (user_id, id);
+
+--
+-- Name: comparisons comparisons_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.comparisons
+    ADD CONSTRAINT comparisons_pkey PRIMARY KEY (user_id, id);
+
+--
+-- Name: copied_exchanges copied_exchanges_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.copied_exchanges
+    ADD CONSTRAINT copied_exchanges_pkey PRIMARY KEY (user_id, session_id, run_id);
 
 --
 -- Name: cost_limits_config cost_limits_config_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
@@ -27223,6 +31767,27 @@ ALTER TABLE ONLY public.subscriptions
     ADD CONSTRAINT subscriptions_pkey PRIMARY KEY (user_id, id);
 
 --
+-- Name: suggested_input_uses suggested_input_uses_completed_run_id_key; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.suggested_input_uses
+    ADD CONSTRAINT suggested_input_uses_completed_run_id_key UNIQUE (completed_run_id);
+
+--
+-- Name: suggested_input_uses suggested_input_uses_id_key; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.suggested_input_uses
+    ADD CONSTRAINT suggested_input_uses_id_key UNIQUE (id);
+
+--
+-- Name: suggested_input_uses suggested_input_uses_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.suggested_input_uses
+    ADD CONSTRAINT suggested_input_uses_pkey PRIMARY KEY (suggested_input_id, day, visitor);
+
+--
 -- Name: suggested_inputs suggested_inputs_pkey; Type: CONSTRAINT; Schema: public; Owner: prpm_owner
 --
 
@@ -27258,6 +31823,12 @@ ALTER TABLE ONLY public.visitor_windows
     ADD CONSTRAINT visitor_windows_pkey PRIMARY KEY (visitor);
 
 --
+-- Name: package_days_by_user; Type: INDEX; Schema: core; Owner: prpm_owner
+--
+
+CREATE INDEX package_days_by_user ON core.package_days USING btree (user_id);
+
+--
 -- Name: alerts_by_user; Type: INDEX; Schema: public; Owner: prpm_owner
 --
 
@@ -27274,6 +31845,12 @@ CREATE UNIQUE INDEX alerts_open ON public.alerts USING btree (kind, key) WHERE (
 --
 
 CREATE INDEX alerts_untold ON public.alerts USING btree (id) WHERE ((told_level IS NOT NULL) AND (resolved_at IS NOT NULL) AND (NOT told_resolved));
+
+--
+-- Name: anonymous_runs_by_package; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX anonymous_runs_by_package ON public.anonymous_runs USING btree (package_id);
 
 --
 -- Name: anonymous_runs_day; Type: INDEX; Schema: public; Owner: prpm_owner
@@ -27354,6 +31931,48 @@ CREATE INDEX package_versions_by_publisher ON public.package_versions USING btre
 CREATE INDEX packages_by_author ON public.packages USING btree (author_id);
 
 --
+-- Name: packages_by_name; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX packages_by_name ON public.packages USING btree (name COLLATE "C");
+
+--
+-- Name: packages_by_name_words; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX packages_by_name_words ON public.packages USING gin (name_words);
+
+--
+-- Name: packages_by_organization; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX packages_by_organization ON public.packages USING btree (organization_id) WHERE (organization_id IS NOT NULL);
+
+--
+-- Name: packages_by_tag; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX packages_by_tag ON public.packages USING gin (tags);
+
+--
+-- Name: packages_by_words; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX packages_by_words ON public.packages USING gin (words);
+
+--
+-- Name: packages_hidden_by_author; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX packages_hidden_by_author ON public.packages USING btree (author_id) WHERE (visibility <> 'public'::text);
+
+--
+-- Name: packages_hidden_by_organization; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX packages_hidden_by_organization ON public.packages USING btree (organization_id) WHERE (visibility <> 'public'::text);
+
+--
 -- Name: packages_name_trigram; Type: INDEX; Schema: public; Owner: prpm_owner
 --
 
@@ -27414,10 +32033,22 @@ CREATE INDEX session_index_by_package ON public.session_index USING btree (user_
 CREATE INDEX session_index_by_words ON public.session_index USING gin (user_id, words);
 
 --
+-- Name: sessions_forked; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX sessions_forked ON public.sessions USING btree (user_id, forked_token) WHERE (forked_token IS NOT NULL);
+
+--
 -- Name: share_views_by_visitor; Type: INDEX; Schema: public; Owner: prpm_owner
 --
 
 CREATE INDEX share_views_by_visitor ON public.share_views USING btree (visitor);
+
+--
+-- Name: shared_comparisons_once; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE UNIQUE INDEX shared_comparisons_once ON public.shared_sessions USING btree (user_id, comparison_id) WHERE ((ended_at IS NULL) AND (comparison_id IS NOT NULL));
 
 --
 -- Name: shared_sessions_by_package; Type: INDEX; Schema: public; Owner: prpm_owner
@@ -27435,13 +32066,19 @@ CREATE INDEX shared_sessions_by_user ON public.shared_sessions USING btree (user
 -- Name: shared_sessions_once; Type: INDEX; Schema: public; Owner: prpm_owner
 --
 
-CREATE UNIQUE INDEX shared_sessions_once ON public.shared_sessions USING btree (session_id) WHERE (ended_at IS NULL);
+CREATE UNIQUE INDEX shared_sessions_once ON public.shared_sessions USING btree (session_id) WHERE ((ended_at IS NULL) AND (comparison_id IS NULL));
 
 --
 -- Name: stripe_customers_former; Type: INDEX; Schema: public; Owner: prpm_owner
 --
 
 CREATE INDEX stripe_customers_former ON public.stripe_customers USING gin (former_ids) WHERE (former_ids <> '{}'::text[]);
+
+--
+-- Name: stripe_events_received; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX stripe_events_received ON public.stripe_events USING btree (received_at, id);
 
 --
 -- Name: stripe_events_to_review; Type: INDEX; Schema: public; Owner: prpm_owner
@@ -27460,6 +32097,12 @@ CREATE INDEX stripe_events_waiting ON public.stripe_events USING btree (received
 --
 
 CREATE INDEX stripe_work_key ON public.stripe_work USING btree (key);
+
+--
+-- Name: suggested_input_uses_by_visitor; Type: INDEX; Schema: public; Owner: prpm_owner
+--
+
+CREATE INDEX suggested_input_uses_by_visitor ON public.suggested_input_uses USING btree (visitor);
 
 --
 -- Name: suggested_inputs_by_author; Type: INDEX; Schema: public; Owner: prpm_owner
@@ -27641,6 +32284,13 @@ ALTER TABLE ONLY public.subscriptions
     ADD CONSTRAINT subscriptions_plan_fkey FOREIGN KEY (plan) REFERENCES public.plans(plan);
 
 --
+-- Name: suggested_input_uses suggested_input_uses_suggested_input_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: prpm_owner
+--
+
+ALTER TABLE ONLY public.suggested_input_uses
+    ADD CONSTRAINT suggested_input_uses_suggested_input_id_fkey FOREIGN KEY (suggested_input_id) REFERENCES public.suggested_inputs(id);
+
+--
 -- Name: suggested_inputs suggested_inputs_package_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: prpm_owner
 --
 
@@ -27704,11 +32354,18 @@ REVOKE ALL ON FUNCTION api.authenticate_token(token_hash bytea) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.authenticate_token(token_hash bytea) TO prpm_app;
 
 --
--- Name: FUNCTION begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, OUT begun json, OUT invitation json); Type: ACL; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, prompt_tokens integer, variables jsonb, as_run boolean, OUT begun json, OUT invitation json); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION api.begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, OUT begun json, OUT invitation json) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, OUT begun json, OUT invitation json) TO prpm_app;
+REVOKE ALL ON FUNCTION api.begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, prompt_tokens integer, variables jsonb, as_run boolean, OUT begun json, OUT invitation json) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.begin_anonymous_run(user_id uuid, run_id uuid, address text, package text, package_version text, input_tokens integer, counted_with text, prompt_tokens integer, variables jsonb, as_run boolean, OUT begun json, OUT invitation json) TO prpm_app;
+
+--
+-- Name: FUNCTION begin_comparison(user_id uuid, comparison_id uuid, run_ids uuid[], sides jsonb, max_output_tokens integer, idempotency_key text, request_hash bytea); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.begin_comparison(user_id uuid, comparison_id uuid, run_ids uuid[], sides jsonb, max_output_tokens integer, idempotency_key text, request_hash bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.begin_comparison(user_id uuid, comparison_id uuid, run_ids uuid[], sides jsonb, max_output_tokens integer, idempotency_key text, request_hash bytea) TO prpm_app;
 
 --
 -- Name: FUNCTION begin_customer(user_id uuid, livemode boolean, OUT customer_id text, OUT write_id uuid, OUT look_since timestamp with time zone, OUT email text, OUT username text); Type: ACL; Schema: api; Owner: prpm_owner
@@ -27739,11 +32396,11 @@ REVOKE ALL ON FUNCTION api.begin_purchase(user_id uuid, pack text, success_url t
 GRANT ALL ON FUNCTION api.begin_purchase(user_id uuid, pack text, success_url text, cancel_url text, livemode boolean, OUT outcome text, OUT refusal json, OUT purchase_id uuid, OUT credits bigint, OUT price numeric, OUT currency text, OUT parameters jsonb) TO prpm_app;
 
 --
--- Name: FUNCTION begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea); Type: ACL; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea, history_mode text, prompt_tokens integer, variables jsonb); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea) TO prpm_app;
+REVOKE ALL ON FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea, history_mode text, prompt_tokens integer, variables jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.begin_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, idempotency_key text, request_hash bytea, history_mode text, prompt_tokens integer, variables jsonb) TO prpm_app;
 
 --
 -- Name: FUNCTION begin_subscribe(user_id uuid, success_url text, cancel_url text, livemode boolean, OUT outcome text, OUT refusal json, OUT checkout_id uuid, OUT session_id text, OUT url text, OUT parameters jsonb); Type: ACL; Schema: api; Owner: prpm_owner
@@ -27758,6 +32415,34 @@ GRANT ALL ON FUNCTION api.begin_subscribe(user_id uuid, success_url text, cancel
 
 REVOKE ALL ON FUNCTION api.begin_subscription_change(user_id uuid, action text, OUT outcome text, OUT refusal json, OUT work_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.begin_subscription_change(user_id uuid, action text, OUT outcome text, OUT refusal json, OUT work_id uuid) TO prpm_app;
+
+--
+-- Name: FUNCTION change_config(user_id uuid, kind text, name text, changes jsonb, adds boolean, reason text, dry_run boolean); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.change_config(user_id uuid, kind text, name text, changes jsonb, adds boolean, reason text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.change_config(user_id uuid, kind text, name text, changes jsonb, adds boolean, reason text, dry_run boolean) TO prpm_app;
+
+--
+-- Name: FUNCTION change_package(user_id uuid, package text, description text, tags text[], visibility text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.change_package(user_id uuid, package text, description text, tags text[], visibility text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.change_package(user_id uuid, package text, description text, tags text[], visibility text) TO prpm_app;
+
+--
+-- Name: FUNCTION change_suggested_input(user_id uuid, suggested_input_id uuid, change json); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.change_suggested_input(user_id uuid, suggested_input_id uuid, change json) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.change_suggested_input(user_id uuid, suggested_input_id uuid, change json) TO prpm_app;
+
+--
+-- Name: FUNCTION change_version(user_id uuid, package text, package_version text, deprecated text, yanked boolean); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.change_version(user_id uuid, package text, package_version text, deprecated text, yanked boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.change_version(user_id uuid, package text, package_version text, deprecated text, yanked boolean) TO prpm_app;
 
 --
 -- Name: FUNCTION check_ready(OUT migration integer, OUT jobs text); Type: ACL; Schema: api; Owner: prpm_owner
@@ -27816,6 +32501,20 @@ REVOKE ALL ON FUNCTION api.compare_stripe_prices(prices jsonb, livemode boolean)
 GRANT ALL ON FUNCTION api.compare_stripe_prices(prices jsonb, livemode boolean) TO prpm_app;
 
 --
+-- Name: FUNCTION complete_suggested_input(user_id uuid, usage_id uuid, session_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.complete_suggested_input(user_id uuid, usage_id uuid, session_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.complete_suggested_input(user_id uuid, usage_id uuid, session_id uuid) TO prpm_app;
+
+--
+-- Name: FUNCTION create_suggested_input(user_id uuid, package text, title text, suggested_input text, description text, category text, difficulty text, estimated_credits integer, recommended_model text, display_order integer); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.create_suggested_input(user_id uuid, package text, title text, suggested_input text, description text, category text, difficulty text, estimated_credits integer, recommended_model text, display_order integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.create_suggested_input(user_id uuid, package text, title text, suggested_input text, description text, category text, difficulty text, estimated_credits integer, recommended_model text, display_order integer) TO prpm_app;
+
+--
 -- Name: FUNCTION create_token(user_id uuid, token_hash bytea, id uuid, name text, scopes text[], expires_at timestamp with time zone, made_with uuid); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
@@ -27828,6 +32527,13 @@ GRANT ALL ON FUNCTION api.create_token(user_id uuid, token_hash bytea, id uuid, 
 
 REVOKE ALL ON FUNCTION api.delete_session(user_id uuid, session_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.delete_session(user_id uuid, session_id uuid) TO prpm_app;
+
+--
+-- Name: FUNCTION delete_suggested_input(user_id uuid, suggested_input_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.delete_suggested_input(user_id uuid, suggested_input_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.delete_suggested_input(user_id uuid, suggested_input_id uuid) TO prpm_app;
 
 --
 -- Name: TABLE settings; Type: ACL; Schema: public; Owner: prpm_owner
@@ -28119,6 +32825,12 @@ GRANT UPDATE(login_minutes) ON TABLE public.settings TO prpm_ops;
 GRANT UPDATE(login_days) ON TABLE public.settings TO prpm_ops;
 
 --
+-- Name: COLUMN settings.summary_output_tokens; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT UPDATE(summary_output_tokens) ON TABLE public.settings TO prpm_ops;
+
+--
 -- Name: TABLE users; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
@@ -28167,6 +32879,13 @@ GRANT UPDATE(throttled_until) ON TABLE public.users TO prpm_ops;
 
 REVOKE ALL ON FUNCTION api.describe_custom_prompts(user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.describe_custom_prompts(user_id uuid) TO prpm_app;
+
+--
+-- Name: FUNCTION describe_visit(user_id uuid, address text, OUT model text, OUT signup_credits integer, OUT refusal json); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.describe_visit(user_id uuid, address text, OUT model text, OUT signup_credits integer, OUT refusal json) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.describe_visit(user_id uuid, address text, OUT model text, OUT signup_credits integer, OUT refusal json) TO prpm_app;
 
 --
 -- Name: FUNCTION now(); Type: ACL; Schema: core; Owner: prpm_owner
@@ -28258,11 +32977,18 @@ REVOKE ALL ON FUNCTION api.erase_user(user_id uuid, confirm_purchased_credits bi
 GRANT ALL ON FUNCTION api.erase_user(user_id uuid, confirm_purchased_credits bigint) TO prpm_app;
 
 --
--- Name: FUNCTION estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer); Type: ACL; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION estimate_comparison(user_id uuid, run_ids uuid[], sides jsonb, max_output_tokens integer); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION api.estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer) TO prpm_app;
+REVOKE ALL ON FUNCTION api.estimate_comparison(user_id uuid, run_ids uuid[], sides jsonb, max_output_tokens integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.estimate_comparison(user_id uuid, run_ids uuid[], sides jsonb, max_output_tokens integer) TO prpm_app;
+
+--
+-- Name: FUNCTION estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, history_mode text, prompt_tokens integer, variables jsonb); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, history_mode text, prompt_tokens integer, variables jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.estimate_run(user_id uuid, run_id uuid, package text, package_version text, session_id uuid, model text, use_no_prompt boolean, input_tokens integer, counted_with text, max_output_tokens integer, custom_prompt_tokens integer, history_mode text, prompt_tokens integer, variables jsonb) TO prpm_app;
 
 --
 -- Name: FUNCTION explain_balance(user_id uuid, target_user_id uuid, "limit" integer); Type: ACL; Schema: api; Owner: prpm_owner
@@ -28300,11 +33026,25 @@ REVOKE ALL ON FUNCTION api.explain_throttle(user_id uuid, target_user_id uuid) F
 GRANT ALL ON FUNCTION api.explain_throttle(user_id uuid, target_user_id uuid) TO prpm_app;
 
 --
+-- Name: FUNCTION export_credit_history(user_id uuid, type text, cursor text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.export_credit_history(user_id uuid, type text, cursor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.export_credit_history(user_id uuid, type text, cursor text) TO prpm_app;
+
+--
 -- Name: FUNCTION export_page(user_id uuid, cursor text, OUT part text, OUT rows json, OUT next_cursor text); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION api.export_page(user_id uuid, cursor text, OUT part text, OUT rows json, OUT next_cursor text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.export_page(user_id uuid, cursor text, OUT part text, OUT rows json, OUT next_cursor text) TO prpm_app;
+
+--
+-- Name: FUNCTION export_session(user_id uuid, session_id uuid, cursor text, "limit" integer); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.export_session(user_id uuid, session_id uuid, cursor text, "limit" integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.export_session(user_id uuid, session_id uuid, cursor text, "limit" integer) TO prpm_app;
 
 --
 -- Name: TABLE messages; Type: ACL; Schema: public; Owner: prpm_owner
@@ -28362,11 +33102,25 @@ REVOKE ALL ON FUNCTION api.forget_customer(user_id uuid, customer_id text) FROM 
 GRANT ALL ON FUNCTION api.forget_customer(user_id uuid, customer_id text) TO prpm_app;
 
 --
+-- Name: FUNCTION fork_session(user_id uuid, new_session_id uuid, share_token text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.fork_session(user_id uuid, new_session_id uuid, share_token text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.fork_session(user_id uuid, new_session_id uuid, share_token text) TO prpm_app;
+
+--
 -- Name: FUNCTION give_feedback(user_id uuid, session_id uuid, exchange_index integer, is_effective boolean, comment text); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION api.give_feedback(user_id uuid, session_id uuid, exchange_index integer, is_effective boolean, comment text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.give_feedback(user_id uuid, session_id uuid, exchange_index integer, is_effective boolean, comment text) TO prpm_app;
+
+--
+-- Name: FUNCTION grant_credits(user_id uuid, target_user_id uuid, amount bigint, reason text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.grant_credits(user_id uuid, target_user_id uuid, amount bigint, reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.grant_credits(user_id uuid, target_user_id uuid, amount bigint, reason text) TO prpm_app;
 
 --
 -- Name: FUNCTION keep_checkout(user_id uuid, checkout_id uuid, session_id text, url text, expires_at timestamp with time zone); Type: ACL; Schema: api; Owner: prpm_owner
@@ -28404,6 +33158,20 @@ REVOKE ALL ON FUNCTION api.list_alerts(user_id uuid, state text, "limit" integer
 GRANT ALL ON FUNCTION api.list_alerts(user_id uuid, state text, "limit" integer, cursor text) TO prpm_app;
 
 --
+-- Name: FUNCTION list_author_inputs(user_id uuid, author_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.list_author_inputs(user_id uuid, author_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_author_inputs(user_id uuid, author_id uuid) TO prpm_app;
+
+--
+-- Name: FUNCTION list_changes(user_id uuid, "limit" integer, cursor text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.list_changes(user_id uuid, "limit" integer, cursor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_changes(user_id uuid, "limit" integer, cursor text) TO prpm_app;
+
+--
 -- Name: FUNCTION list_costs_by(user_id uuid, by text, first_day date, last_day date); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
@@ -28423,6 +33191,13 @@ GRANT ALL ON FUNCTION api.list_credit_history(user_id uuid, type text, "limit" i
 
 REVOKE ALL ON FUNCTION api.list_jobs(user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.list_jobs(user_id uuid) TO prpm_app;
+
+--
+-- Name: FUNCTION list_loss_makers(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.list_loss_makers(user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_loss_makers(user_id uuid) TO prpm_app;
 
 --
 -- Name: TABLE model_prices; Type: ACL; Schema: public; Owner: prpm_owner
@@ -28452,11 +33227,32 @@ REVOKE ALL ON FUNCTION api.list_models(user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.list_models(user_id uuid) TO prpm_app;
 
 --
+-- Name: FUNCTION list_open_holds(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.list_open_holds(user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_open_holds(user_id uuid) TO prpm_app;
+
+--
 -- Name: FUNCTION list_packs(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION api.list_packs(user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.list_packs(user_id uuid) TO prpm_app;
+
+--
+-- Name: FUNCTION list_presets(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.list_presets(user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_presets(user_id uuid) TO prpm_app;
+
+--
+-- Name: FUNCTION list_prices(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.list_prices(user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_prices(user_id uuid) TO prpm_app;
 
 --
 -- Name: FUNCTION list_results(user_id uuid, package text, sort text, "limit" integer); Type: ACL; Schema: api; Owner: prpm_owner
@@ -28471,6 +33267,27 @@ GRANT ALL ON FUNCTION api.list_results(user_id uuid, package text, sort text, "l
 
 REVOKE ALL ON FUNCTION api.list_sessions(user_id uuid, "limit" integer, cursor text, "offset" integer, query text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.list_sessions(user_id uuid, "limit" integer, cursor text, "offset" integer, query text) TO prpm_app;
+
+--
+-- Name: FUNCTION list_stripe_events(user_id uuid, status text, search text, "limit" integer, cursor text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.list_stripe_events(user_id uuid, status text, search text, "limit" integer, cursor text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_stripe_events(user_id uuid, status text, search text, "limit" integer, cursor text) TO prpm_app;
+
+--
+-- Name: FUNCTION list_suggested_inputs(user_id uuid, package text, category text, difficulty text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.list_suggested_inputs(user_id uuid, package text, category text, difficulty text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_suggested_inputs(user_id uuid, package text, category text, difficulty text) TO prpm_app;
+
+--
+-- Name: FUNCTION list_throttled(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.list_throttled(user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.list_throttled(user_id uuid) TO prpm_app;
 
 --
 -- Name: TABLE api_tokens; Type: ACL; Schema: public; Owner: prpm_owner
@@ -28500,11 +33317,71 @@ REVOKE ALL ON FUNCTION api.project_margin(user_id uuid, subscribers integer[], a
 GRANT ALL ON FUNCTION api.project_margin(user_id uuid, subscribers integer[], average_costs numeric[], prices numeric[], plans text[]) TO prpm_app;
 
 --
--- Name: FUNCTION publish_version(user_id uuid, name text, description text, tags text[], visibility text, organization_id uuid, package_version text, prompt text, tokens_o200k integer, tokens_cl100k integer, tokens_approximate integer, changelog text, suggested_inputs json); Type: ACL; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION publish_prices(user_id uuid, model text, valid_from timestamp with time zone, input numeric, cached_read numeric, cache_write numeric, output numeric, reason text, dry_run boolean); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION api.publish_version(user_id uuid, name text, description text, tags text[], visibility text, organization_id uuid, package_version text, prompt text, tokens_o200k integer, tokens_cl100k integer, tokens_approximate integer, changelog text, suggested_inputs json) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.publish_version(user_id uuid, name text, description text, tags text[], visibility text, organization_id uuid, package_version text, prompt text, tokens_o200k integer, tokens_cl100k integer, tokens_approximate integer, changelog text, suggested_inputs json) TO prpm_app;
+REVOKE ALL ON FUNCTION api.publish_prices(user_id uuid, model text, valid_from timestamp with time zone, input numeric, cached_read numeric, cache_write numeric, output numeric, reason text, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.publish_prices(user_id uuid, model text, valid_from timestamp with time zone, input numeric, cached_read numeric, cache_write numeric, output numeric, reason text, dry_run boolean) TO prpm_app;
+
+--
+-- Name: FUNCTION publish_version(user_id uuid, name text, description text, tags text[], visibility text, organization text, package_version text, prompt text, tokens_o200k integer, tokens_cl100k integer, tokens_approximate integer, changelog text, suggested_inputs json, variables json); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.publish_version(user_id uuid, name text, description text, tags text[], visibility text, organization text, package_version text, prompt text, tokens_o200k integer, tokens_cl100k integer, tokens_approximate integer, changelog text, suggested_inputs json, variables json) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.publish_version(user_id uuid, name text, description text, tags text[], visibility text, organization text, package_version text, prompt text, tokens_o200k integer, tokens_cl100k integer, tokens_approximate integer, changelog text, suggested_inputs json, variables json) TO prpm_app;
+
+--
+-- Name: FUNCTION read_author_summary(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_author_summary(user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_author_summary(user_id uuid) TO prpm_app;
+
+--
+-- Name: TABLE checkouts; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.checkouts TO prpm_ops;
+
+--
+-- Name: TABLE purchases; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.purchases TO prpm_ops;
+GRANT SELECT ON TABLE public.purchases TO prpm_readonly;
+
+--
+-- Name: FUNCTION read_checkout(user_id uuid, session_id text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_checkout(user_id uuid, session_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_checkout(user_id uuid, session_id text) TO prpm_app;
+
+--
+-- Name: TABLE comparisons; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.comparisons TO prpm_ops;
+
+--
+-- Name: TABLE shared_sessions; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.shared_sessions TO prpm_ops;
+
+--
+-- Name: FUNCTION read_comparison(user_id uuid, comparison_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_comparison(user_id uuid, comparison_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_comparison(user_id uuid, comparison_id uuid) TO prpm_app;
+
+--
+-- Name: FUNCTION read_config(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_config(user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_config(user_id uuid) TO prpm_app;
 
 --
 -- Name: FUNCTION read_cost_series(user_id uuid, every text, first_day date, last_day date, by text); Type: ACL; Schema: api; Owner: prpm_owner
@@ -28514,11 +33391,18 @@ REVOKE ALL ON FUNCTION api.read_cost_series(user_id uuid, every text, first_day 
 GRANT ALL ON FUNCTION api.read_cost_series(user_id uuid, every text, first_day date, last_day date, by text) TO prpm_app;
 
 --
--- Name: FUNCTION read_cost_summary(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+-- Name: FUNCTION read_cost_summary(user_id uuid, month text); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION api.read_cost_summary(user_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION api.read_cost_summary(user_id uuid) TO prpm_app;
+REVOKE ALL ON FUNCTION api.read_cost_summary(user_id uuid, month text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_cost_summary(user_id uuid, month text) TO prpm_app;
+
+--
+-- Name: FUNCTION read_credit_series(user_id uuid, days integer); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_credit_series(user_id uuid, days integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_credit_series(user_id uuid, days integer) TO prpm_app;
 
 --
 -- Name: FUNCTION spend_rank(kind text); Type: ACL; Schema: core; Owner: prpm_owner
@@ -28564,11 +33448,46 @@ REVOKE ALL ON FUNCTION api.read_email_preferences(user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.read_email_preferences(user_id uuid) TO prpm_app;
 
 --
+-- Name: FUNCTION read_figures(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_figures(user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_figures(user_id uuid) TO prpm_app;
+
+--
 -- Name: FUNCTION read_health(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION api.read_health(user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.read_health(user_id uuid) TO prpm_app;
+
+--
+-- Name: FUNCTION read_input_analytics(user_id uuid, package text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_input_analytics(user_id uuid, package text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_input_analytics(user_id uuid, package text) TO prpm_app;
+
+--
+-- Name: FUNCTION read_input_series(user_id uuid, suggested_input_id uuid, days integer); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_input_series(user_id uuid, suggested_input_id uuid, days integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_input_series(user_id uuid, suggested_input_id uuid, days integer) TO prpm_app;
+
+--
+-- Name: FUNCTION read_limit_use(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_limit_use(user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_limit_use(user_id uuid) TO prpm_app;
+
+--
+-- Name: FUNCTION read_limits(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_limits(user_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_limits(user_id uuid) TO prpm_app;
 
 --
 -- Name: FUNCTION read_metrics(OUT users bigint, OUT throttled_by_limit bigint, OUT throttled_by_operator bigint, OUT open_runs bigint, OUT overdue_holds bigint, OUT held_credits bigint, OUT held_cost numeric, OUT month_cost numeric, OUT month_subscription_revenue numeric, OUT month_pack_revenue numeric, OUT free_tier_cost numeric, OUT free_tier_budget numeric, OUT free_tier_paused boolean, OUT runs_enabled boolean, OUT purchases_enabled boolean, OUT events_waiting bigint, OUT events_waiting_seconds numeric, OUT events_in_review bigint, OUT work_due bigint, OUT work_due_seconds numeric, OUT work_failed bigint, OUT analytics_age_seconds numeric, OUT drift_rows bigint, OUT alerts_warning bigint, OUT alerts_critical bigint, OUT messages_undelivered bigint, OUT jobs jsonb); Type: ACL; Schema: api; Owner: prpm_owner
@@ -28583,6 +33502,20 @@ GRANT ALL ON FUNCTION api.read_metrics(OUT users bigint, OUT throttled_by_limit 
 
 REVOKE ALL ON FUNCTION api.read_package(user_id uuid, package text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.read_package(user_id uuid, package text) TO prpm_app;
+
+--
+-- Name: FUNCTION read_package_analytics(user_id uuid, package text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_package_analytics(user_id uuid, package text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_package_analytics(user_id uuid, package text) TO prpm_app;
+
+--
+-- Name: FUNCTION read_package_series(user_id uuid, package text, days integer); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.read_package_series(user_id uuid, package text, days integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.read_package_series(user_id uuid, package text, days integer) TO prpm_app;
 
 --
 -- Name: TABLE organizations; Type: ACL; Schema: public; Owner: prpm_owner
@@ -28620,6 +33553,19 @@ GRANT ALL ON FUNCTION core.find_limits(tier text) TO prpm_ops;
 GRANT ALL ON FUNCTION core.find_limits(tier text) TO prpm_readonly;
 
 --
+-- Name: TABLE runs; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.runs TO prpm_ops;
+GRANT SELECT ON TABLE public.runs TO prpm_readonly;
+
+--
+-- Name: FUNCTION history_after(r public.runs); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.history_after(r public.runs) FROM PUBLIC;
+
+--
 -- Name: FUNCTION roll_windows(u public.users, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -28634,13 +33580,6 @@ GRANT ALL ON FUNCTION core.roll_windows(u public.users, now timestamp with time 
 REVOKE ALL ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) TO prpm_ops;
 GRANT ALL ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) TO prpm_readonly;
-
---
--- Name: TABLE runs; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.runs TO prpm_ops;
-GRANT SELECT ON TABLE public.runs TO prpm_readonly;
 
 --
 -- Name: FUNCTION write_receipt(r public.runs, u public.users, l public.cost_limits_config); Type: ACL; Schema: core; Owner: prpm_owner
@@ -28766,6 +33705,20 @@ REVOKE ALL ON FUNCTION api.renew_customer(user_id uuid, livemode boolean, write_
 GRANT ALL ON FUNCTION api.renew_customer(user_id uuid, livemode boolean, write_id uuid) TO prpm_app;
 
 --
+-- Name: FUNCTION repeat_job(user_id uuid, job text, reason text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.repeat_job(user_id uuid, job text, reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.repeat_job(user_id uuid, job text, reason text) TO prpm_app;
+
+--
+-- Name: FUNCTION replay_stripe_event(user_id uuid, event_id text, reason text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.replay_stripe_event(user_id uuid, event_id text, reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.replay_stripe_event(user_id uuid, event_id text, reason text) TO prpm_app;
+
+--
 -- Name: FUNCTION revoke_token(user_id uuid, id uuid); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
@@ -28806,6 +33759,13 @@ GRANT ALL ON FUNCTION api.set_stripe_prices(prices jsonb) TO prpm_app;
 
 REVOKE ALL ON FUNCTION api.settle_anonymous_run(user_id uuid, run_id uuid, ending text, called boolean, answered boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, error text, error_reason text, first_token_ms integer, duration_ms integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.settle_anonymous_run(user_id uuid, run_id uuid, ending text, called boolean, answered boolean, input_tokens integer, cached_tokens integer, cache_write_tokens integer, output_tokens integer, estimated boolean, error text, error_reason text, first_token_ms integer, duration_ms integer) TO prpm_app;
+
+--
+-- Name: FUNCTION share_comparison(user_id uuid, comparison_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.share_comparison(user_id uuid, comparison_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.share_comparison(user_id uuid, comparison_id uuid) TO prpm_app;
 
 --
 -- Name: FUNCTION share_session(user_id uuid, session_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
@@ -28850,6 +33810,20 @@ REVOKE ALL ON FUNCTION api.stripe_limits(OUT max_rps integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.stripe_limits(OUT max_rps integer) TO prpm_app;
 
 --
+-- Name: FUNCTION throttle_user(user_id uuid, target_user_id uuid, until timestamp with time zone, reason text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.throttle_user(user_id uuid, target_user_id uuid, until timestamp with time zone, reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.throttle_user(user_id uuid, target_user_id uuid, until timestamp with time zone, reason text) TO prpm_app;
+
+--
+-- Name: FUNCTION unshare_comparison(user_id uuid, comparison_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.unshare_comparison(user_id uuid, comparison_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.unshare_comparison(user_id uuid, comparison_id uuid) TO prpm_app;
+
+--
 -- Name: FUNCTION end_share(user_id uuid, session_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -28870,11 +33844,25 @@ REVOKE ALL ON FUNCTION api.unsubscribe(token text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.unsubscribe(token text) TO prpm_app;
 
 --
+-- Name: FUNCTION use_suggested_input(user_id uuid, suggested_input_id uuid, address text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.use_suggested_input(user_id uuid, suggested_input_id uuid, address text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.use_suggested_input(user_id uuid, suggested_input_id uuid, address text) TO prpm_app;
+
+--
 -- Name: FUNCTION vote_shared(user_id uuid, share_token text, address text, is_helpful boolean, feedback_text text); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION api.vote_shared(user_id uuid, share_token text, address text, is_helpful boolean, feedback_text text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.vote_shared(user_id uuid, share_token text, address text, is_helpful boolean, feedback_text text) TO prpm_app;
+
+--
+-- Name: FUNCTION waive_limits(user_id uuid, target_user_id uuid, until timestamp with time zone, reason text); Type: ACL; Schema: api; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION api.waive_limits(user_id uuid, target_user_id uuid, until timestamp with time zone, reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION api.waive_limits(user_id uuid, target_user_id uuid, until timestamp with time zone, reason text) TO prpm_app;
 
 --
 -- Name: FUNCTION acknowledge_alert(id bigint, who text, reason text, dry_run boolean); Type: ACL; Schema: core; Owner: prpm_owner
@@ -28963,70 +33951,89 @@ REVOKE ALL ON FUNCTION core.ask_for_due_periods(at_once boolean, now timestamp w
 REVOKE ALL ON FUNCTION core.audit_anonymous() FROM PUBLIC;
 
 --
--- Name: FUNCTION audit_lots(only_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION audit_batch(after uuid, most integer, OUT last uuid, OUT error text); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.audit_lots(only_user uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.audit_lots(only_user uuid) TO prpm_ops;
-GRANT ALL ON FUNCTION core.audit_lots(only_user uuid) TO prpm_readonly;
+REVOKE ALL ON FUNCTION core.audit_batch(after uuid, most integer, OUT last uuid, OUT error text) FROM PUBLIC;
 
 --
--- Name: FUNCTION audit_periods(only_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION audit_lots(first_user uuid, last_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.audit_periods(only_user uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core.audit_lots(first_user uuid, last_user uuid) FROM PUBLIC;
 
 --
--- Name: FUNCTION audit_purchases(only_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: TABLE usage_rollups; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.audit_purchases(only_user uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.audit_purchases(only_user uuid) TO prpm_ops;
-GRANT ALL ON FUNCTION core.audit_purchases(only_user uuid) TO prpm_readonly;
+GRANT SELECT ON TABLE public.usage_rollups TO prpm_ops;
+GRANT SELECT ON TABLE public.usage_rollups TO prpm_readonly;
 
 --
--- Name: FUNCTION audit_references(only_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION audit_package_usage(); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.audit_references(only_user uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.audit_references(only_user uuid) TO prpm_ops;
-GRANT ALL ON FUNCTION core.audit_references(only_user uuid) TO prpm_readonly;
+REVOKE ALL ON FUNCTION core.audit_package_usage() FROM PUBLIC;
 
 --
--- Name: FUNCTION audit_runs(only_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION audit_periods(first_user uuid, last_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.audit_runs(only_user uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.audit_runs(only_user uuid) TO prpm_ops;
-GRANT ALL ON FUNCTION core.audit_runs(only_user uuid) TO prpm_readonly;
+REVOKE ALL ON FUNCTION core.audit_periods(first_user uuid, last_user uuid) FROM PUBLIC;
 
 --
--- Name: FUNCTION audit_transfers(only_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION audit_purchases(first_user uuid, last_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.audit_transfers(only_user uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.audit_transfers(only_user uuid) TO prpm_ops;
-GRANT ALL ON FUNCTION core.audit_transfers(only_user uuid) TO prpm_readonly;
+REVOKE ALL ON FUNCTION core.audit_purchases(first_user uuid, last_user uuid) FROM PUBLIC;
 
 --
--- Name: FUNCTION audit_usage(only_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION audit_range(first_user uuid, last_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.audit_usage(only_user uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core.audit_range(first_user uuid, last_user uuid) FROM PUBLIC;
 
 --
--- Name: FUNCTION audit_users(only_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION audit_references(first_user uuid, last_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.audit_users(only_user uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.audit_users(only_user uuid) TO prpm_ops;
-GRANT ALL ON FUNCTION core.audit_users(only_user uuid) TO prpm_readonly;
+REVOKE ALL ON FUNCTION core.audit_references(first_user uuid, last_user uuid) FROM PUBLIC;
 
 --
--- Name: FUNCTION await_period(s public.subscriptions, is_fetched boolean, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION audit_runs(first_user uuid, last_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.await_period(s public.subscriptions, is_fetched boolean, now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core.audit_runs(first_user uuid, last_user uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_transfers(first_user uuid, last_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.audit_transfers(first_user uuid, last_user uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_usage(first_user uuid, last_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.audit_usage(first_user uuid, last_user uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION audit_users(first_user uuid, last_user uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.audit_users(first_user uuid, last_user uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION await_period(s public.subscriptions, is_final boolean, is_fetched boolean, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.await_period(s public.subscriptions, is_final boolean, is_fetched boolean, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION begin_side(user_id uuid, run_id uuid, side jsonb, max_output_tokens integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.begin_side(user_id uuid, run_id uuid, side jsonb, max_output_tokens integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION begin_slot(j public.jobs, slot timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -29061,6 +34068,18 @@ GRANT ALL ON FUNCTION core.cap_by_cost_per_credit(input_tokens integer, output_c
 REVOKE ALL ON FUNCTION core.catch_up(user_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION change_config(kind text, name text, changes jsonb, adds boolean, reason text, by_user uuid, dry_run boolean); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.change_config(kind text, name text, changes jsonb, adds boolean, reason text, by_user uuid, dry_run boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION change_row(kind text, name text, changes jsonb, adds boolean); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.change_row(kind text, name text, changes jsonb, adds boolean) FROM PUBLIC;
+
+--
 -- Name: FUNCTION charge_for(tokens bigint, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -29087,6 +34106,18 @@ GRANT ALL ON FUNCTION core.cheapest_useful_cost(now timestamp with time zone) TO
 --
 
 REVOKE ALL ON FUNCTION core.check_admin(user_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_days(days integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.check_days(days integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_movement_type(type text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.check_movement_type(type text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION check_package(name text, description text, tags text[], visibility text, version text, prompt text, token_counts integer[]); Type: ACL; Schema: core; Owner: prpm_owner
@@ -29149,6 +34180,12 @@ REVOKE ALL ON FUNCTION core.check_scenario_part(field text, name text, value jso
 REVOKE ALL ON FUNCTION core.check_series(every text, since date, upto date, by text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION check_suggested_input(title text, suggested_input text, description text, category text, difficulty text, estimated_credits integer, recommended_model text, display_order integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.check_suggested_input(title text, suggested_input text, description text, category text, difficulty text, estimated_credits integer, recommended_model text, display_order integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION check_token(user_id uuid, name text, scopes text[], expires_at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -29161,6 +34198,24 @@ GRANT ALL ON FUNCTION core.check_token(user_id uuid, name text, scopes text[], e
 --
 
 REVOKE ALL ON FUNCTION core.claim_email(user_id uuid, email text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION plain_words(words text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.plain_words(words text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION package_words(words text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.package_words(words text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION tag_words(tags text[]); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.tag_words(tags text[]) FROM PUBLIC;
 
 --
 -- Name: TABLE packages; Type: ACL; Schema: public; Owner: prpm_owner
@@ -29200,12 +34255,28 @@ REVOKE ALL ON FUNCTION core.compare_reversals(kind text, page jsonb, now timesta
 REVOKE ALL ON FUNCTION core.compare_subscriptions(page jsonb, now timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: FUNCTION continue_session(user_id uuid, session_id uuid, package_id uuid, model text, now timestamp with time zone, OUT refusal json, OUT messages json, OUT tokens integer, OUT same_model boolean); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION config_fields(); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.continue_session(user_id uuid, session_id uuid, package_id uuid, model text, now timestamp with time zone, OUT refusal json, OUT messages json, OUT tokens integer, OUT same_model boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.continue_session(user_id uuid, session_id uuid, package_id uuid, model text, now timestamp with time zone, OUT refusal json, OUT messages json, OUT tokens integer, OUT same_model boolean) TO prpm_ops;
-GRANT ALL ON FUNCTION core.continue_session(user_id uuid, session_id uuid, package_id uuid, model text, now timestamp with time zone, OUT refusal json, OUT messages json, OUT tokens integer, OUT same_model boolean) TO prpm_readonly;
+REVOKE ALL ON FUNCTION core.config_fields() FROM PUBLIC;
+
+--
+-- Name: FUNCTION continue_session(user_id uuid, session_id uuid, package_id uuid, model text, now timestamp with time zone, OUT refusal json, OUT messages json, OUT tokens integer, OUT same_model boolean, OUT run_ids uuid[], OUT variables jsonb); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.continue_session(user_id uuid, session_id uuid, package_id uuid, model text, now timestamp with time zone, OUT refusal json, OUT messages json, OUT tokens integer, OUT same_model boolean, OUT run_ids uuid[], OUT variables jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION copied_id(place bigint); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.copied_id(place bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION copy_exchanges(user_id uuid, session_id uuid, share public.shared_sessions, summary uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.copy_exchanges(user_id uuid, session_id uuid, share public.shared_sessions, summary uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION cost_of(input integer, cached integer, cache_write integer, output integer, input_price numeric, cached_price numeric, cache_write_price numeric, output_price numeric); Type: ACL; Schema: core; Owner: prpm_owner
@@ -29220,6 +34291,12 @@ GRANT ALL ON FUNCTION core.cost_of(input integer, cached integer, cache_write in
 --
 
 REVOKE ALL ON FUNCTION core.count_in_window(user_id uuid, kind text, per_minute integer, OUT allowed boolean, OUT remaining integer, OUT reset integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION count_packages(query text, own uuid[], most integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.count_packages(query text, own uuid[], most integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION count_refusal(user_id uuid, refusal json, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -29280,6 +34357,12 @@ GRANT ALL ON FUNCTION core.decode_cursor(cursor text, VARIADIC types regtype[]) 
 GRANT ALL ON FUNCTION core.decode_cursor(cursor text, VARIADIC types regtype[]) TO prpm_readonly;
 
 --
+-- Name: FUNCTION describe_config_change(kind text, name text, changed json); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.describe_config_change(kind text, name text, changed json) FROM PUBLIC;
+
+--
 -- Name: FUNCTION describe_erasure(u public.users); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -29308,6 +34391,19 @@ REVOKE ALL ON FUNCTION core.describe_latest_runs(user_id uuid) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION core.describe_lots(user_id uuid) FROM PUBLIC;
+
+--
+-- Name: TABLE credit_transactions; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.credit_transactions TO prpm_ops;
+GRANT SELECT ON TABLE public.credit_transactions TO prpm_readonly;
+
+--
+-- Name: FUNCTION describe_movements(user_id uuid, ids bigint[]); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.describe_movements(user_id uuid, ids bigint[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION describe_refusal(code text, status integer, message text, now timestamp with time zone, "limit" numeric, used numeric, held numeric, unit text, retry_at timestamp with time zone, required_credits bigint, available_credits bigint, details json); Type: ACL; Schema: core; Owner: prpm_owner
@@ -29342,6 +34438,12 @@ REVOKE ALL ON FUNCTION core.describe_refusals(user_id uuid) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION core.session_runs(user_id uuid, session_id uuid) FROM PUBLIC;
+
+--
+-- Name: TABLE copied_exchanges; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.copied_exchanges TO prpm_ops;
 
 --
 -- Name: TABLE sessions; Type: ACL; Schema: public; Owner: prpm_owner
@@ -29524,6 +34626,12 @@ GRANT ALL ON FUNCTION core.find_identity(issuer text, subject text) TO prpm_ops;
 GRANT ALL ON FUNCTION core.find_identity(issuer text, subject text) TO prpm_readonly;
 
 --
+-- Name: FUNCTION find_indexed_sessions(user_id uuid, words tsquery, model text, package_ids uuid[], least_credits bigint, most_credits bigint, after_run_id uuid, skip integer, most integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.find_indexed_sessions(user_id uuid, words tsquery, model text, package_ids uuid[], least_credits bigint, most_credits bigint, after_run_id uuid, skip integer, most integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION find_organization(organization text); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -29538,6 +34646,18 @@ GRANT ALL ON FUNCTION core.find_organization(organization text) TO prpm_readonly
 REVOKE ALL ON FUNCTION core.find_package(user_id uuid, package text) FROM PUBLIC;
 GRANT ALL ON FUNCTION core.find_package(user_id uuid, package text) TO prpm_ops;
 GRANT ALL ON FUNCTION core.find_package(user_id uuid, package text) TO prpm_readonly;
+
+--
+-- Name: FUNCTION find_packages(query text, own uuid[], after_rank integer, after_name text, most integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.find_packages(query text, own uuid[], after_rank integer, after_name text, most integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION find_publisher(user_id uuid, organization text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.find_publisher(user_id uuid, organization text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION find_sessions(user_id uuid, query text, after_run_id uuid, skip integer, most integer); Type: ACL; Schema: core; Owner: prpm_owner
@@ -29568,6 +34688,12 @@ GRANT ALL ON FUNCTION core.first_run_id(at timestamp with time zone) TO prpm_ops
 GRANT ALL ON FUNCTION core.first_run_id(at timestamp with time zone) TO prpm_readonly;
 
 --
+-- Name: FUNCTION fit_history(user_id uuid, session_id uuid, run_ids uuid[], model text, room integer, OUT messages json, OUT tokens integer, OUT same_model boolean, OUT dropped integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.fit_history(user_id uuid, session_id uuid, run_ids uuid[], model text, room integer, OUT messages json, OUT tokens integer, OUT same_model boolean, OUT dropped integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION fit_run(input_tokens integer, wanted integer, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric, input_price numeric, output_price numeric, included bigint, purchased bigint, cost_left numeric, purchased_cap numeric, OUT output_cap integer, OUT hold_included bigint, OUT hold_purchased bigint, OUT hold_cost numeric); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -29582,6 +34708,12 @@ GRANT ALL ON FUNCTION core.fit_run(input_tokens integer, wanted integer, tokens_
 REVOKE ALL ON FUNCTION core.follow_erasure(user_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION forecast_credits(user_id uuid, pace numeric, days integer, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.forecast_credits(user_id uuid, pace numeric, days integer, now timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION forget_customer(user_id uuid, customer_id text, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -29592,6 +34724,12 @@ REVOKE ALL ON FUNCTION core.forget_customer(user_id uuid, customer_id text, now 
 --
 
 REVOKE ALL ON FUNCTION core.give_back(r public.runs, now timestamp with time zone, why text, actor text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION grant_bonus(target uuid, amount bigint, reason text, expires_at timestamp with time zone, by_user uuid, dry_run boolean); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.grant_bonus(target uuid, amount bigint, reason text, expires_at timestamp with time zone, by_user uuid, dry_run boolean) FROM PUBLIC;
 
 --
 -- Name: FUNCTION grant_lot(user_id uuid, kind text, amount bigint, type text, source text, source_id text, now timestamp with time zone, expires_at timestamp with time zone, paid_per_credit numeric, period_start timestamp with time zone, period_end timestamp with time zone, purchase_id uuid, subscription_id text, description text, actor text); Type: ACL; Schema: core; Owner: prpm_owner
@@ -29640,6 +34778,18 @@ GRANT ALL ON FUNCTION core.health_figures() TO prpm_ops;
 GRANT ALL ON FUNCTION core.health_figures() TO prpm_readonly;
 
 --
+-- Name: FUNCTION hidden_packages(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.hidden_packages(user_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION hold_user(target uuid, until timestamp with time zone, reason text, by_user uuid, dry_run boolean); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.hold_user(target uuid, until timestamp with time zone, reason text, by_user uuid, dry_run boolean) FROM PUBLIC;
+
+--
 -- Name: FUNCTION index_sessions(user_id uuid, most integer); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -29674,6 +34824,18 @@ REVOKE ALL ON FUNCTION core.keep_key(user_id uuid, key text, request_hash bytea,
 --
 
 REVOKE ALL ON FUNCTION core.keep_texts(user_id uuid, session_id uuid, run_id uuid, question text, answer text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION known_comparison(user_id uuid, comparison_id uuid, idempotency_key text, request_hash bytea, now timestamp with time zone, OUT known uuid, OUT refusal json); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.known_comparison(user_id uuid, comparison_id uuid, idempotency_key text, request_hash bytea, now timestamp with time zone, OUT known uuid, OUT refusal json) FROM PUBLIC;
+
+--
+-- Name: FUNCTION known_sides(user_id uuid, comparison_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.known_sides(user_id uuid, comparison_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION lift_throttle(user_id uuid, reason text, details json); Type: ACL; Schema: core; Owner: prpm_owner
@@ -29758,14 +34920,6 @@ REVOKE ALL ON FUNCTION core.mail_group(kind text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION core.make_token() FROM PUBLIC;
 
 --
--- Name: FUNCTION match_package(package public.packages, query text); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.match_package(package public.packages, query text) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.match_package(package public.packages, query text) TO prpm_ops;
-GRANT ALL ON FUNCTION core.match_package(package public.packages, query text) TO prpm_readonly;
-
---
 -- Name: FUNCTION may_publish(user_id uuid, author_id uuid, organization_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -29780,6 +34934,12 @@ GRANT ALL ON FUNCTION core.may_publish(user_id uuid, author_id uuid, organizatio
 REVOKE ALL ON FUNCTION core.may_see_package(user_id uuid, visibility text, author_id uuid, organization_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION core.may_see_package(user_id uuid, visibility text, author_id uuid, organization_id uuid) TO prpm_ops;
 GRANT ALL ON FUNCTION core.may_see_package(user_id uuid, visibility text, author_id uuid, organization_id uuid) TO prpm_readonly;
+
+--
+-- Name: FUNCTION may_see_share(user_id uuid, share public.shared_sessions); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.may_see_share(user_id uuid, share public.shared_sessions) FROM PUBLIC;
 
 --
 -- Name: TABLE undelivered_messages; Type: ACL; Schema: ops; Owner: prpm_owner
@@ -29839,13 +34999,6 @@ REVOKE ALL ON FUNCTION core.paying_subscriptions(at timestamp with time zone) FR
 GRANT SELECT ON TABLE public.anonymous_runs TO prpm_ops;
 
 --
--- Name: TABLE usage_rollups; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.usage_rollups TO prpm_ops;
-GRANT SELECT ON TABLE public.usage_rollups TO prpm_readonly;
-
---
 -- Name: FUNCTION people_back_then(starts_at timestamp with time zone, ends_at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -29856,13 +35009,6 @@ REVOKE ALL ON FUNCTION core.people_back_then(starts_at timestamp with time zone,
 --
 
 REVOKE ALL ON FUNCTION core.people_this_month(starts_at timestamp with time zone, at timestamp with time zone) FROM PUBLIC;
-
---
--- Name: TABLE purchases; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.purchases TO prpm_ops;
-GRANT SELECT ON TABLE public.purchases TO prpm_readonly;
 
 --
 -- Name: FUNCTION month_figures(at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -29883,6 +35029,12 @@ REVOKE ALL ON FUNCTION core.move_credits(user_id uuid, lot_id uuid, type text, d
 REVOKE ALL ON FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, enough numeric) FROM PUBLIC;
 GRANT ALL ON FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, enough numeric) TO prpm_ops;
 GRANT ALL ON FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, enough numeric) TO prpm_readonly;
+
+--
+-- Name: FUNCTION newest_version(package_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.newest_version(package_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION news_patience(); Type: ACL; Schema: core; Owner: prpm_owner
@@ -29935,6 +35087,48 @@ GRANT ALL ON FUNCTION core.owes_credits(user_id uuid) TO prpm_ops;
 GRANT ALL ON FUNCTION core.owes_credits(user_id uuid) TO prpm_readonly;
 
 --
+-- Name: FUNCTION own_package(user_id uuid, package text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.own_package(user_id uuid, package text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION own_suggested_input(user_id uuid, suggested_input_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.own_suggested_input(user_id uuid, suggested_input_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION package_of_author(user_id uuid, package text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.package_of_author(user_id uuid, package text) FROM PUBLIC;
+
+--
+-- Name: TABLE exchange_feedback; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.exchange_feedback TO prpm_ops;
+
+--
+-- Name: FUNCTION package_ratings(package_id uuid, people uuid[]); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.package_ratings(package_id uuid, people uuid[]) FROM PUBLIC;
+
+--
+-- Name: FUNCTION package_use(package_ids uuid[], since date); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.package_use(package_ids uuid[], since date) FROM PUBLIC;
+
+--
+-- Name: FUNCTION parse_package_search(query text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.parse_package_search(query text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION parse_search(query text, OUT words tsquery, OUT model text, OUT package text, OUT least_credits bigint, OUT most_credits bigint); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -29951,13 +35145,6 @@ REVOKE ALL ON FUNCTION core.price_raises(now timestamp with time zone) FROM PUBL
 --
 
 REVOKE ALL ON FUNCTION core.payment_notices(now timestamp with time zone) FROM PUBLIC;
-
---
--- Name: TABLE credit_transactions; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.credit_transactions TO prpm_ops;
-GRANT SELECT ON TABLE public.credit_transactions TO prpm_readonly;
 
 --
 -- Name: FUNCTION payments_of(user_id uuid, run_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
@@ -29984,10 +35171,28 @@ REVOKE ALL ON FUNCTION core.person_notices(now timestamp with time zone) FROM PU
 REVOKE ALL ON FUNCTION core.plan_of_price(price_id text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION plan_sides(u public.users, l public.cost_limits_config, s public.settings, probes core.begun_run[], asked jsonb, wish integer, now timestamp with time zone, OUT refusal json, OUT caps integer[], OUT turns integer[]); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.plan_sides(u public.users, l public.cost_limits_config, s public.settings, probes core.begun_run[], asked jsonb, wish integer, now timestamp with time zone, OUT refusal json, OUT caps integer[], OUT turns integer[]) FROM PUBLIC;
+
+--
 -- Name: FUNCTION present_by_plan(at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.present_by_plan(at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION probe_run(user_id uuid, run_id uuid, side jsonb, max_output_tokens integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.probe_run(user_id uuid, run_id uuid, side jsonb, max_output_tokens integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION put_price(model text, valid_from timestamp with time zone, input numeric, cached_read numeric, cache_write numeric, output numeric, source text, reason text, by_user uuid, dry_run boolean); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.put_price(model text, valid_from timestamp with time zone, input numeric, cached_read numeric, cache_write numeric, output numeric, source text, reason text, by_user uuid, dry_run boolean) FROM PUBLIC;
 
 --
 -- Name: FUNCTION put_provider_usage(provider text, source text, entries jsonb, dry_run boolean); Type: ACL; Schema: core; Owner: prpm_owner
@@ -30074,6 +35279,12 @@ REVOKE ALL ON FUNCTION core.refund_charge(r public.runs, now timestamp with time
 REVOKE ALL ON FUNCTION core.refund_second(user_id uuid, payment_id text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION refuse_by_means(u public.users, l public.cost_limits_config, s public.settings, needed bigint, needed_cost numeric, windows_hold boolean, fits_alone boolean, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.refuse_by_means(u public.users, l public.cost_limits_config, s public.settings, needed bigint, needed_cost numeric, windows_hold boolean, fits_alone boolean, now timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION refuse_by_model(asked text, m public.models, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -30090,12 +35301,10 @@ GRANT ALL ON FUNCTION core.refuse_by_package(user_id uuid, asked text, asked_ver
 GRANT ALL ON FUNCTION core.refuse_by_package(user_id uuid, asked text, asked_version text, package_id uuid, visibility text, author_id uuid, organization_id uuid, version text, now timestamp with time zone) TO prpm_readonly;
 
 --
--- Name: FUNCTION refuse_by_size(u public.users, l public.cost_limits_config, s public.settings, m public.models, input_price numeric, output_price numeric, prompt_multiplier numeric, estimated_input integer, held_input integer, wanted integer, useful integer, windows_hold boolean, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION refuse_by_size(u public.users, l public.cost_limits_config, s public.settings, m public.models, input_price numeric, output_price numeric, prompt_multiplier numeric, estimated_input integer, held_input integer, wanted integer, useful integer, windows_hold boolean, now timestamp with time zone, history_tokens integer); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.refuse_by_size(u public.users, l public.cost_limits_config, s public.settings, m public.models, input_price numeric, output_price numeric, prompt_multiplier numeric, estimated_input integer, held_input integer, wanted integer, useful integer, windows_hold boolean, now timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.refuse_by_size(u public.users, l public.cost_limits_config, s public.settings, m public.models, input_price numeric, output_price numeric, prompt_multiplier numeric, estimated_input integer, held_input integer, wanted integer, useful integer, windows_hold boolean, now timestamp with time zone) TO prpm_ops;
-GRANT ALL ON FUNCTION core.refuse_by_size(u public.users, l public.cost_limits_config, s public.settings, m public.models, input_price numeric, output_price numeric, prompt_multiplier numeric, estimated_input integer, held_input integer, wanted integer, useful integer, windows_hold boolean, now timestamp with time zone) TO prpm_readonly;
+REVOKE ALL ON FUNCTION core.refuse_by_size(u public.users, l public.cost_limits_config, s public.settings, m public.models, input_price numeric, output_price numeric, prompt_multiplier numeric, estimated_input integer, held_input integer, wanted integer, useful integer, windows_hold boolean, now timestamp with time zone, history_tokens integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION refuse_by_standing(u public.users, l public.cost_limits_config, runs_enabled boolean, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -30104,6 +35313,12 @@ GRANT ALL ON FUNCTION core.refuse_by_size(u public.users, l public.cost_limits_c
 REVOKE ALL ON FUNCTION core.refuse_by_standing(u public.users, l public.cost_limits_config, runs_enabled boolean, now timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION core.refuse_by_standing(u public.users, l public.cost_limits_config, runs_enabled boolean, now timestamp with time zone) TO prpm_ops;
 GRANT ALL ON FUNCTION core.refuse_by_standing(u public.users, l public.cost_limits_config, runs_enabled boolean, now timestamp with time zone) TO prpm_readonly;
+
+--
+-- Name: FUNCTION refuse_count(u public.users, l public.cost_limits_config, sides jsonb, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.refuse_count(u public.users, l public.cost_limits_config, sides jsonb, now timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION refuse_run(u public.users, l public.cost_limits_config, refusal json, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -30116,6 +35331,12 @@ REVOKE ALL ON FUNCTION core.refuse_run(u public.users, l public.cost_limits_conf
 --
 
 REVOKE ALL ON FUNCTION core.refuse_sale(user_id uuid, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION refuse_second_visit(visitor text, today date, as_run boolean, now timestamp with time zone, signup_credits integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.refuse_second_visit(visitor text, today date, as_run boolean, now timestamp with time zone, signup_credits integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION refuse_token(user_id uuid, made_with uuid, scopes text[], expires_at timestamp with time zone, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -30140,6 +35361,18 @@ REVOKE ALL ON FUNCTION core.remedy_of(reason text, user_id uuid, tier text) FROM
 --
 
 REVOKE ALL ON FUNCTION core.reopen_run(r public.runs, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION repeat_job(job text, reason text, by_user uuid, dry_run boolean); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.repeat_job(job text, reason text, by_user uuid, dry_run boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION replay_event(event_id text, reason text, by_user uuid, dry_run boolean); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.replay_event(event_id text, reason text, by_user uuid, dry_run boolean) FROM PUBLIC;
 
 --
 -- Name: FUNCTION replay_runs(users uuid[], since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer, OUT cost numeric, OUT credits numeric, OUT refused bigint, OUT shortened bigint, OUT throttled bigint); Type: ACL; Schema: core; Owner: prpm_owner
@@ -30196,6 +35429,12 @@ REVOKE ALL ON FUNCTION core.runs_under(since timestamp with time zone, until tim
 REVOKE ALL ON FUNCTION core.scrub(text text, words text[]) FROM PUBLIC;
 
 --
+-- Name: FUNCTION session_exchanges(user_id uuid, session_id uuid, after uuid, through uuid, most integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.session_exchanges(user_id uuid, session_id uuid, after uuid, through uuid, most integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION session_facts(session public.sessions); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -30220,16 +35459,34 @@ REVOKE ALL ON FUNCTION core.settle_payment(user_id uuid, payment_id text, now ti
 REVOKE ALL ON FUNCTION core.share_of_cost(cost numeric, upto bigint, part bigint, due bigint) FROM PUBLIC;
 
 --
--- Name: TABLE shared_sessions; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.shared_sessions TO prpm_ops;
-
---
 -- Name: FUNCTION shared_exchanges(share public.shared_sessions); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.shared_exchanges(share public.shared_sessions) FROM PUBLIC;
+
+--
+-- Name: FUNCTION shared_sides(share public.shared_sessions); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.shared_sides(share public.shared_sessions) FROM PUBLIC;
+
+--
+-- Name: FUNCTION side_as_probed(side jsonb, probe core.begun_run); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.side_as_probed(side jsonb, probe core.begun_run) FROM PUBLIC;
+
+--
+-- Name: FUNCTION sides_needs(s public.settings, probes core.begun_run[], asked jsonb, wish integer, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.sides_needs(s public.settings, probes core.begun_run[], asked jsonb, wish integer, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION similar_packages(query text, own uuid[]); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.similar_packages(query text, own uuid[]) FROM PUBLIC;
 
 --
 -- Name: FUNCTION simulate_usage(since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer, max_request_tokens integer); Type: ACL; Schema: core; Owner: prpm_owner
@@ -30250,10 +35507,34 @@ REVOKE ALL ON FUNCTION core.spend_conditions(now timestamp with time zone) FROM 
 REVOKE ALL ON FUNCTION core.spend_lots(u public.users, run_id uuid, from_included bigint, from_purchased bigint, cost numeric, due bigint, now timestamp with time zone, OUT by_kind jsonb, OUT included_value numeric, OUT purchased_value numeric, OUT transaction_count bigint, OUT spend_lot uuid, OUT next_lot_expiry timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: FUNCTION store_subscription(user_id uuid, object jsonb, is_final boolean, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION used_up(u public.users, l public.cost_limits_config, useful numeric, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.store_subscription(user_id uuid, object jsonb, is_final boolean, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core.used_up(u public.users, l public.cost_limits_config, useful numeric, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION standing_of(u public.users, l public.cost_limits_config, useful numeric, runs_enabled boolean, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.standing_of(u public.users, l public.cost_limits_config, useful numeric, runs_enabled boolean, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION standings(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.standings(now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION store_subscription(user_id uuid, is_known boolean, object jsonb, is_final boolean, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.store_subscription(user_id uuid, is_known boolean, object jsonb, is_final boolean, second bigint, ticket bigint, fetched_at timestamp with time zone, livemode boolean, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION suggested_input_row(i public.suggested_inputs); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.suggested_input_row(i public.suggested_inputs) FROM PUBLIC;
 
 --
 -- Name: FUNCTION supersede_doubles(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
@@ -30382,12 +35663,6 @@ REVOKE ALL ON FUNCTION core.usage_conditions(now timestamp with time zone, resti
 REVOKE ALL ON FUNCTION core.used_up_window(u public.users, now timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: TABLE stripe_customers; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.stripe_customers TO prpm_ops;
-
---
 -- Name: FUNCTION user_of_customer(customer_id text); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -30446,6 +35721,12 @@ GRANT ALL ON FUNCTION core.uuid_or_null(value text) TO prpm_readonly;
 REVOKE ALL ON FUNCTION core.visitor_of(user_id uuid, address text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION waive_limits(target uuid, until timestamp with time zone, reason text, by_user uuid, dry_run boolean); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.waive_limits(target uuid, until timestamp with time zone, reason text, by_user uuid, dry_run boolean) FROM PUBLIC;
+
+--
 -- Name: FUNCTION wake_reversals(user_id uuid, payment_id text, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -30458,10 +35739,10 @@ REVOKE ALL ON FUNCTION core.wake_reversals(user_id uuid, payment_id text, now ti
 REVOKE ALL ON FUNCTION core.watch_throttle() FROM PUBLIC;
 
 --
--- Name: FUNCTION weigh_subscription(known public.subscriptions, id text, is_final boolean, second bigint, ticket bigint); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION weigh_subscription(known public.subscriptions, was_final boolean, id text, is_final boolean, second bigint, ticket bigint); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.weigh_subscription(known public.subscriptions, id text, is_final boolean, second bigint, ticket bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION core.weigh_subscription(known public.subscriptions, was_final boolean, id text, is_final boolean, second bigint, ticket bigint) FROM PUBLIC;
 
 --
 -- Name: FUNCTION whose_books(user_id uuid, target_user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
@@ -30474,6 +35755,12 @@ REVOKE ALL ON FUNCTION core.whose_books(user_id uuid, target_user_id uuid) FROM 
 --
 
 REVOKE ALL ON FUNCTION core.write_anonymous_receipt(r public.anonymous_runs) FROM PUBLIC;
+
+--
+-- Name: FUNCTION write_exchange(question text, answer text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.write_exchange(question text, answer text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION acknowledge_alert(id bigint, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
@@ -30504,18 +35791,18 @@ REVOKE ALL ON FUNCTION ops.audit_books("user" text) FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.audit_books("user" text) TO prpm_ops;
 
 --
+-- Name: FUNCTION change_config(kind text, name text, changes jsonb, reason text, adds boolean, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION ops.change_config(kind text, name text, changes jsonb, reason text, adds boolean, dry_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION ops.change_config(kind text, name text, changes jsonb, reason text, adds boolean, dry_run boolean) TO prpm_ops;
+
+--
 -- Name: FUNCTION check_alerts(); Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION ops.check_alerts() FROM PUBLIC;
 GRANT ALL ON FUNCTION ops.check_alerts() TO prpm_ops;
-
---
--- Name: FUNCTION check_books(); Type: ACL; Schema: ops; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION ops.check_books() FROM PUBLIC;
-GRANT ALL ON FUNCTION ops.check_books() TO prpm_ops;
 
 --
 -- Name: FUNCTION checks(); Type: ACL; Schema: ops; Owner: prpm_owner
@@ -31105,22 +36392,10 @@ GRANT SELECT ON TABLE public.alert_intervals TO prpm_ops;
 GRANT SELECT ON TABLE public.anonymous_visits TO prpm_ops;
 
 --
--- Name: TABLE checkouts; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.checkouts TO prpm_ops;
-
---
 -- Name: TABLE erasures; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
 GRANT SELECT ON TABLE public.erasures TO prpm_ops;
-
---
--- Name: TABLE exchange_feedback; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.exchange_feedback TO prpm_ops;
 
 --
 -- Name: TABLE idempotency_keys; Type: ACL; Schema: public; Owner: prpm_owner
@@ -31159,6 +36434,12 @@ GRANT SELECT ON TABLE public.share_views TO prpm_ops;
 GRANT SELECT ON TABLE public.signup_claims TO prpm_ops;
 
 --
+-- Name: TABLE stripe_customers; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.stripe_customers TO prpm_ops;
+
+--
 -- Name: TABLE stripe_effects; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
@@ -31169,6 +36450,12 @@ GRANT SELECT ON TABLE public.stripe_effects TO prpm_ops;
 --
 
 GRANT SELECT ON TABLE public.stripe_payments TO prpm_ops;
+
+--
+-- Name: TABLE suggested_input_uses; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.suggested_input_uses TO prpm_ops;
 
 --
 -- Name: TABLE user_cost_analytics; Type: ACL; Schema: public; Owner: prpm_owner

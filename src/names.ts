@@ -7,7 +7,10 @@ const MOST_REMEMBERED = 1_000;
 export const camelName = remembering((name) =>
   name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase()),
 );
-export const snakeName = remembering((name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
+/** A number between two words stands alone: sessionsLast7Days is sessions_last_7_days. */
+export const snakeName = remembering((name) =>
+  name.replace(/\d+(?=[A-Z])/g, '_$&').replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+);
 
 function remembering(convert: (name: string) => string): (name: string) => string {
   const remembered = new Map<string, string>();
@@ -19,6 +22,18 @@ function remembering(convert: (name: string) => string): (name: string) => strin
     remembered.set(name, converted);
     return converted;
   };
+}
+
+/** What has names of people's own choice inside, which stay as they are: variables of prompts, and files. */
+const NAMED_BY_PEOPLE = new Set(['variables', 'givenVariables', 'given_variables', 'files']);
+
+export const isNamedByPeople = (key: string): boolean => NAMED_BY_PEOPLE.has(key);
+
+/** A field's path as a caller writes it, up to the names of people's own choice. */
+export function fieldPath(path: string, rename: (name: string) => string): string {
+  const parts = path.split('.');
+  const own = parts.findIndex(isNamedByPeople);
+  return parts.map((part, place) => (own >= 0 && place > own ? part : rename(part))).join('.');
 }
 
 /** A value of our own with every key in snake_case. */
@@ -37,7 +52,7 @@ export function bothCases(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(bothCases);
   const result: Record<string, unknown> = {};
   for (const key in value) {
-    const inner = bothCases(Reflect.get(value, key));
+    const inner = isNamedByPeople(key) ? Reflect.get(value, key) : bothCases(Reflect.get(value, key));
     result[camelName(key)] = inner;
     result[snakeName(key)] = inner;
   }
@@ -48,6 +63,9 @@ function renamed(value: unknown, rename: (name: string) => string): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.map((one) => renamed(one, rename));
   const result: Record<string, unknown> = {};
-  for (const key in value) result[rename(key)] = renamed(Reflect.get(value, key), rename);
+  for (const key in value) {
+    const inner = Reflect.get(value, key);
+    result[rename(key)] = isNamedByPeople(key) ? inner : renamed(inner, rename);
+  }
   return result;
 }

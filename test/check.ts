@@ -10,6 +10,7 @@ export const checks: Check[] = [
   { name: 'types', command: ['node_modules/typescript/bin/tsc'] },
   { name: 'types of the page', command: ['node_modules/typescript/bin/tsc', '-p', 'web'] },
   { name: 'style', command: ['node_modules/@biomejs/biome/bin/biome', 'check', '--error-on-warnings'] },
+  { name: 'size of the page', command: ['web/budget.ts'] },
   { name: 'dead code', command: ['node_modules/knip/bin/knip.js'] },
 ];
 

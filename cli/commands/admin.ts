@@ -68,7 +68,7 @@ Examples:
           ]),
         );
         screen.note(`${users.length} of ${total}, as of ${moment(asOf)}`);
-        if (nextCursor !== null) screen.note(`More: --cursor ${nextCursor}`);
+        screen.more(nextCursor);
       });
     });
 
@@ -100,7 +100,7 @@ Examples:
             `${one.what} ${one.whatToDo}`,
           ]),
         );
-        if (nextCursor !== null) screen.note(`More: --cursor ${nextCursor}`);
+        screen.more(nextCursor);
       });
     });
 

@@ -17,6 +17,7 @@ export type AskOptions = {
   promptFile?: string;
   maxOutputTokens?: number;
   temperature?: number;
+  dropOldest?: true;
 };
 
 /** A command that says what is to be run. */
@@ -32,7 +33,8 @@ export function askCommand(name: string) {
     .option('--custom <prompt>', 'your own prompt in place of a package (verified authors)')
     .option('--prompt-file <file>', 'the same, from a file')
     .option('--max-output-tokens <n>', 'the longest answer that you want', wholeNumber(1, 1_000_000))
-    .option('--temperature <n>', 'from 0 to 2', temperature);
+    .option('--temperature <n>', 'from 0 to 2', temperature)
+    .option('--drop-oldest', 'leave the oldest exchanges of a long conversation out, so that the answer has room');
 }
 
 function temperature(text: string): number {
@@ -56,8 +58,15 @@ export function askOf(options: AskOptions, input: string): Ask {
   return {
     ...{ input, packageId: options.package, packageVersion: options.packageVersion, sessionId: options.session },
     ...{ model: options.model, useNoPrompt: options.baseline, customPrompt },
-    ...{ maxOutputTokens: options.maxOutputTokens, temperature: options.temperature },
+    ...{ maxOutputTokens: options.maxOutputTokens, temperature: options.temperature, dropOldest: options.dropOldest },
   };
+}
+
+type GoneOn = Pick<Ask, 'packageId' | 'packageVersion' | 'sessionId'>;
+
+/** The same in the session that it has by now, which knows its package. */
+export function goingOn<T extends GoneOn>(ask: T, sessionId: string | undefined): T {
+  return sessionId === undefined ? ask : { ...ask, packageId: undefined, packageVersion: undefined, sessionId };
 }
 
 function promptIn(file: string): string {
@@ -69,7 +78,7 @@ function promptIn(file: string): string {
 }
 
 /** `npm run cli` changes to the project's folder, and says where the person was. */
-function pathOf(path: string): string {
+export function pathOf(path: string): string {
   const { INIT_CWD: from, npm_lifecycle_event: script } = process.env;
   return resolve(script === 'cli' && from ? from : '.', path);
 }

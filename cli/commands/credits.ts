@@ -53,7 +53,7 @@ Examples:
             one.description ?? (one.kind === null ? '' : `${one.kind} credits`),
           ]),
         );
-        if (nextCursor !== null) screen.note(`More: --cursor ${nextCursor}`);
+        screen.more(nextCursor);
       });
     });
 }

@@ -1,16 +1,20 @@
 import { Command } from '@commander-js/extra-typings';
 import { type Cli, wholeNumber } from '../cli.ts';
 import { moment } from '../terminal.ts';
+import { publishCommand } from './publish.ts';
 
 export function packagesCommand(cli: Cli) {
   const { screen } = cli;
-  const command = new Command('packages').description('Find packages, and read about them').addHelpText(
-    'after',
-    `
+  const command = new Command('packages')
+    .description('Find packages, read about them, and publish your own')
+    .addHelpText(
+      'after',
+      `
 Examples:
   prpm-playground packages search review
-  prpm-playground packages show code-review`,
-  );
+  prpm-playground packages show code-review
+  prpm-playground packages publish ./code-review`,
+    );
   command
     .command('search')
     .description('Packages that have these words; all without')
@@ -25,7 +29,7 @@ Examples:
           ['package', 'version', 'by', 'description'],
           packages.map(({ name, latestVersion, author, description }) => [name, latestVersion, author, description]),
         );
-        if (nextCursor !== null) screen.note(`More: --cursor ${nextCursor}`);
+        screen.more(nextCursor);
       });
     });
   command
@@ -57,6 +61,7 @@ Examples:
         );
       });
     });
+  command.addCommand(publishCommand(cli));
   return command;
 }
 

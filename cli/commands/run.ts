@@ -1,15 +1,29 @@
 import { createInterface } from 'node:readline';
-import { type Ask, type PlaygroundClient, PlaygroundError, type Receipt } from '../../src/client/index.ts';
+import {
+  type Ask,
+  type CompareAsk,
+  type PlaygroundClient,
+  PlaygroundError,
+  type Receipt,
+} from '../../src/client/index.ts';
 import { type Cli, interruptible, wholeNumber } from '../cli.ts';
 import { CliFailure, exit } from '../failure.ts';
-import { credits, seconds } from '../terminal.ts';
-import { askCommand, askOf, noInput, readInput } from './ask.ts';
+import { credits } from '../terminal.ts';
+import { askCommand, askOf, goingOn, noInput, readInput } from './ask.ts';
+import { compareOf, compareOnce, sides } from './compare.ts';
+import { above, chargeLine, receiptLine, refuseAbove, startProgress } from './receipt.ts';
 
 export function runCommand(cli: Cli) {
   return askCommand('run')
     .description('Run a package; the answer comes as it is made')
     .option('--max-credits <n>', 'do not begin what may cost more', wholeNumber(1, 1_000_000_000))
     .option('-i, --interactive', 'a conversation: each line goes on with it, exit ends it')
+    .option('-c, --compare', 'beside it, the same without the prompt, or what --against says')
+    .option(
+      '--against <side>',
+      'compare with model:ALIAS, PACKAGE, PACKAGE@VERSION or baseline; up to three times',
+      sides,
+    )
     .addHelpText(
       'after',
       `
@@ -19,18 +33,38 @@ Examples:
   prpm-playground run -p code-review "for (let i = 0; i <= list.length; i++) send(list[i])"
   git diff | prpm-playground run -p code-review -m gpt-4o --max-credits 4 > review.md
   prpm-playground run -p code-review -i
+  prpm-playground run -p code-review --compare "if (retries = 3) retry(job)"
+  prpm-playground run -p code-review --against model:opus --against baseline "if (retries = 3) retry(job)"
   prpm-playground run --prompt-file prompt.md --json "Summarize: …"`,
     )
     .action(async (words, options) => {
-      if (options.interactive) return converse(cli, askOf(options, ''), words, options.maxCredits);
+      const against = options.against ?? (options.compare ? ['baseline'] : []);
+      if (options.interactive) {
+        const first = askOf(options, '');
+        const exchange =
+          against.length === 0
+            ? conversation(cli, first, options.maxCredits)
+            : comparedConversation(cli, compareOf(first, against), options.maxCredits);
+        return converse(cli, exchange, words);
+      }
       const input = await readInput(cli.terminal, words, options);
       if (input === undefined) throw noInput();
       const ask = askOf(options, input);
       const client = cli.connect();
-      if (cli.account().token === undefined) return runAsVisitor(cli, client, ask);
+      if (cli.account().token === undefined) {
+        if (against.length === 0) return runAsVisitor(cli, client, ask);
+        throw new CliFailure('Sign in to compare.', exit.error, 'prpm-playground login');
+      }
       using stopping = interruptible(cli.terminal);
-      const { receipt, text } = await runOnce(cli, client, ask, options.maxCredits, stopping.signal);
-      if (cli.said.json) cli.screen.json({ ...receipt, response: text });
+      if (against.length > 0) {
+        const asked = compareOf(ask, against);
+        const { comparisonId, exitCode } = await compareOnce(cli, client, asked, options.maxCredits, stopping.signal);
+        if (cli.said.json) cli.screen.json(await client.api.runs.comparisons.read.query({ comparisonId }));
+        if (exitCode !== exit.done) throw new CliFailure('', exitCode);
+      } else {
+        const { receipt, text } = await runOnce(cli, client, ask, options.maxCredits, stopping.signal);
+        if (cli.said.json) cli.screen.json({ ...receipt, response: text });
+      }
       if (stopping.signal.aborted) throw new CliFailure('', exit.interrupted);
     });
 }
@@ -45,7 +79,7 @@ async function runOnce(
   maxCredits: number | undefined,
   signal: AbortSignal,
 ): Promise<Done> {
-  if (maxCredits !== undefined) await refuseAbove(client, ask, maxCredits);
+  if (maxCredits !== undefined) refuseAbove(maxCredits, (await client.api.runs.estimate.mutate(ask)).creditsMost);
   const progress = startProgress(screen.showsProgress && !said.json, screen.note);
   const tooMuch = new AbortController();
   const started = ({ model, packageVersion, holdCredits }: Parameters<NonNullable<RunStart>>[0]) => {
@@ -68,7 +102,7 @@ async function runOnce(
   } catch (error) {
     if (text !== '' && !said.json) screen.line();
     const failed = error instanceof PlaygroundError ? error.receipt : null;
-    if (failed !== null) screen.note(failed.creditsSpent === 0 ? 'Not charged.' : receiptLine(failed));
+    if (failed !== null) screen.note(chargeLine(failed));
     throw error;
   } finally {
     progress.end();
@@ -82,77 +116,45 @@ async function runOnce(
 
 type RunStart = NonNullable<Parameters<PlaygroundClient['run']>[1]>['onStart'];
 
-async function refuseAbove({ api }: PlaygroundClient, ask: Ask, maxCredits: number): Promise<void> {
-  const { creditsMost } = await api.runs.estimate.mutate(ask);
-  if (creditsMost !== null && creditsMost > maxCredits) throw above(maxCredits, creditsMost);
-}
+/** One line of a conversation: what it was charged. Each goes on from the one before. */
+type Exchange = (line: string, signal: AbortSignal) => Promise<number>;
 
-function above(maxCredits: number, most: number | null): CliFailure {
-  const cost = most === null ? 'more' : `up to ${credits(most)}, more`;
-  return new CliFailure(
-    `It may cost ${cost} than --max-credits ${maxCredits}. Nothing was run.`,
-    exit.credits,
-    'a shorter input, --max-output-tokens, a cheaper model, or a higher --max-credits',
-  );
-}
-
-function receiptLine(receipt: Receipt): string {
-  const { status, creditsSpent, creditsByKind, creditsRemaining, tokens, tokensUsed, durationMs, sessionId } = receipt;
-  const kinds = Object.entries(creditsByKind).map(([kind, count]) => `${count} ${kind}`);
-  const from = kinds.length === 0 ? '' : ` (${kinds.join(', ')})`;
-  return [
-    `${status === 'completed' ? '' : `${status}: `}${credits(creditsSpent)}${from}, ${creditsRemaining} left`,
-    `${tokensUsed ?? 0} tokens (${tokens.output ?? 0} written${receipt.estimated ? ', counted by us' : ''})`,
-    seconds(durationMs),
-    `session ${sessionId}`,
-  ].join(' · ');
-}
-
-/** One line that tells that something goes on, until the first word comes. Only where a person looks. */
-function startProgress(isShown: boolean, note: (text: string) => void) {
-  if (!isShown) return { say: note, end: () => {} };
-  const frames = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
-  let [text, frame] = ['asking', 0];
-  let timer: NodeJS.Timeout | undefined = setInterval(() => {
-    frame = (frame + 1) % frames.length;
-    process.stderr.write(`\r\u001b[K${frames[frame]} ${text}`);
-  }, 100);
-  return {
-    say: (next: string) => {
-      text = next;
-    },
-    end: () => {
-      if (timer === undefined) return;
-      clearInterval(timer);
-      timer = undefined;
-      process.stderr.write('\r\u001b[K');
-    },
+function conversation(cli: Cli, first: Ask, maxCredits: number | undefined): Exchange {
+  const client = cli.connect();
+  let ask = first;
+  return async (line, signal) => {
+    const { receipt } = await runOnce(cli, client, { ...ask, input: line }, maxCredits, signal);
+    ask = goingOn(first, receipt.sessionId);
+    return receipt.creditsSpent;
   };
 }
 
-/** Each line is a run that goes on in the same session. A refusal does not end the conversation. */
-async function converse(cli: Cli, first: Ask, words: string[], maxCredits: number | undefined): Promise<void> {
-  const { terminal, screen } = cli;
+/** Each line goes to all sides, each of which has a session of its own. */
+function comparedConversation(cli: Cli, first: CompareAsk, maxCredits: number | undefined): Exchange {
   const client = cli.connect();
+  let ask = first;
+  return async (line, signal) => {
+    const { spent, sessions } = await compareOnce(cli, client, { ...ask, input: line }, maxCredits, signal);
+    ask = { ...ask, sides: ask.sides.map((side, place) => goingOn(side, sessions[place])) };
+    return spent;
+  };
+}
+
+/** Each line is run. A refusal does not end the conversation. */
+async function converse(cli: Cli, exchange: Exchange, words: string[]): Promise<void> {
+  const { terminal, screen } = cli;
   const [isTyped, prompt] = [terminal.stdin.isTTY === true, screen.style('bold', '> ')];
   const lines = createInterface({ input: terminal.stdin, output: isTyped ? terminal.stderr : undefined, prompt });
-  let ask: Ask = first;
   const total = { runs: 0, credits: 0 };
   let isRunning = false;
   // A terminal's Ctrl-C is the line editor's first.
   lines.on('SIGINT', () => (isRunning ? process.emit('SIGINT') : lines.close()));
-  const answer = async (line: string) => {
-    using stopping = interruptible(terminal);
-    const { receipt } = await runOnce(cli, client, { ...ask, input: line }, maxCredits, stopping.signal);
-    total.runs += 1;
-    total.credits += receipt.creditsSpent;
-    // The session has a package of its own from now on.
-    ask = { ...first, packageId: undefined, packageVersion: undefined, sessionId: receipt.sessionId };
-  };
   const say = async (line: string) => {
     isRunning = true;
     try {
-      await answer(line);
+      using stopping = interruptible(terminal);
+      total.credits += await exchange(line, stopping.signal);
+      total.runs += 1;
     } catch (error) {
       if (!isTyped) throw error; // a script is not to go on with what it does not know of
       cli.report(error);

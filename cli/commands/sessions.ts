@@ -1,6 +1,9 @@
-import { Command } from '@commander-js/extra-typings';
+import { Command, Option } from '@commander-js/extra-typings';
 import { type Cli, wholeNumber } from '../cli.ts';
 import { credits, moment, shorten } from '../terminal.ts';
+import { receiptLine, refuseAbove } from './receipt.ts';
+
+const formats = ['markdown', 'json'] as const;
 
 export function sessionsCommand(cli: Cli) {
   const { screen } = cli;
@@ -14,7 +17,8 @@ export function sessionsCommand(cli: Cli) {
       `
 Examples:
   prpm-playground sessions "package:code-review cost:>2 cache"
-  prpm-playground sessions show SESSION`,
+  prpm-playground sessions show SESSION
+  prpm-playground sessions export SESSION > session.md`,
     )
     .action(async (words, { limit, cursor }) => {
       const query = words.length === 0 ? undefined : words.join(' ');
@@ -27,7 +31,7 @@ Examples:
             shorten(one.title ?? '', 60),
           ]),
         );
-        if (nextCursor !== null) screen.note(`More: --cursor ${nextCursor}`);
+        screen.more(nextCursor);
       });
     });
   command
@@ -63,6 +67,54 @@ Examples:
       const deleted = await cli.connect().api.sessions.delete.mutate({ sessionId });
       cli.answer(deleted, ({ message }) => screen.line(`${message}.`));
     });
+  command
+    .command('export')
+    .description('One as a file, whole: to stdout')
+    .argument('<session>')
+    .addOption(new Option('-f, --format <format>', 'how it is written').choices(formats).default('markdown' as const))
+    .action(async (sessionId, { format }) => {
+      const { sessions } = cli.connect().api;
+      let cursor: string | null = null;
+      do {
+        const piece: { content: string; nextCursor: string | null } = await sessions.export.query({
+          ...{ sessionId, format, cursor },
+        });
+        screen.write(piece.content);
+        cursor = piece.nextCursor;
+      } while (cursor !== null);
+    });
+  command
+    .command('fork')
+    .description('Copy a shared one, to go on with on your own credits')
+    .argument('<link>', 'the link, or the token at its end')
+    .action(async (link) => {
+      const shareToken =
+        link
+          .replace(/[/?#]+$/, '')
+          .split('/')
+          .at(-1) ?? '';
+      cli.answer(await cli.connect().api.sessions.fork.mutate({ shareToken }), ({ sessionId, exchangeCount }) => {
+        screen.line(sessionId);
+        screen.note(`${exchangeCount} exchange${exchangeCount === 1 ? '' : 's'}. Go on with run -s ${sessionId}`);
+      });
+    });
+  command
+    .command('summarise')
+    .description('Have the model sum one up; the conversation goes on from that')
+    .argument('<session>')
+    .option('-m, --model <alias>', 'a model, instead of that of its newest run')
+    .option('--max-credits <n>', 'do not begin what may cost more', wholeNumber(1, 1_000_000_000))
+    .action(async (sessionId, { model, maxCredits }) => {
+      const { runs } = cli.connect().api;
+      const ask = { sessionId, model };
+      const { creditsMost } = await runs.estimateSummary.mutate(ask);
+      refuseAbove(maxCredits, creditsMost);
+      if (!cli.said.json && creditsMost !== null) screen.note(`at most ${credits(creditsMost)}`);
+      cli.answer(await runs.summarise.mutate(ask), (receipt) => {
+        screen.write(`${receipt.response}\n`);
+        screen.note(receiptLine(receipt));
+      });
+    });
   return command;
 }
 
@@ -71,20 +123,25 @@ export function shareCommand(cli: Cli) {
   return new Command('share')
     .description('A link to a conversation, which anybody may read')
     .argument('<session>')
+    .option('-c, --comparison', 'it is a comparison: one link for all its sides')
     .option('--off', 'end the link, at once')
     .addHelpText(
       'after',
       `
 Examples:
   prpm-playground share SESSION
-  prpm-playground share SESSION --off`,
+  prpm-playground share SESSION --off
+  prpm-playground share --comparison COMPARISON`,
     )
-    .action(async (sessionId, { off }) => {
-      const { sessions } = cli.connect().api;
+    .action(async (id, { off, comparison }) => {
+      const { sessions, runs } = cli.connect().api;
+      const shared = comparison ? runs.comparisons : sessions;
+      const isOf = { sessionId: id, comparisonId: id };
       if (off) {
-        const ended = await sessions.unshare.mutate({ sessionId });
+        const ended = await shared.unshare.mutate(isOf);
         return cli.answer(ended, () => screen.line(ended.ended ? 'Its link has ended.' : 'It was not shared.'));
       }
-      cli.answer(await sessions.share.mutate({ sessionId }), ({ shareUrl }) => screen.line(shareUrl));
+      const share = await shared.share.mutate(isOf);
+      cli.answer(share, ({ shareUrl }) => screen.line(shareUrl));
     });
 }

@@ -106,7 +106,14 @@ async function run({ sql, clock, models }: Setting, turn: Turn, nature: Nature):
   const countedWith = wanted?.tokenizer ?? 'approximate';
   const request = {
     ...{ packageId, packageVersion: null, sessionId, model, useNoPrompt, maxOutputTokens: null },
-    ...{ inputTokens: await countTokens(question, countedWith), customPromptTokens: null, countedWith },
+    ...{
+      inputTokens: await countTokens(question, countedWith),
+      customPromptTokens: null,
+      history: null,
+      variables: null,
+      promptTokens: null,
+      countedWith,
+    },
   };
   const begun = await beginRun(sql, userId, runId, request, null);
   if (begun.outcome !== 'started') return null;

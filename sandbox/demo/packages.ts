@@ -32,7 +32,7 @@ export type Package = {
   /** The organization that it belongs to, by name. */
   organization: string | undefined;
   questions: string[];
-  /** Oldest first; the organization's id is still to be filled in. */
+  /** Oldest first; the organization is still to be filled in. */
   versions: NewVersion[];
 };
 
@@ -62,7 +62,8 @@ async function readPackage(folder: string): Promise<Package> {
         countTokens(prompt, 'approximate'),
       ]);
       return {
-        ...{ name, description, tags, visibility, organizationId: null, version, prompt, changelog, suggestedInputs },
+        ...{ name, description, tags, visibility, organization: null, version, prompt, changelog, suggestedInputs },
+        variables: null,
         ...{ tokensO200k, tokensCl100k, tokensApproximate },
       };
     }),

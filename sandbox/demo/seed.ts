@@ -75,7 +75,7 @@ async function tell(hands: Hands, clock: Clock, packages: Package[]): Promise<Se
       async happen() {
         const isOrganizations = one.organization !== undefined;
         const publisher = isOrganizations ? organizationOwner : author;
-        const owned = { ...version, organizationId: isOrganizations ? organizationId : null };
+        const owned = { ...version, organization: isOrganizations ? organizationId : null };
         published.set(one.name, (await publishVersion(hands.app, idOf(publisher), owned)).packageId);
       },
     })),

@@ -127,3 +127,31 @@ export async function exportPage(
   const rows = await sql`select part, rows::text as rows, next_cursor from api.export_page(${userId}, ${cursor})`;
   return parseRow(exportPageSchema, rows);
 }
+
+/** What operators and administrators changed, newest first. */
+export const changesPageSchema = z.object({
+  changes: z.array(
+    z.object({
+      id: z.number(),
+      at: z.string(),
+      role: z.string(),
+      by: z.string().nullable(),
+      what: z.string(),
+      action: z.string(),
+      about: z.string().nullable(),
+      reason: z.string().nullable(),
+      fields: z.array(z.object({ field: z.string(), was: z.unknown(), becomes: z.unknown() })),
+    }),
+  ),
+  nextCursor: z.string().nullable(),
+});
+
+/** The audit log, for an administrator. Spec 12. */
+export async function listChanges(
+  sql: Sql,
+  userId: string,
+  { limit, cursor }: { limit: number; cursor: string | null },
+): Promise<z.output<typeof changesPageSchema>> {
+  const rows = await sql`select changes, next_cursor from api.list_changes(${userId}, ${limit}, ${cursor})`;
+  return parseRow(changesPageSchema, rows);
+}

@@ -1,18 +1,19 @@
 import { z } from 'zod';
 import type { Sql } from '../database/client.ts';
 import { parseRow, parseRows } from '../database/rows.ts';
-import { snakeName } from '../names.ts';
+import { snakeCase } from '../names.ts';
 import { creditsSchema } from './credits.ts';
 import { throttleStepSchema } from './limits.ts';
 
-/** This calendar month (UTC), exact at every moment; money in US dollars. Spec 8.3. */
+/** A calendar month (UTC), exact at every moment; money in US dollars. Spec 8.3. */
 export const costSummarySchema = z.object({
   totalMonthlyRevenue: z.number(),
   totalMonthlyCost: z.number(),
   /** Percent of what is earned; null without revenue. */
   overallMargin: z.number().nullable(),
   activeUsers: z.number(),
-  throttledUsers: z.number(),
+  /** Null of a month that is over: it is not kept. */
+  throttledUsers: z.number().nullable(),
   highRiskUsers: z.number(),
   subscriptionRevenue: z.number(),
   packRevenue: z.number(),
@@ -22,8 +23,13 @@ export const costSummarySchema = z.object({
   asOf: z.string(),
 });
 
-export async function readCostSummary(sql: Sql, userId: string): Promise<z.output<typeof costSummarySchema>> {
-  const rows = await sql`select summary from api.read_cost_summary(${userId}) as summary`;
+/** `month` as 2026-01; this one where null. */
+export async function readCostSummary(
+  sql: Sql,
+  userId: string,
+  month: string | null,
+): Promise<z.output<typeof costSummarySchema>> {
+  const rows = await sql`select summary from api.read_cost_summary(${userId}, ${month}) as summary`;
   return parseRow(z.object({ summary: costSummarySchema }), rows).summary;
 }
 
@@ -250,7 +256,7 @@ export const costsBySchema = z.object({
 export async function listCostsBy(
   sql: Sql,
   userId: string,
-  by: 'model' | 'package',
+  by: 'model' | 'package' | 'plan',
   { from, to }: { from: string | null; to: string | null },
 ): Promise<z.output<typeof costsBySchema>> {
   const rows = await sql`select costs from api.list_costs_by(${userId}, ${by}, ${from}, ${to}) as costs`;
@@ -333,9 +339,9 @@ export async function simulate(sql: Sql, userId: string, asked: Scenario): Promi
       ${userId}, ${asked.preset ?? null}, ${asked.since ?? null}, ${asked.until ?? null},
       ${byName(asked.planPrices, ({ plan, price }) => [plan, price])}::text::jsonb,
       ${byName(asked.packPrices, ({ pack, price }) => [pack, price])}::text::jsonb,
-      ${byName(asked.modelPrices, ({ model, ...prices }) => [model, snakeKeys(prices)])}::text::jsonb,
+      ${byName(asked.modelPrices, ({ model, ...prices }) => [model, snakeCase(prices)])}::text::jsonb,
       ${byName(asked.multipliers, ({ model, multiplier }) => [model, multiplier])}::text::jsonb,
-      ${byName(asked.limits, ({ tier, ...limits }) => [tier, snakeKeys(limits)])}::text::jsonb,
+      ${byName(asked.limits, ({ tier, ...limits }) => [tier, snakeCase(limits)])}::text::jsonb,
       ${asked.tokensPerCredit ?? null}, ${asked.maxRequestTokens ?? null}
     )`;
   const [was, simulated] = parseRows(scenarioSchema, rows);
@@ -347,5 +353,158 @@ function byName<T>(list: Listed<T>, entry: (item: T) => [string, unknown]): stri
   return list ? JSON.stringify(Object.fromEntries(list.map(entry))) : null;
 }
 
-const snakeKeys = (value: object) =>
-  Object.fromEntries(Object.entries(value).map(([key, inner]) => [snakeName(key), inner]));
+const count = z.number();
+const use = { sessions: count, uniqueUsers: count, creditsSpent: count };
+
+/** How an author's packages are used, each person counted once. Spec 8.7. */
+export const authorSummarySchema = z.object({
+  totalPackages: count,
+  totalPlaygroundSessions: count,
+  totalUniqueUsers: count,
+  totalCreditsSpent: count,
+  sessionsLast7Days: count,
+  sessionsLast30Days: count,
+  totalSuggestedInputs: count,
+  activeSuggestedInputs: count,
+  totalSharedSessions: count,
+  totalFeaturedSessions: count,
+  totalShareViews: count,
+  topPackageName: z.string().nullable(),
+  packages: z.array(z.object({ id: z.string(), name: z.string(), visibility: z.string(), ...use })),
+});
+
+export async function readAuthorSummary(sql: Sql, userId: string): Promise<z.output<typeof authorSummarySchema>> {
+  const rows = await sql`select summary from api.read_author_summary(${userId}) as summary`;
+  return parseRow(z.object({ summary: authorSummarySchema }), rows).summary;
+}
+
+export const packageAnalyticsSchema = z.object({
+  packageId: z.string(),
+  packageName: z.string(),
+  totalPlaygroundSessions: count,
+  totalRuns: count,
+  uniqueUsers: count,
+  totalCreditsSpent: count,
+  avgCreditsPerSession: count,
+  sessionsLast7Days: count,
+  sessionsLast30Days: count,
+  anonymousRuns: count,
+  suggestedInputsCount: count,
+  featuredSessionsCount: count,
+  sharedSessionsCount: count,
+  totalShareViews: count,
+  ratings: z.object({ effective: count, notEffective: count, helpful: count, notHelpful: count }),
+  models: z.array(z.object({ model: z.string(), runs: count, ...use })),
+});
+
+/** Null where this user cannot see the package. */
+export async function readPackageAnalytics(
+  sql: Sql,
+  userId: string,
+  packageId: string,
+): Promise<z.output<typeof packageAnalyticsSchema> | null> {
+  const rows = await sql`select analytics from api.read_package_analytics(${userId}, ${packageId}) as analytics`;
+  return parseRow(z.object({ analytics: packageAnalyticsSchema.nullable() }), rows).analytics;
+}
+
+export const inputAnalyticsSchema = z.object({
+  suggestedInputs: z.array(
+    z.object({
+      suggestedInputId: z.string(),
+      title: z.string(),
+      category: z.string().nullable(),
+      difficulty: z.string(),
+      isActive: z.boolean(),
+      totalClicks: count,
+      completedTests: count,
+      uniqueUsers: count,
+      /** Percent. */
+      conversionRate: count,
+      clicksLast7Days: count,
+      clicksLast30Days: count,
+      lastClickedAt: z.string().nullable(),
+      createdAt: z.string(),
+    }),
+  ),
+  summary: z.object({ totalInputs: count, totalClicks: count, totalCompletions: count, avgConversionRate: count }),
+});
+
+/** Null where this user cannot see the package. */
+export async function readInputAnalytics(
+  sql: Sql,
+  userId: string,
+  packageId: string,
+): Promise<z.output<typeof inputAnalyticsSchema> | null> {
+  const rows = await sql`select analytics from api.read_input_analytics(${userId}, ${packageId}) as analytics`;
+  return parseRow(z.object({ analytics: inputAnalyticsSchema.nullable() }), rows).analytics;
+}
+
+export const packageSeriesSchema = z.object({
+  data: z.array(
+    z.object({ date: z.string(), sessionsCount: count, uniqueUsers: count, creditsSpent: count, sharedCount: count }),
+  ),
+  totalDays: count,
+});
+
+/** Null where this user cannot see the package. */
+export async function readPackageSeries(
+  sql: Sql,
+  userId: string,
+  packageId: string,
+  days: number,
+): Promise<z.output<typeof packageSeriesSchema> | null> {
+  const rows = await sql`select series from api.read_package_series(${userId}, ${packageId}, ${days}) as series`;
+  return parseRow(z.object({ series: packageSeriesSchema.nullable() }), rows).series;
+}
+
+export const inputSeriesSchema = z.object({
+  data: z.array(z.object({ date: z.string(), clicks: count, completions: count, uniqueUsers: count })),
+  totalDays: count,
+});
+
+/** Null where there is none that this user can see. */
+export async function readInputSeries(
+  sql: Sql,
+  userId: string,
+  suggestedInputId: string,
+  days: number,
+): Promise<z.output<typeof inputSeriesSchema> | null> {
+  const rows = await sql`select series from api.read_input_series(${userId}, ${suggestedInputId}, ${days}) as series`;
+  return parseRow(z.object({ series: inputSeriesSchema.nullable() }), rows).series;
+}
+
+export const presetSchema = z.object({ preset: z.string(), meaning: z.string() });
+
+/** The recommendations that `simulate` knows by name, for an administrator. Spec 8.6. */
+export async function listPresets(sql: Sql, userId: string): Promise<z.output<typeof presetSchema>[]> {
+  return parseRows(presetSchema, await sql`select preset, meaning from api.list_presets(${userId})`);
+}
+
+/** Of each tier how many people have used 0 to 10 percent of their monthly limit, 10 to 20, and so on; last 100 or more. */
+export const limitUseSchema = z.array(z.object({ tierName: z.string(), people: z.array(z.number()) }));
+
+/** For an administrator. Spec 3.3, 8.3. */
+export async function readLimitUse(sql: Sql, userId: string): Promise<z.output<typeof limitUseSchema>> {
+  const rows = await sql`select use from api.read_limit_use(${userId}) as use`;
+  return parseRow(z.object({ use: limitUseSchema }), rows).use;
+}
+
+/** Credits and US dollars. */
+export const lossMakersSchema = z.array(
+  z.object({
+    kind: z.string(),
+    name: z.string(),
+    credits: z.number(),
+    cost: z.number(),
+    value: z.number(),
+    loss: z.number(),
+    costPerCredit: z.number().nullable(),
+    valuePerCredit: z.number().nullable(),
+  }),
+);
+
+/** What loses money, the worst of each kind first, for an administrator. Spec 8.4. */
+export async function listLossMakers(sql: Sql, userId: string): Promise<z.output<typeof lossMakersSchema>> {
+  const rows = await sql`select losses from api.list_loss_makers(${userId}) as losses`;
+  return parseRow(z.object({ losses: lossMakersSchema }), rows).losses;
+}

@@ -39,7 +39,7 @@ export async function compareStripePrices(
 const beginCustomerSchema = z.object({
   customerId: z.string().nullable(),
   writeId: z.string().nullable(),
-  lookSince: z.date().nullable(),
+  lookSince: z.iso.datetime().nullable(),
   email: z.string().nullable(),
   username: z.string().nullable(),
 });
@@ -141,6 +141,8 @@ export async function endCheckout(sql: Sql, userId: string, sessionId: string, h
 /** Of a user, `price` in dollars a month as text. `told` is a sentence for the person. */
 export const subscriptionSchema = z.object({
   isActive: z.boolean(),
+  /** Another cannot be begun. */
+  isOpen: z.boolean(),
   status: z.string().nullable(),
   plan: z.string().nullable(),
   tier: z.string().nullable(),
@@ -175,7 +177,8 @@ export const pricingSchema = z.object({
   discount: z.number(),
 });
 
-export async function readPricing(sql: Sql, userId: string): Promise<z.output<typeof pricingSchema>> {
+/** Of nobody in particular where `userId` is null. */
+export async function readPricing(sql: Sql, userId: string | null): Promise<z.output<typeof pricingSchema>> {
   const rows = await sql`select pricing from api.read_pricing(${userId}) as pricing`;
   return parseRow(z.object({ pricing: pricingSchema }), rows).pricing;
 }
@@ -193,9 +196,28 @@ export const packSchema = z.object({
   popular: z.boolean(),
 });
 
-export async function listPacks(sql: Sql, userId: string): Promise<z.output<typeof packSchema>[]> {
+export async function listPacks(sql: Sql, userId: string | null): Promise<z.output<typeof packSchema>[]> {
   const rows = await sql`select packs from api.list_packs(${userId}) as packs`;
   return parseRow(z.object({ packs: z.array(packSchema) }), rows).packs;
+}
+
+/** What became of a checkout at Stripe; `price` in dollars as text. `waiting`: Stripe has not told of the payment yet. */
+export const checkoutSchema = z.object({
+  kind: z.enum(['pack', 'subscription']),
+  name: z.string(),
+  credits: z.number(),
+  price: z.string(),
+  state: z.enum(['waiting', 'done', 'in_review', 'failed', 'expired']),
+});
+
+/** The newest where no session is named. Undefined where the user began no such checkout. */
+export async function readCheckout(
+  sql: Sql,
+  userId: string,
+  sessionId: string | null,
+): Promise<z.output<typeof checkoutSchema> | undefined> {
+  const rows = await sql`select checkout from api.read_checkout(${userId}, ${sessionId}) as checkout`;
+  return parseRow(z.object({ checkout: checkoutSchema.nullable() }), rows).checkout ?? undefined;
 }
 
 const changeSchema = z.discriminatedUnion('outcome', [
@@ -283,4 +305,51 @@ export async function failStripeWork(sql: Sql, workId: string, error: string, is
 /** How many calls a second the worker may make. */
 export async function stripeLimits(sql: Sql): Promise<{ maxRps: number }> {
   return parseRow(z.object({ maxRps: z.number().positive() }), await sql`select max_rps from api.stripe_limits()`);
+}
+
+export const stripeEventsSchema = z.object({
+  events: z.array(
+    z.object({
+      id: z.string(),
+      type: z.string(),
+      status: z.string(),
+      userId: z.string().nullable(),
+      username: z.string().nullable(),
+      attempts: z.number(),
+      error: z.string().nullable(),
+      receivedAt: z.string(),
+      appliedAt: z.string().nullable(),
+      hasBody: z.boolean(),
+    }),
+  ),
+  nextCursor: z.string().nullable(),
+  waiting: z.number(),
+  inReview: z.number(),
+});
+
+export type StripeEventsAsked = { status: string | null; search: string | null; limit: number; cursor: string | null };
+
+/** The inbox, newest first, for an administrator. Spec 6.4. */
+export async function listStripeEvents(
+  sql: Sql,
+  userId: string,
+  { status, search, limit, cursor }: StripeEventsAsked,
+): Promise<z.output<typeof stripeEventsSchema>> {
+  const rows = await sql`
+    select events, next_cursor, waiting, in_review
+    from api.list_stripe_events(${userId}, ${status}, ${search}, ${limit}, ${cursor})`;
+  return parseRow(stripeEventsSchema, rows);
+}
+
+export const replayedSchema = z.object({ id: z.string(), status: z.string(), error: z.string().nullable() });
+
+/** Applies a stored event once more, for an administrator. Spec 6.5. */
+export async function replayStripeEvent(
+  sql: Sql,
+  userId: string,
+  eventId: string,
+  reason: string,
+): Promise<z.output<typeof replayedSchema>> {
+  const rows = await sql`select id, status, error from api.replay_stripe_event(${userId}, ${eventId}, ${reason})`;
+  return parseRow(replayedSchema, rows);
 }

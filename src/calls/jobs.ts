@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Sql } from '../database/client.ts';
-import { parseRow, parseRows } from '../database/rows.ts';
+import { findRow, parseRow, parseRows } from '../database/rows.ts';
 
 const batchSchema = z.object({
   ran: z.boolean(),
@@ -107,4 +107,22 @@ export async function eraseUser(
       published_packages
     from api.erase_user(${userId}, ${confirmPurchasedCredits})`;
   return parseRow(erasureSchema, rows);
+}
+
+/** Makes a job's newest slot due once more, for an administrator; null where it never ran. Spec 7.2. */
+export async function repeatJob(sql: Sql, userId: string, job: string, reason: string): Promise<string | null> {
+  const rows = await sql`select slot from api.repeat_job(${userId}, ${job}, ${reason})`;
+  return findRow(z.object({ slot: z.string() }), rows)?.slot ?? null;
+}
+
+export const figureSchema = z.object({
+  figure: z.string(),
+  value: z.coerce.number().nullable(),
+  unit: z.string(),
+  note: z.string().nullable(),
+});
+
+/** What is going on now, as ops.health says, for an administrator. Spec 12. */
+export async function readFigures(sql: Sql, userId: string): Promise<z.output<typeof figureSchema>[]> {
+  return parseRows(figureSchema, await sql`select figure, value, unit, note from api.read_figures(${userId})`);
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Sql } from '../database/client.ts';
-import { findRow, parseRow } from '../database/rows.ts';
+import { findRow, parseRow, parseRows } from '../database/rows.ts';
 import { refusalSchema } from '../errors/refusal.ts';
 
 const runStatus = z.enum(['running', 'completed', 'stopped', 'failed', 'released', 'expired']);
@@ -37,8 +37,21 @@ const startedSchema = z.object({
 });
 export type StartedRun = z.output<typeof startedSchema>;
 
+/** What a prompt with variables is filled in by: as it was published, how its variables are described, and what was given for them. */
+const templateSchema = z.object({
+  outcome: z.literal('template'),
+  version: z.string(),
+  systemPrompt: z.string(),
+  template: z.object({
+    variables: z.record(z.string(), z.unknown()).nullable(),
+    givenVariables: z.record(z.string(), z.unknown()),
+  }),
+});
+export type Template = z.output<typeof templateSchema>;
+
 const begunSchema = z.discriminatedUnion('outcome', [
   startedSchema,
+  templateSchema,
   z.object({ outcome: z.literal('known'), begunRunId: z.string(), begunSessionId: z.string(), runStatus }),
   z.object({ outcome: z.literal('refused'), refusal: refusalSchema, ...rate }),
 ]);
@@ -55,9 +68,18 @@ export type RunRequest = {
   customPromptTokens: number | null;
   countedWith: string;
   maxOutputTokens: number | null;
+  history: HistoryMode | null;
+  variables: Record<string, unknown> | null;
+  /** Of the package's prompt with its variables filled in. */
+  promptTokens: number | null;
 };
 
-/** Lets a run in, or says why not. */
+/** `fit`: without the oldest exchanges, where they leave the answer no room. `summarise`: so too, and the answer takes their place. */
+export type HistoryMode = 'fit' | 'summarise';
+
+const jsonOf = (variables: RunRequest['variables']) => (variables === null ? null : JSON.stringify(variables));
+
+/** Lets a run in, or says why not, or what to fill in first. */
 export async function beginRun(
   sql: Sql,
   userId: string,
@@ -68,33 +90,101 @@ export async function beginRun(
   const rows = await sql`
     select outcome, begun_run_id, begun_session_id, run_status, refusal, provider, provider_model, model_alias, package_id,
       package_name, version, system_prompt, history, output_cap, cache_prompt, first_token_timeout_ms, run_timeout_ms,
-      checkpoint_ms, abandon_after_ms, hold_credits, available_credits, rate_limit, rate_remaining, rate_reset
+      checkpoint_ms, abandon_after_ms, hold_credits, available_credits, rate_limit, rate_remaining, rate_reset, template
     from api.begin_run(
       ${userId}, ${runId}, ${request.packageId}, ${request.packageVersion}, ${request.sessionId}, ${request.model},
       ${request.useNoPrompt}, ${request.inputTokens}, ${request.countedWith}, ${request.maxOutputTokens}, ${request.customPromptTokens},
-      ${idempotency?.key ?? null}, ${idempotency?.hash ?? null}
+      ${idempotency?.key ?? null}, ${idempotency?.hash ?? null}, ${request.history}, ${request.promptTokens},
+      ${jsonOf(request.variables)}::text::jsonb
     )`;
   return parseRow(begunSchema, rows);
+}
+
+/** A side of a comparison: what it does not have in common with the others. */
+type SideRequest = Omit<RunRequest, 'maxOutputTokens'>;
+
+const jsonOfSides = (sides: SideRequest[]) =>
+  JSON.stringify(
+    sides.map((side) => ({
+      ...{
+        package: side.packageId,
+        package_version: side.packageVersion,
+        session_id: side.sessionId,
+        model: side.model,
+      },
+      ...{ use_no_prompt: side.useNoPrompt, input_tokens: side.inputTokens, counted_with: side.countedWith },
+      ...{ custom_prompt_tokens: side.customPromptTokens, history: side.history },
+      ...{ variables: side.variables, prompt_tokens: side.promptTokens },
+    })),
+  );
+
+const begunSideSchema = z.object({
+  begunComparisonId: z.string().nullable(),
+  /** From 1, as asked for; null where all sides together are refused. */
+  side: z.number().nullable(),
+  begun: begunSchema,
+});
+export type BegunSide = z.output<typeof begunSideSchema>;
+
+/** A request for two to four runs of one question. `runIds` are new, and in the order of time. */
+export type ComparisonRequest = { runIds: string[]; sides: SideRequest[]; maxOutputTokens: number | null };
+
+/** Lets all sides of a comparison in or none: a row a side; or those whose prompts are to be filled in first; or one refusal. Spec 5.8. */
+export async function beginComparison(
+  sql: Sql,
+  userId: string,
+  comparisonId: string,
+  { runIds, sides, maxOutputTokens }: ComparisonRequest,
+  idempotency: { key: string; hash: Buffer } | null,
+): Promise<BegunSide[]> {
+  const rows = await sql`
+    select begun_comparison_id, side, to_json(begun) as begun
+    from api.begin_comparison(
+      ${userId}, ${comparisonId}, string_to_array(${runIds.join()}, ',')::uuid[], ${jsonOfSides(sides)}::text::jsonb, ${maxOutputTokens},
+      ${idempotency?.key ?? null}, ${idempotency?.hash ?? null}
+    )`;
+  return parseRows(begunSideSchema, rows);
 }
 
 /** What a visitor who is not signed in is told beside an answer. */
 export const invitationSchema = z.object({ loginRequired: z.boolean(), loginUrl: z.string(), message: z.string() });
 export type Invitation = z.output<typeof invitationSchema>;
 
-/** Lets a visitor's one run of the month in, or says why not. Spec 5.9. */
+/** Lets a visitor's one run of the month in, or says why not; `asRun`: as /run says it. Spec 5.9. */
 export async function beginAnonymousRun(
   sql: Sql,
   visitor: { userId: string | null; address: string },
   runId: string,
-  request: Pick<RunRequest, 'packageId' | 'packageVersion' | 'inputTokens' | 'countedWith'>,
+  request: Pick<
+    RunRequest,
+    'packageId' | 'packageVersion' | 'inputTokens' | 'countedWith' | 'variables' | 'promptTokens'
+  > & { asRun: boolean },
 ): Promise<{ begun: BegunRun; invitation: Invitation }> {
   const rows = await sql`
     select begun, invitation
     from api.begin_anonymous_run(
       ${visitor.userId}, ${runId}, ${visitor.address}, ${request.packageId}, ${request.packageVersion},
-      ${request.inputTokens}, ${request.countedWith}
+      ${request.inputTokens}, ${request.countedWith}, ${request.promptTokens}, ${jsonOf(request.variables)}::text::jsonb,
+      ${request.asRun}
     )`;
   return parseRow(z.object({ begun: begunSchema, invitation: invitationSchema }), rows);
+}
+
+/** The model of a visitor's run, the credits that a new account begins with, and why there is no run now. */
+export const visitSchema = z.object({
+  model: z.string(),
+  signupCredits: z.number(),
+  refusal: refusalSchema.nullable(),
+});
+
+/** What a visitor who is not signed in may run now. Spec 5.9. */
+export async function describeVisit(
+  sql: Sql,
+  visitor: { userId: string | null; address: string },
+): Promise<z.output<typeof visitSchema>> {
+  const rows = await sql`
+    select model, signup_credits, refusal from api.describe_visit(${visitor.userId}, ${visitor.address})`;
+  return parseRow(visitSchema, rows);
 }
 
 const costWindow = z.object({ limit: z.string().nullable(), used: z.string(), resetsAt: z.string() });
@@ -131,6 +221,12 @@ export const receiptSchema = z.object({
   /** When an operator gave the credits back: creditsSpent is 0 since. */
   refundedAt: z.string().nullable(),
   paidByPurchasedOnly: z.boolean(),
+  /** Of the conversation. Tokens that its next run brings, of those that a whole request can have; what this run left out. */
+  context: z.object({
+    historyTokens: z.number().nullable(),
+    requestLimit: z.number().nullable(),
+    droppedExchanges: z.number().nullable(),
+  }),
   limits: z.object({
     tier: z.string().nullable(),
     hourly: z.object({ limit: z.number().nullable(), used: z.number(), resetsAt: z.string() }),
@@ -141,7 +237,8 @@ export const receiptSchema = z.object({
 export type Receipt = z.output<typeof receiptSchema>;
 
 /** The database's type core.receipt, column by column. */
-const receiptColumns = receiptSchema.omit({ tokensUsed: true, tokens: true, limits: true }).extend({
+const receiptColumns = receiptSchema.omit({ tokensUsed: true, tokens: true, context: true, limits: true }).extend({
+  ...receiptSchema.shape.context.shape,
   inputTokens: z.number().nullable(),
   cachedTokens: z.number().nullable(),
   cacheWriteTokens: z.number().nullable(),
@@ -187,6 +284,11 @@ function receiptOf(row: z.output<typeof receiptColumns>): Receipt {
     finishedAt: row.finishedAt,
     refundedAt: row.refundedAt,
     paidByPurchasedOnly: row.paidByPurchasedOnly,
+    context: {
+      historyTokens: row.historyTokens,
+      requestLimit: row.requestLimit,
+      droppedExchanges: row.droppedExchanges,
+    },
     limits: {
       tier: row.tier,
       hourly: { limit: row.hourlyLimit, used: row.hourlyUsed, resetsAt: row.hourEndsAt },
@@ -303,6 +405,9 @@ export const estimateSchema = z.object({
   model: z.string().nullable(),
   providerModel: z.string().nullable(),
   packageVersion: z.string().nullable(),
+  /** Tokens of the conversation that would come along, and how many of its oldest exchanges would not. */
+  historyTokens: z.number().nullable(),
+  droppedExchanges: z.number().nullable(),
   refusal: refusalSchema.nullable(),
 });
 
@@ -311,14 +416,37 @@ export async function estimateRun(
   userId: string,
   runId: string,
   request: RunRequest,
-): Promise<z.output<typeof estimateSchema>> {
+): Promise<z.output<typeof estimateSchema> | Template> {
   const rows = await sql`
     select estimate
     from api.estimate_run(
       ${userId}, ${runId}, ${request.packageId}, ${request.packageVersion}, ${request.sessionId}, ${request.model},
-      ${request.useNoPrompt}, ${request.inputTokens}, ${request.countedWith}, ${request.maxOutputTokens}, ${request.customPromptTokens}
+      ${request.useNoPrompt}, ${request.inputTokens}, ${request.countedWith}, ${request.maxOutputTokens}, ${request.customPromptTokens},
+      ${request.history}, ${request.promptTokens}, ${jsonOf(request.variables)}::text::jsonb
     ) as estimate`;
-  return parseRow(z.object({ estimate: estimateSchema }), rows).estimate;
+  return parseRow(z.object({ estimate: z.union([estimateSchema, templateSchema]) }), rows).estimate;
+}
+
+/** Of all sides together, and of each as if it were alone. `refusedSide` counts from 1; null where all together are refused. */
+export const comparisonEstimateSchema = estimateSchema
+  .pick({ creditsLeast: true, creditsLikely: true, creditsMost: true, canAfford: true, balance: true, refusal: true })
+  .extend({ sides: z.array(estimateSchema), refusedSide: z.number().nullable() });
+const templateSidesSchema = z.object({
+  outcome: z.literal('template'),
+  sides: z.array(z.union([estimateSchema, templateSchema])),
+});
+
+export async function estimateComparison(
+  sql: Sql,
+  userId: string,
+  { runIds, sides, maxOutputTokens }: ComparisonRequest,
+): Promise<z.output<typeof comparisonEstimateSchema> | z.output<typeof templateSidesSchema>> {
+  const rows = await sql`
+    select estimate
+    from api.estimate_comparison(
+      ${userId}, string_to_array(${runIds.join()}, ',')::uuid[], ${jsonOfSides(sides)}::text::jsonb, ${maxOutputTokens}
+    ) as estimate`;
+  return parseRow(z.object({ estimate: z.union([comparisonEstimateSchema, templateSidesSchema]) }), rows).estimate;
 }
 
 /** What holds for custom prompts, and whether this user may run one. */
@@ -361,4 +489,30 @@ export async function explainCharge(
 ): Promise<z.output<typeof chargeStepSchema>[]> {
   const rows = await sql`select steps from api.explain_charge(${userId}, ${runId}, ${asAdmin}) as steps`;
   return parseRow(z.object({ steps: z.array(chargeStepSchema) }), rows).steps;
+}
+
+/** What running runs hold: credits, and US dollars. */
+export const openHoldsSchema = z.object({
+  total: z.number(),
+  holds: z.array(
+    z.object({
+      runId: z.string(),
+      userId: z.string(),
+      username: z.string(),
+      email: z.string().nullable(),
+      model: z.string(),
+      includedCreditsHeld: z.number(),
+      purchasedCreditsHeld: z.number(),
+      costHeld: z.number(),
+      startedAt: z.string(),
+      holdExpiresAt: z.string(),
+      expiresInSeconds: z.number(),
+    }),
+  ),
+});
+
+/** The newest first, for an administrator. Spec 3.2. */
+export async function listOpenHolds(sql: Sql, userId: string): Promise<z.output<typeof openHoldsSchema>> {
+  const rows = await sql`select open from api.list_open_holds(${userId}) as open`;
+  return parseRow(z.object({ open: openHoldsSchema }), rows).open;
 }

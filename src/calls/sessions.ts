@@ -42,8 +42,9 @@ export async function listSessions(
 }
 
 const exchangeSchema = z.object({
-  /** Null in a session of somebody else's. */
+  /** Null in a session of somebody else's, and of what was copied. */
   runId: z.string().nullable(),
+  isCopy: z.boolean(),
   status: z.string(),
   question: z.string(),
   answer: z.string(),
@@ -51,6 +52,8 @@ const exchangeSchema = z.object({
   providerModel: z.string(),
   packageVersion: z.string(),
   baseline: z.boolean(),
+  /** It stands for all that was said before. */
+  isSummary: z.boolean(),
   creditsSpent: z.number(),
   tokensUsed: z.number(),
   estimated: z.boolean(),
@@ -115,6 +118,105 @@ export async function unshareSession(sql: Sql, userId: string, sessionId: string
   return parseRow(z.object({ ended: z.boolean() }), rows).ended;
 }
 
+const comparisonSchema = z.object({
+  id: z.string(),
+  sides: z.array(z.object({ runId: z.string(), sessionId: z.string() })),
+  createdAt: z.string(),
+  shareToken: z.string().nullable(),
+});
+
+/** A comparison of this user's, its sides in their order; undefined where there is none. Spec 5.8. */
+export async function readComparison(
+  sql: Sql,
+  userId: string,
+  comparisonId: string,
+): Promise<z.output<typeof comparisonSchema> | undefined> {
+  const rows = await sql`
+    select
+      id, created_at, share_token,
+      (
+        select json_agg(json_build_object('run_id', s.run_id, 'session_id', s.session_id) order by s.place)
+        from unnest(run_ids, session_ids) with ordinality s (run_id, session_id, place)
+      ) as sides
+    from api.read_comparison(${userId}, ${comparisonId})`;
+  return findRow(comparisonSchema, rows);
+}
+
+/** One link for all sides. Undefined where there is no such comparison of this user's. */
+export async function shareComparison(
+  sql: Sql,
+  userId: string,
+  comparisonId: string,
+): Promise<z.output<typeof shareSchema> | undefined> {
+  const rows = await sql`select share_token, shared_at from api.share_comparison(${userId}, ${comparisonId})`;
+  return findRow(shareSchema, rows);
+}
+
+/** Whether it was shared. */
+export async function unshareComparison(sql: Sql, userId: string, comparisonId: string): Promise<boolean> {
+  const rows = await sql`select ended from api.unshare_comparison(${userId}, ${comparisonId})`;
+  return parseRow(z.object({ ended: z.boolean() }), rows).ended;
+}
+
+const forkSchema = z.object({ sessionId: z.string(), exchangeCount: z.number() });
+
+/** A copy of a shared session in this user's account; the same one when asked again. Undefined where nothing is shared so. */
+export async function forkSession(
+  sql: Sql,
+  userId: string,
+  newSessionId: string,
+  shareToken: string,
+): Promise<z.output<typeof forkSchema> | undefined> {
+  return findRow(
+    forkSchema,
+    await sql`select session_id, exchange_count from api.fork_session(${userId}, ${newSessionId}, ${shareToken})`,
+  );
+}
+
+const exportedSessionSchema = z.object({
+  id: z.string(),
+  title: z.string().nullable(),
+  packageName: z.string().nullable(),
+  packageVersion: z.string().nullable(),
+  model: z.string().nullable(),
+  runCount: z.number(),
+  creditsSpent: z.number(),
+  totalTokens: z.number(),
+  createdAt: z.string(),
+  lastRunAt: z.string(),
+  exchanges: z.array(
+    z.object({
+      question: z.string(),
+      answer: z.string(),
+      status: z.string(),
+      model: z.string(),
+      packageVersion: z.string(),
+      baseline: z.boolean(),
+      isSummary: z.boolean(),
+      creditsSpent: z.number(),
+      inputTokens: z.number().nullable(),
+      outputTokens: z.number().nullable(),
+      startedAt: z.string(),
+      finishedAt: z.string().nullable(),
+    }),
+  ),
+  nextCursor: z.string().nullable(),
+});
+export type ExportedSession = z.output<typeof exportedSessionSchema>;
+
+/** Some exchanges of a session of this user's, with its header; undefined where there is none. */
+export async function exportSession(
+  sql: Sql,
+  userId: string,
+  sessionId: string,
+  page: { cursor: string | null; limit: number },
+): Promise<ExportedSession | undefined> {
+  const rows = await sql`
+    select id, title, package_name, package_version, model, run_count, credits_spent, total_tokens, created_at, last_run_at, exchanges, next_cursor
+    from api.export_session(${userId}, ${sessionId}, ${page.cursor}, ${page.limit})`;
+  return findRow(exportedSessionSchema, rows);
+}
+
 /** What anybody sees of a shared session: neither ids nor anything of its owner. */
 export const sharedSchema = z.object({
   title: z.string(),
@@ -134,6 +236,7 @@ export const sharedSchema = z.object({
       model: z.string(),
       packageVersion: z.string(),
       baseline: z.boolean(),
+      isSummary: z.boolean(),
       creditsSpent: z.number(),
       inputTokens: z.number().nullable(),
       outputTokens: z.number().nullable(),
@@ -142,6 +245,25 @@ export const sharedSchema = z.object({
       finishedAt: z.string().nullable(),
     }),
   ),
+  /** Of a comparison, which has no exchanges; null for a session. */
+  sides: z
+    .array(
+      z.object({
+        packageName: z.string(),
+        packageVersion: z.string(),
+        baseline: z.boolean(),
+        model: z.string(),
+        status: z.string(),
+        question: z.string(),
+        answer: z.string(),
+        creditsSpent: z.number(),
+        tokensUsed: z.number(),
+        durationMs: z.number().nullable(),
+        startedAt: z.string(),
+        finishedAt: z.string().nullable(),
+      }),
+    )
+    .nullable(),
 });
 
 /** Who looks: signed in or not, and from where. */
@@ -154,7 +276,7 @@ export async function readShared(
   shareToken: string,
 ): Promise<z.output<typeof sharedSchema> | undefined> {
   const rows = await sql`
-    select title, package_name, package_version, model, view_count, helpful_count, not_helpful_count, my_vote, is_mine, shared_at, exchanges
+    select title, package_name, package_version, model, view_count, helpful_count, not_helpful_count, my_vote, is_mine, shared_at, exchanges, sides
     from api.read_shared(${visitor.userId}, ${shareToken}, ${visitor.address})`;
   return findRow(sharedSchema, rows);
 }
@@ -229,14 +351,14 @@ export async function featureResult(
   return findRow(featureSchema, rows);
 }
 
-/** The exchange that feedback was given on, counted from 0; undefined where there is none of this user's. */
+/** The exchange that feedback is on, counted from 0, and whether it had none before; undefined where there is none of this user's. */
 export async function giveFeedback(
   sql: Sql,
   userId: string,
   feedback: { sessionId: string; exchangeIndex: number; isEffective: boolean; comment: string | null },
-): Promise<{ runId: string } | undefined> {
+): Promise<{ runId: string; isNew: boolean } | undefined> {
   const rows = await sql`
-    select run_id
+    select run_id, is_new
     from api.give_feedback(${userId}, ${feedback.sessionId}, ${feedback.exchangeIndex}, ${feedback.isEffective}, ${feedback.comment})`;
-  return findRow(z.object({ runId: z.string() }), rows);
+  return findRow(z.object({ runId: z.string(), isNew: z.boolean() }), rows);
 }

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import {
   constants,
   copyFileSync,
+  existsSync,
   globSync,
   mkdtempSync,
   readFileSync,
@@ -32,7 +33,9 @@ function build(): void {
     const plain = ['--noEmit', 'false', '--rootDir', '.', '--target', 'es2022'];
     // Each file by itself: what is imported for its types alone stays out.
     const alone = ['--noCheck', '--noResolve', '--rewriteRelativeImportExtensions', '--outDir', 'dist'];
-    const client = ['index', 'run', 'error', 'types', 'router'].map((name) => `src/client/${name}.ts`);
+    const client = ['index', 'run', 'compare', 'start', 'watch', 'error', 'types', 'router'].map(
+      (name) => `src/client/${name}.ts`,
+    );
     compile([...plain, ...alone, '--declaration', ...client]);
     compile([...plain, ...alone, 'src/errors/registry.ts', ...globSync('cli/**/*.ts', { cwd: root })]);
     compile([...plain, '--declaration', '--emitDeclarationOnly', '--outDir', scratch, 'src/trpc/_app.ts']);
@@ -83,9 +86,16 @@ function slim(): void {
   writeFileSync(manifest, `${text}\n`);
 }
 
-/** Names of the packages that dist imports, for its types too. */
+/** Names of the packages that dist imports, for its types too, and of those that these want beside them. */
 function imported(): Set<string> {
   const files = globSync('dist/**/*.{js,d.ts}', { cwd: root }).map((file) => readFileSync(at(file), 'utf8'));
   const names = files.flatMap((text) => [...text.matchAll(/(?:from |import\()["']((?:@[\w.-]+\/)?[\w.-]+)/g)]);
-  return new Set(names.map(([, name = '']) => name).filter((name) => !name.startsWith('.')));
+  const direct = names
+    .map(([, name = '']) => name)
+    .filter((name) => existsSync(at('node_modules', name, 'package.json')));
+  const peers = direct.flatMap((name) => {
+    const { peerDependencies = {} } = JSON.parse(readFileSync(at('node_modules', name, 'package.json'), 'utf8'));
+    return Object.keys(peerDependencies);
+  });
+  return new Set([...direct, ...peers]);
 }

@@ -1,11 +1,13 @@
 import { createTRPCClient, httpBatchLink, httpSubscriptionLink, splitLink, type TRPCClient } from '@trpc/client';
 import { EventSource } from 'eventsource';
+import { type CompareOptions, type ComparisonPart, compareSides, watchComparison } from './compare.ts';
 import { type Follow, type Part, type RunOptions, runPackage, watchRun } from './run.ts';
-import type { AppRouter, Ask, RunEvent } from './types.ts';
+import type { AppRouter, Ask, CompareAsk, ComparisonEvent, RunEvent } from './types.ts';
 
+export type { CompareOptions, ComparisonPart } from './compare.ts';
 export { PlaygroundError, type Problem } from './error.ts';
 export type { Part, RunOptions } from './run.ts';
-export type { AppRouter, Ask, Receipt, RunEvent } from './types.ts';
+export type { AppRouter, Ask, CompareAsk, ComparisonEvent, Receipt, RunEvent } from './types.ts';
 
 export type PlaygroundOptions = {
   /** Where the server is, as https://playground.example.com. */
@@ -19,6 +21,13 @@ export type PlaygroundClient = {
   api: TRPCClient<AppRouter>;
   /** Runs a package: text as it is made, and in the end the receipt. To leave the loop is to stop the run. */
   run(ask: Ask, options?: RunOptions): AsyncGenerator<Part, void, undefined>;
+  /** Runs one question on two to four sides: text of each as it is made, and in the end of each its receipt, or why it failed. */
+  compare(ask: CompareAsk, options?: CompareOptions): AsyncGenerator<ComparisonPart, void, undefined>;
+  /** Tells of a comparison that was begun, here or elsewhere, until its last side ends. */
+  followComparison(
+    comparisonId: string,
+    options?: { signal?: AbortSignal | undefined },
+  ): AsyncGenerator<ComparisonEvent, void, undefined>;
   /** Tells of a run that was begun, here or elsewhere, from its beginning to its end. */
   follow(runId: string, options?: { signal?: AbortSignal | undefined }): AsyncGenerator<RunEvent, void, undefined>;
 };
@@ -44,5 +53,9 @@ export function createPlaygroundClient({ url, token }: PlaygroundOptions): Playg
     ],
   });
   const follow: Follow = (runId, options) => watchRun(api, runId, options);
-  return { api, follow, run: (ask, options) => runPackage(api, follow, ask, options) };
+  return {
+    ...{ api, follow, run: (ask, options) => runPackage(api, follow, ask, options) },
+    compare: (ask, options) => compareSides(api, ask, options),
+    followComparison: (comparisonId, options) => watchComparison(api, comparisonId, options),
+  };
 }

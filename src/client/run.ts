@@ -1,6 +1,8 @@
 import type { TRPCClient } from '@trpc/client';
 import { PlaygroundError } from './error.ts';
+import { newKey, start } from './start.ts';
 import type { AppRouter, Ask, Receipt, RunEvent } from './types.ts';
+import { watch } from './watch.ts';
 
 /** Text as it is made, then the receipt. */
 export type Part = { type: 'delta'; text: string } | { type: 'receipt'; receipt: Receipt };
@@ -21,11 +23,6 @@ export type Follow = (
   options?: { signal?: AbortSignal | undefined },
 ) => AsyncGenerator<RunEvent, void, undefined>;
 
-/** How often a start is sent when no answer comes; its key makes it one run. */
-const STARTS = 4;
-/** How long the server may be away from a run that is followed. The run itself goes on. */
-const PATIENCE_MS = 60_000;
-
 export async function* runPackage(
   api: Api,
   follow: Follow,
@@ -33,7 +30,7 @@ export async function* runPackage(
   { signal, idempotencyKey = newKey(), onStart }: RunOptions = {},
 ): AsyncGenerator<Part, void, undefined> {
   signal?.throwIfAborted();
-  const { runId } = await start(api, { ...ask, idempotencyKey });
+  const { runId } = await start(() => api.runs.start.mutate({ ...ask, idempotencyKey }));
 
   // Where this fails the run ends by itself: nobody follows it, or it comes to its end.
   const stop = () => api.runs.stop.mutate({ runId }).catch(() => undefined);
@@ -61,102 +58,21 @@ export async function* runPackage(
   }
 }
 
-async function start(api: Api, ask: Ask & { idempotencyKey: string }) {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await api.runs.start.mutate(ask);
-    } catch (error) {
-      const failure = PlaygroundError.from(error);
-      const mayPass = failure.problem.status === 0 || failure.code === 'shutting_down';
-      if (!mayPass || attempt === STARTS) throw failure;
-      await new Promise((resolve) => setTimeout(resolve, 250 * attempt));
-    }
-  }
-}
-
 /** The run's events, each once, across connections that break. */
-export async function* watchRun(
+export function watchRun(
   api: Api,
   runId: string,
   { signal }: { signal?: AbortSignal | undefined } = {},
 ): AsyncGenerator<RunEvent, void, undefined> {
-  signal?.throwIfAborted();
-  let close = () => {};
-  const events = new ReadableStream<RunEvent>({
-    start: (controller) => {
-      close = subscribe(api, runId, {
-        tell: (event) => controller.enqueue(event),
-        fail: (error) => controller.error(PlaygroundError.from(error)),
-      });
-      signal?.addEventListener('abort', () => controller.error(signal.reason), { once: true });
-    },
-  }).getReader();
-  try {
-    for (;;) {
-      const { value: event, done } = await events.read();
-      if (done) return;
-      yield event;
-      if (isLast(event)) return;
-    }
-  } finally {
-    close();
-  }
+  return watch<RunEvent>({
+    connect: (lastEventId, listener) => api.runs.stream.subscribe({ runId, lastEventId }, listener),
+    isLast,
+    lost: `The connection to run ${runId} was lost. The run goes on: read it later, by its id.`,
+    signal,
+  });
 }
 
-type Listener = { tell(event: RunEvent): void; fail(error: unknown): void };
-
-/** Connects, and again whenever the connection breaks. Returns what ends it. */
-function subscribe(api: Api, runId: string, { tell, fail }: Listener): () => void {
-  let lastEventId: string | undefined;
-  let lostAt: number | undefined;
-  let attempts = 0;
-  let again: ReturnType<typeof setTimeout> | undefined;
-
-  const lost = (cause: unknown) => {
-    subscription.unsubscribe();
-    lostAt ??= Date.now();
-    if (Date.now() - lostAt > PATIENCE_MS) {
-      const message = `The connection to run ${runId} was lost. The run goes on: read it later, by its id.`;
-      return fail(new PlaygroundError({ error: 'connection_lost', message, status: 0 }, { cause }));
-    }
-    again = setTimeout(
-      () => {
-        subscription = connect();
-      },
-      Math.min(250 * 2 ** attempts++, 5_000),
-    );
-  };
-  const connect = () =>
-    api.runs.stream.subscribe(
-      { runId, lastEventId },
-      {
-        // Not left to EventSource, which waits three seconds, and gives up where a proxy answers for a server that is away.
-        onConnectionStateChange: ({ state, error }) => {
-          if (state === 'connecting' && error !== null) lost(error);
-        },
-        onData: ({ id, data }) => {
-          lastEventId = id;
-          lostAt = undefined;
-          attempts = 0;
-          tell(data);
-        },
-        onError: (error) => {
-          if (PlaygroundError.from(error).problem.status === 0) lost(error);
-          else fail(error);
-        },
-      },
-    );
-  let subscription = connect();
-  return () => {
-    clearTimeout(again);
-    subscription.unsubscribe();
-  };
-}
-
-const isLast = (event: RunEvent) =>
+export const isLast = <Event extends { type: string }>(
+  event: Event,
+): event is Extract<Event, { type: 'run.completed' | 'run.stopped' | 'run.failed' }> =>
   event.type === 'run.completed' || event.type === 'run.stopped' || event.type === 'run.failed';
-
-/** Not randomUUID, which a page that is not served by https lacks. */
-function newKey(): string {
-  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join('-');
-}

@@ -11,3 +11,9 @@ export type RunEvent = Streamed<AppRouter['runs']['stream']['_def']['$types']['o
 export type Receipt = Extract<RunEvent, { type: 'run.completed' }>['data'];
 /** What a run asks for. */
 export type Ask = Omit<inferRouterInputs<AppRouter>['runs']['start'], 'idempotencyKey'>;
+
+type Comparisons = AppRouter['runs']['comparisons'];
+/** What a follower of a comparison is told: of each side what a follower of its run is told, with its number. */
+export type ComparisonEvent = Streamed<Comparisons['stream']['_def']['$types']['output']>;
+/** What a comparison asks for: sides, and what they have in common. */
+export type CompareAsk = Omit<inferRouterInputs<AppRouter>['runs']['comparisons']['start'], 'idempotencyKey'>;

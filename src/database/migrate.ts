@@ -13,7 +13,7 @@ const root = resolve(import.meta.dirname, '../..');
 const owner = 'prpm_owner';
 
 /** A migration that lets anyone wait longer for a lock is broken off, so that all in all nobody waits 100 ms. */
-const PATIENCE_MS = 70;
+const PATIENCE_MS = 50;
 /** How often that is looked at. */
 const LOOK_MS = 10;
 /** How often a migration that was broken off is tried again, and what is waited in between, times the attempt. */
@@ -29,7 +29,7 @@ export async function migrationSettings(): Promise<{ migrationsFolder: string; b
 export type MigrateOptions = {
   /** Apply db/current too, as development and tests do. Default false. */
   current?: boolean;
-  /** Let others wait for as long as it takes. Default false: then they come first. */
+  /** Let others wait for as long as it takes. For when no server runs: runs could wait for the migration, and it for them. Default false. */
   hold?: boolean;
   /** Where the migrations are, if not in db/. */
   folder?: string;
@@ -95,7 +95,7 @@ export async function migrate(url: string, options: MigrateOptions = {}): Promis
 
 const stoodInTheWay =
   `Others would have waited longer than ${PATIENCE_MS} ms for what a migration locks, ${ATTEMPTS} times, so it was taken back; those before ` +
-  'it are applied. Stop the servers, or let people wait: npm run migrate -- --hold';
+  'it are applied. Try again at a quiet hour, or stop the servers and then: npm run migrate -- --hold';
 
 type Guard = { hasBrokenOff(): boolean; stop(): Promise<void> };
 

@@ -28,6 +28,7 @@ type Statement = {
   text: TemplateStringsArray;
   values: Value[];
   since: number;
+  isRepeated?: boolean;
   resolve(rows: object[]): void;
   reject(error: unknown): void;
 };
@@ -61,9 +62,14 @@ export function openPool(size: number, connect: (onclose: () => void) => postgre
         ended();
       },
       (error) => {
-        statement.reject(error);
-        // Our own codes come before any row. After other errors postgres.js may still count rows of the failed statement.
-        if (!isOwn(error)) discard(line);
+        if (isOvertaken(error) && !statement.isRepeated) {
+          // It was taken back whole, before any row, so it may be asked again: now it finds everything as it has become.
+          waiting.unshift({ ...statement, isRepeated: true });
+        } else {
+          statement.reject(error);
+          // Our own codes come before any row. After other errors postgres.js may still count rows of the failed statement.
+          if (!isOwn(error)) discard(line);
+        }
         ended();
       },
     );
@@ -148,6 +154,14 @@ const HELLO = Object.assign(['select'], { raw: ['select'] });
 /** As postgres.js gives them. */
 function connectionError(code: 'CONNECTION_CLOSED' | 'CONNECTION_ENDED' | 'CONNECT_TIMEOUT'): Error {
   return Object.assign(new Error(`the connection to the database: ${code}`), { code });
+}
+
+/**
+ * A migration changed a function, type or table while the statement waited for what it had locked (class 42, but for rights),
+ * or the two waited for each other (class 40).
+ */
+function isOvertaken(error: unknown): boolean {
+  return error instanceof Error && 'severity' in error && 'code' in error && /^(40|42(?!501))/.test(String(error.code));
 }
 
 function isOwn(error: unknown): boolean {

@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { uuidv7 } from 'uuidv7';
 import {
@@ -13,7 +12,6 @@ import {
   readRun,
   releaseRun,
   type Settlement,
-  type StartedRun,
   type StoredRun,
   settleAnonymousRun,
   settleRun,
@@ -22,17 +20,20 @@ import {
 } from '../calls/runs.ts';
 import { readSession, type SessionWithExchanges } from '../calls/sessions.ts';
 import type { Database } from '../database/client.ts';
-import { isDatabaseDown } from '../errors/database.ts';
+import { isDatabaseDown, isPassing } from '../errors/database.ts';
 import { Failure } from '../errors/failure.ts';
-import { refusalFailure } from '../errors/refusal.ts';
+import { type Refusal, refusalFailure } from '../errors/refusal.ts';
 import { registry } from '../errors/registry.ts';
 import type { Providers } from '../providers/create.ts';
 import type { ProviderCall, ProviderResult } from '../providers/provider.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics, RunOutcome } from '../telemetry/metrics.ts';
 import type { TracedRequest, TracedRun } from '../telemetry/traces.ts';
+import type { Values } from '../template/template.ts';
 import { countTokens, type Tokenizer } from '../tokens/count.ts';
+import { type Ask, type Filled, fill, hashOf, providerCall } from './ask.ts';
 import { keepCheckpoints, noCheckpoints } from './checkpoints.ts';
+import { type BegunComparison, type ComparisonAsk, createComparisons } from './comparison.ts';
 import { closingEvents, failureOf, type NumberedEvent, type RunEnd, START, withInvitation } from './events.ts';
 import { LiveRun } from './live-run.ts';
 import { createModels } from './models.ts';
@@ -52,21 +53,6 @@ const SHOWN_MS = 5_000;
 const COUNTED_MS = 300_000;
 /** How long runs that a shutdown ended get to be settled. */
 const LAST_SETTLE_MS = 5_000;
-
-/** A run as a caller asks for it. Without `packageId` it goes on in the session with that session's package and model. */
-export type Ask = {
-  packageId: string | null;
-  packageVersion: string | null;
-  sessionId: string | null;
-  model: string | null;
-  useNoPrompt: boolean;
-  /** The caller's own prompt, in place of a package's. */
-  customPrompt: string | null;
-  maxOutputTokens: number | null;
-  input: string;
-  temperature: number | null;
-  idempotencyKey: string | null;
-};
 
 /** Where answers say what is left: headers, mostly. */
 export type Facts = {
@@ -119,12 +105,15 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     }
     if (packageId === null && ask.customPrompt === null)
       throw new Failure('validation_error', 'package_id is required.', { errors: [PACKAGE_MISSING] });
+    if (ask.customPrompt !== null && ask.variables !== null)
+      throw new Failure('validation_error', "variables: one's own prompt takes none.", { errors: [NO_VARIABLES] });
     const tokenizer = await tokenizerOf(userId, model);
     const inputTokens = await countTokens(ask.input, tokenizer);
     const customPromptTokens = ask.customPrompt === null ? null : await countTokens(ask.customPrompt, tokenizer);
-    const { packageVersion, sessionId, useNoPrompt, maxOutputTokens } = ask;
+    const { packageVersion, sessionId, useNoPrompt, maxOutputTokens, history, variables } = ask;
     return {
-      ...{ packageId, packageVersion, sessionId, model, useNoPrompt, maxOutputTokens },
+      ...{ variables: useNoPrompt ? null : variables, promptTokens: null },
+      ...{ packageId, packageVersion, sessionId, model, useNoPrompt, maxOutputTokens, history },
       ...{ inputTokens, customPromptTokens, countedWith: tokenizer, tokenizer },
     };
   }
@@ -136,19 +125,23 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     const runId = uuidv7();
     const idempotency = ask.idempotencyKey === null ? null : { key: ask.idempotencyKey, hash: hashOf(ask) };
     let begun: BegunRun;
+    let filled: Filled | null = null;
     try {
       begun = await beginRun(sql, userId, runId, request, idempotency);
+      if (begun.outcome === 'template') {
+        filled = await fill(begun, request.tokenizer);
+        begun = await beginRun(sql, userId, runId, { ...request, ...filled.request }, idempotency);
+      }
     } catch (error) {
       // It may have been let in all the same; then its hold is given back as soon as the database is there again.
-      if (isDatabaseDown(error)) track(giveBack(theirBooks, userId, runId));
+      if (isDatabaseDown(error)) void track(giveBack(theirBooks, userId, runId));
       throw error;
     }
+    if (begun.outcome === 'template') throw new Failure('internal_error');
     if (begun.outcome !== 'known') noteRate(facts, begun);
     if (begun.outcome === 'refused') {
-      const { refusal } = begun;
-      metrics?.runRefused(refusal.code);
-      if (refusal.availableCredits !== undefined) facts.creditsRemaining = refusal.availableCredits;
-      throw refusalFailure(refusal);
+      noteRefusal(facts, begun.refusal);
+      throw refusalFailure(begun.refusal);
     }
     if (begun.outcome === 'known') {
       const { begunRunId, begunSessionId } = begun;
@@ -157,7 +150,7 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     }
     facts.creditsRemaining = begun.availableCredits;
     const run = new LiveRun({ userId, question: ask.input, begun, tokenizer: request.tokenizer });
-    launch(run, providerCall(userId, ask, begun), theirBooks, facts);
+    void launch(run, providerCall(userId, ask, begun, filled), theirBooks, facts);
     return { runId, sessionId: begun.begunSessionId, isNew: true, live: run };
   }
 
@@ -167,36 +160,52 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
    */
   async function beginAnonymous(
     visitor: Visitor,
-    ask: { packageId: string; packageVersion: string | null; input: string },
+    ask: { packageId: string; packageVersion: string | null; input: string; variables: Values | null; asRun: boolean },
     facts: Facts,
   ): Promise<{ run: LiveRun; invitation: Invitation }> {
     if (draining) throw new Failure('shutting_down', undefined, { retryAfter: 2 });
-    const { packageId, packageVersion, input } = ask;
+    const { packageId, packageVersion, input, variables, asRun } = ask;
     const inputTokens = await countTokens(input, VISITORS_TOKENIZER);
-    const request = { packageId, packageVersion, inputTokens, countedWith: VISITORS_TOKENIZER };
+    const request = { packageId, packageVersion, inputTokens, countedWith: VISITORS_TOKENIZER, variables, asRun };
     const runId = uuidv7();
-    const { begun, invitation } = await beginAnonymousRun(sql, visitor, runId, request).catch((error: unknown) => {
-      if (isDatabaseDown(error)) track(giveBack(nobodysBooks, NOBODY, runId));
-      throw error;
-    });
+    const beginIt = (filledIn: Filled['request'] | null) =>
+      beginAnonymousRun(sql, visitor, runId, { ...request, promptTokens: null, ...filledIn }).catch(
+        (error: unknown) => {
+          if (isDatabaseDown(error)) void track(giveBack(nobodysBooks, NOBODY, runId));
+          throw error;
+        },
+      );
+    let { begun, invitation } = await beginIt(null);
+    let filled: Filled | null = null;
+    if (begun.outcome === 'template') {
+      filled = await fill(begun, VISITORS_TOKENIZER);
+      ({ begun, invitation } = await beginIt(filled.request));
+    }
+    if (begun.outcome === 'template') throw new Failure('internal_error');
     if (begun.outcome === 'known') throw new Failure('conflict');
     if (begun.outcome === 'refused') {
       metrics?.runRefused(begun.refusal.code);
       throw refusalFailure(begun.refusal);
     }
     const run = new LiveRun({ userId: NOBODY, question: input, begun, tokenizer: VISITORS_TOKENIZER, invitation });
-    const call = providerCall(runId, { input, temperature: null, customPrompt: null }, begun);
-    launch(run, call, nobodysBooks, facts);
+    const call = providerCall(
+      runId,
+      { input, temperature: null, customPrompt: null, useNoPrompt: false },
+      begun,
+      filled,
+    );
+    void launch(run, call, nobodysBooks, facts);
     return { run, invitation };
   }
 
-  function launch(run: LiveRun, call: ProviderCall, books: Books, facts: Facts): void {
+  /** Resolves when the run is over, however it ended. */
+  function launch(run: LiveRun, call: ProviderCall, books: Books, facts: Facts): Promise<void> {
     const { runId, begun } = run;
     facts.runId = runId;
     metrics?.runBegan();
     live.set(runId, run);
     const traced = facts.trace?.run({ runId, sessionId: begun.begunSessionId, model: begun.modelAlias });
-    track(carryOut(run, call, books, traced));
+    return track(carryOut(run, call, books, traced));
   }
 
   const theirBooks: Books = { settle: (run) => settleRun(sql, run), release: (run) => releaseRun(sql, run) };
@@ -280,7 +289,7 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
       return { receipt, answer, failure: failureOf(receipt, result.failure?.retryAfterSeconds) };
     } catch (error) {
       log.error({ error, runId: run.runId }, 'a run could not be settled; its hold will expire');
-      const code = isDatabaseDown(error) ? 'database_unavailable' : 'internal_error';
+      const code = isPassing(error) ? 'database_unavailable' : 'internal_error';
       return {
         receipt: null,
         answer,
@@ -289,11 +298,12 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     }
   }
 
-  function track(work: Promise<void>): void {
+  function track(work: Promise<void>): Promise<void> {
     const tracked = work
       .catch((error: unknown) => log.error({ error }, 'a run ended in an unexpected way'))
       .finally(() => active.delete(tracked));
     active.add(tracked);
+    return tracked;
   }
 
   function findLive(userId: string, runId: string): LiveRun | null {
@@ -307,6 +317,11 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     return run;
   }
 
+  function noteRefusal(facts: Facts, { code, availableCredits }: Refusal): void {
+    metrics?.runRefused(code);
+    if (availableCredits !== undefined) facts.creditsRemaining = availableCredits;
+  }
+
   /** The end of a run that is not here: at once where it is over, else when it is. */
   async function awaitStored(userId: string, runId: string, signal: AbortSignal | undefined): Promise<RunEnd | null> {
     for (const deadline = Date.now() + WAIT_MS; ; ) {
@@ -317,9 +332,51 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     }
   }
 
+  /** Follows a run from the event after `after`. Throws before the first event where there is no such run. */
+  async function follow(
+    userId: string,
+    runId: string,
+    { after, signal, isAdmin }: { after: number; signal: AbortSignal | undefined; isAdmin: boolean },
+  ): Promise<AsyncIterable<NumberedEvent>> {
+    const run = findLive(userId, runId);
+    if (run !== null) return run.follow(after, signal, isAdmin);
+    const first = await stored(userId, runId);
+    return followStored(first, () => stored(userId, runId), after, signal, isAdmin);
+  }
+
+  const comparisons = createComparisons(database, {
+    complete,
+    follow,
+    find: (userId, run) => ({ ...run, isNew: false, live: findLive(userId, run.runId) }),
+    giveBack(userId, runIds, error) {
+      if (isDatabaseDown(error)) for (const runId of runIds) void track(giveBack(theirBooks, userId, runId));
+    },
+    refused(facts, begun) {
+      noteRate(facts, begun);
+      noteRefusal(facts, begun.refusal);
+    },
+    launch(userId, { ask, begun, filled, tokenizer }, facts) {
+      // The side that was let in last knows what is left.
+      if ((begun.rateRemaining ?? 0) <= (facts.rate?.remaining ?? Number.POSITIVE_INFINITY)) noteRate(facts, begun);
+      facts.creditsRemaining = Math.min(facts.creditsRemaining ?? begun.availableCredits, begun.availableCredits);
+      const run = new LiveRun({ userId, question: ask.input, begun, tokenizer });
+      const over = launch(run, providerCall(userId, ask, begun, filled), theirBooks, facts);
+      const { begunRunId: runId, begunSessionId: sessionId } = begun;
+      return { begun: { runId, sessionId, isNew: true, live: run }, over };
+    },
+  });
+
   return {
     begin,
     beginAnonymous,
+    comparisons: {
+      ...comparisons,
+      /** Lets all sides in and starts them. A refusal is thrown as a Failure that names its side. */
+      async begin(userId: string, ask: ComparisonAsk, facts: Facts): Promise<BegunComparison> {
+        if (draining) throw new Failure('shutting_down', undefined, { retryAfter: 2 });
+        return comparisons.begin(userId, ask, facts);
+      },
+    },
 
     /** Follows a visitor's run that is carried out here. Who knows its id may. */
     followAnonymous(runId: string, after: number, signal: AbortSignal | undefined): AsyncIterable<NumberedEvent> {
@@ -338,17 +395,7 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
       throw new Failure('run_in_progress', undefined, { retryAfter: 5, runId: begun.runId });
     },
 
-    /** Follows a run from the event after `after`. Throws before the first event where there is no such run. */
-    async follow(
-      userId: string,
-      runId: string,
-      { after, signal, isAdmin }: { after: number; signal: AbortSignal | undefined; isAdmin: boolean },
-    ): Promise<AsyncIterable<NumberedEvent>> {
-      const run = findLive(userId, runId);
-      if (run !== null) return run.follow(after, signal, isAdmin);
-      const first = await stored(userId, runId);
-      return followStored(first, () => stored(userId, runId), after, signal, isAdmin);
-    },
+    follow,
 
     isLive: (userId: string, runId: string) => findLive(userId, runId) !== null,
 
@@ -376,7 +423,13 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     },
 
     async estimate(userId: string, ask: Ask) {
-      return estimateRun(sql, userId, uuidv7(), await complete(userId, ask));
+      const request = await complete(userId, ask);
+      const first = await estimateRun(sql, userId, uuidv7(), request);
+      if (!('outcome' in first)) return first;
+      const filled = await fill(first, request.tokenizer);
+      const second = await estimateRun(sql, userId, uuidv7(), { ...request, ...filled.request });
+      if ('outcome' in second) throw new Failure('internal_error');
+      return second;
     },
 
     models,
@@ -418,31 +471,7 @@ const PACKAGE_MISSING = {
   message: 'is required, unless session_id names a session to go on with',
 };
 
-function providerCall(
-  userId: string,
-  ask: Pick<Ask, 'input' | 'temperature' | 'customPrompt'>,
-  begun: StartedRun,
-): ProviderCall {
-  return {
-    provider: begun.provider,
-    model: begun.providerModel,
-    system: ask.customPrompt ?? begun.systemPrompt,
-    messages: [...(begun.history ?? []), { role: 'user', content: ask.input }],
-    maxOutputTokens: begun.outputCap,
-    temperature: ask.temperature,
-    cachePrompt: begun.cachePrompt,
-    firstTokenTimeoutMs: begun.firstTokenTimeoutMs,
-    timeoutMs: begun.runTimeoutMs,
-    userKey: hash('sha256', `prpm-playground user ${userId}`, 'base64url').slice(0, 32),
-  };
-}
-
-/** The same for the same request, however its fields were named or ordered. Spec 5.3. */
-function hashOf(ask: Ask): Buffer {
-  const { idempotencyKey: _, customPrompt, ...request } = ask;
-  const asked = customPrompt === null ? request : { ...request, customPrompt };
-  return hash('sha256', JSON.stringify(asked, Object.keys(asked).sort()), 'buffer');
-}
+const NO_VARIABLES = { field: 'variables', message: "one's own prompt takes none" };
 
 type Rate = { rateLimit: number | null; rateRemaining: number | null; rateReset: number | null };
 

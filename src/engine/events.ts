@@ -33,6 +33,9 @@ const failedSchema = z.object({
   receipt: shownReceiptSchema.nullable(),
 });
 
+const SIDE = { side: z.number().describe('Which side, from 1, as they were asked for.') };
+export const begunSideSchema = z.object({ ...SIDE, runId: z.string(), sessionId: z.string() });
+
 /**
  * What a follower of a run is told, in this order; the last three are last. Ids grow: that of a delta is one more than
  * the characters sent so far, so an id says where to go on even when the run is another instance's or long over.
@@ -54,6 +57,30 @@ export const runEventSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('run.failed'), data: failedSchema }),
 ]);
 export type RunEvent = z.output<typeof runEventSchema>;
+/** An event of a side's run, with the number of the side. */
+const ofSide = <Type extends string, Data extends z.core.$ZodShape>({
+  shape: { type, data },
+}: z.ZodObject<{ type: z.ZodLiteral<Type>; data: z.ZodObject<Data> }>) => z.object({ type, data: data.extend(SIDE) });
+const [created, delta, usage, completed, stopped, failed] = runEventSchema.options;
+
+/**
+ * What a follower of a comparison is told: first what its sides are, then of each side all that a follower of its run is told,
+ * with the number of the side, as it comes. An id says where each side is, so it is where all of them go on.
+ */
+export const comparisonEventSchema = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal('comparison.created'),
+    data: z.object({ comparisonId: z.string(), sides: z.array(begunSideSchema) }),
+  }),
+  ofSide(created),
+  ofSide(delta),
+  ofSide(usage),
+  ofSide(completed),
+  ofSide(stopped),
+  ofSide(failed),
+]);
+export type ComparisonEvent = z.output<typeof comparisonEventSchema>;
+
 export type NumberedEvent = { id: number; event: RunEvent };
 
 /** How a run ended. `receipt` is null where it could not be settled, and then `failure` is set. */

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isDatabaseDown } from '../errors/database.ts';
+import { isPassing } from '../errors/database.ts';
 
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2_000;
 
 /**
- * Does an idempotent write again and again while the database is away. Throws other errors at once, and the last one
- * when `signal` is aborted or the time is over.
+ * Does an idempotent write again and again while the database is away or cannot do it. Throws other errors at once, and the
+ * last one when `signal` is aborted or the time is over.
  */
 export async function persist<T>(write: () => Promise<T>, timeoutMs: number, signal: AbortSignal): Promise<T> {
   const deadline = Date.now() + timeoutMs;
@@ -14,7 +14,7 @@ export async function persist<T>(write: () => Promise<T>, timeoutMs: number, sig
     try {
       return await write();
     } catch (error) {
-      if (!isDatabaseDown(error) || signal.aborted || Date.now() + pause > deadline) throw error;
+      if (!isPassing(error) || signal.aborted || Date.now() + pause > deadline) throw error;
       await sleep(pause, undefined, { signal }).catch(() => undefined);
     }
   }

@@ -37,11 +37,16 @@ export function isDatabaseDown(error: unknown): boolean {
   );
 }
 
+/** The database could not do it now, and may later: it is away, took too long, is only read from, or has no room, memory or connection left. */
+export function isPassing(error: unknown): boolean {
+  return isDatabaseDown(error) || /^(25006|40|53|55P03|57014|58)/.test(codeOf(error));
+}
+
 /** What a database error means to the caller; undefined where it means nothing to them. */
 export function databaseFailure(error: unknown): Failure | undefined {
-  if (isDatabaseDown(error)) return new Failure('database_unavailable', undefined, { retryAfter: 2 }, { cause: error });
   if (codeOf(error) === '57014')
     return new Failure('database_unavailable', 'The database took too long.', { retryAfter: 5 }, { cause: error });
+  if (isPassing(error)) return new Failure('database_unavailable', undefined, { retryAfter: 2 }, { cause: error });
   const code = OURS[codeOf(error)];
   if (code === undefined || !(error instanceof Error)) return undefined;
   const hint = textOf(error, 'hint');

@@ -6,6 +6,8 @@ type FieldError = { field: string; message: string };
 /** What an answer says beside code and message; names as they are sent. */
 export type FailureExtras = {
   details?: unknown;
+  /** Members that the reference names in camelCase, where all else is in snake_case: sent in both. */
+  both?: Record<string, unknown>;
   errors?: FieldError[];
   /** Seconds. */
   retryAfter?: number | undefined;

@@ -1,4 +1,4 @@
-import { camelName, snakeCase, snakeName } from '../names.ts';
+import { bothCases, camelName, fieldPath, snakeCase, snakeName } from '../names.ts';
 import type { Failure } from './failure.ts';
 import { registry } from './registry.ts';
 
@@ -8,10 +8,11 @@ export type Instance = { path: string; requestId: string; case?: 'camel' | 'both
 /** An error as application/problem+json says it (RFC 9457), with the fields that clients of the reference know. Spec 11.3. */
 export function problemOf(failure: Failure, { path, requestId, case: naming }: Instance): Record<string, unknown> {
   const { code, status, extras } = failure;
-  const fieldName = naming === undefined ? snakeName : camelName;
+  const rename = naming === undefined ? snakeName : camelName;
+  const fieldName = (field: string) => fieldPath(field, rename);
   // Messages name fields in snake_case.
   const message = (extras.errors ?? []).reduce(
-    (text, { field }) => text.replaceAll(snakeName(field), fieldName(field)),
+    (text, { field }) => text.replaceAll(fieldPath(field, snakeName), fieldName(field)),
     failure.message,
   );
   return {
@@ -24,6 +25,7 @@ export function problemOf(failure: Failure, { path, requestId, case: naming }: I
     message,
     ...snakeMembers(extras.refusal),
     ...(extras.details !== undefined && { details: snakeCase(extras.details) }),
+    ...members(bothCases(extras.both)),
     ...(extras.errors && {
       errors: extras.errors.map(({ field, message: what }) => ({ field: fieldName(field), message: what })),
     }),
@@ -32,6 +34,8 @@ export function problemOf(failure: Failure, { path, requestId, case: naming }: I
     request_id: requestId,
   };
 }
+
+const members = (value: unknown) => (typeof value === 'object' ? value : {});
 
 function snakeMembers(refusal: Record<string, unknown> = {}): Record<string, unknown> {
   return Object.fromEntries(Object.entries(refusal).map(([name, value]) => [snakeName(name), snakeCase(value)]));

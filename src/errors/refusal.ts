@@ -19,12 +19,14 @@ export const refusalSchema = z.object({
   loginRequired: z.boolean().optional(),
   loginUrl: z.string().optional(),
   details: z.record(z.string(), z.unknown()).optional(),
+  callToAction: z.record(z.string(), z.unknown()).optional(),
 });
 export type Refusal = z.output<typeof refusalSchema>;
 
 /** The same as an error. A code that the registry does not have is `forbidden`. */
 export function refusalFailure(refusal: Refusal): Failure {
-  const { code, status, message, retryAfter, details, ...figures } = refusal;
-  const extras = { retryAfter, refusal: figures, ...(details !== undefined && { details }) };
+  const { code, status, message, retryAfter, details, callToAction, ...figures } = refusal;
+  const more = callToAction === undefined ? details !== undefined && { details } : { both: { details, callToAction } };
+  const extras = { retryAfter, refusal: figures, ...more };
   return new Failure(isErrorCode(code) ? code : 'forbidden', message, extras, { status });
 }

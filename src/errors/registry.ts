@@ -6,12 +6,15 @@ export const registry = {
   // What was sent
   malformed_json: [400, 'Malformed JSON', 'Send a JSON object, in UTF-8.'],
   validation_error: [400, 'Invalid request', 'See errors[]: each entry names a field and its limit.'],
+  no_updates: [400, 'Nothing to change', 'Send at least one field.'],
   request_too_long: [413, 'Body too large', 'Send at most 256 kB.'],
   route_not_found: [404, 'No such route', 'See /api/v1/openapi.json.'],
   method_not_allowed: [405, 'Method not allowed', 'Use a method that the Allow header names.'],
   not_found: [404, 'Not found', 'Check the id; what belongs to somebody else is not found either.'],
   run_not_found: [404, 'Run not found', 'Check the id; a run of somebody else is not found either.'],
+  nothing_to_summarise: [409, 'Nothing to summarise', 'Say something in the session first.'],
   session_not_found: [404, 'Session not found', 'Check the id; a session of somebody else is not found either.'],
+  comparison_not_found: [404, 'Comparison not found', 'Check the id; one of somebody else is not found either.'],
   package_not_found: [
     404,
     'Package not found',
@@ -48,6 +51,7 @@ export const registry = {
     'Monthly cost limit reached',
     'Wait as Retry-After says, use a shorter request or a cheaper model, or buy credits.',
   ],
+  anonymous_quota_exceeded: [403, 'Free run used', 'Sign up at call_to_action.registration_url, and send a token.'],
   limit_exceeded: [429, 'Free run used', 'Sign up at login_url.'],
   anonymous_budget: [429, 'Free runs used up', 'Sign up at login_url, or wait as Retry-After says.'],
   tier_budget: [429, "Tier's budget used up", 'Wait as Retry-After says, take a higher tier, or buy credits.'],
@@ -64,6 +68,7 @@ export const registry = {
   runs_disabled: [503, 'Runs are switched off', 'Try again later.'],
   session_package: [409, 'Session of another package', 'Begin a new session for this package.'],
   session_busy: [409, 'Session busy', 'Wait for its run to end, or begin a new session.'],
+  feedback_exists: [409, 'Feedback already submitted for this exchange', 'It stays as it was given.'],
   idempotency_conflict: [409, 'Idempotency key reused', 'Use a new key for a new request.'],
   run_in_progress: [
     409,

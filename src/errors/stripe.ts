@@ -1,6 +1,6 @@
 import { Failure } from './failure.ts';
 
-type StripeError = Error & { type: string; statusCode?: unknown; code?: unknown };
+type StripeError = Error & { type: string; statusCode?: unknown; code?: unknown; param?: unknown };
 
 /** Told by its shape, for whoever looks at an error may not have loaded the package. */
 function isStripeError(error: unknown): error is StripeError {
@@ -20,7 +20,12 @@ export function isKeyRefused(error: unknown): boolean {
 
 /** The customer that the request was for is not there, or was deleted. */
 export function isCustomerGone(error: unknown): boolean {
-  return isStripeError(error) && error.code === 'resource_missing' && 'param' in error && error.param === 'customer';
+  return isStripeError(error) && error.code === 'resource_missing' && error.param === 'customer';
+}
+
+/** The account has no configuration to open the portal by, or not the one that was named. */
+export function isPortalMissing(error: unknown): boolean {
+  return isStripeError(error) && isFinal(error) && (error.param ?? 'configuration') === 'configuration';
 }
 
 /** Stripe has looked at the request and will answer the same again. 409: somebody else is at it; 429: too much is asked. */

@@ -1,6 +1,6 @@
 import { TRPCError } from '@trpc/server';
 import { ZodError } from 'zod';
-import { snakeName } from '../names.ts';
+import { fieldPath, snakeName } from '../names.ts';
 import { databaseFailure } from './database.ts';
 import { Failure } from './failure.ts';
 import { stripeFailure } from './stripe.ts';
@@ -52,7 +52,7 @@ export function trpcErrorFrom(error: unknown): TRPCError {
 function invalidInput(error: TRPCError): Failure {
   if (!(error.cause instanceof ZodError)) return new Failure('validation_error', 'The request cannot be read.');
   const errors = error.cause.issues.map((issue) => ({
-    field: snakeName(issue.path.join('.')),
+    field: fieldPath(issue.path.join('.'), snakeName),
     message: issue.message.endsWith('received undefined') ? 'is required' : issue.message,
   }));
   const message = errors.map(({ field, message: what }) => (field === '' ? what : `${field}: ${what}`)).join('; ');

@@ -8,23 +8,23 @@ import { type Context, Hono } from 'hono';
 import { bringsSecret } from '../auth/shared-secret.ts';
 import { checkReady } from '../calls/jobs.ts';
 import type { Facts } from '../engine/engine.ts';
-import type { RunEvent } from '../engine/events.ts';
 import { databaseFailure } from '../errors/database.ts';
 import { Failure } from '../errors/failure.ts';
 import { problemOf } from '../errors/problem.ts';
 import { failureFrom } from '../errors/trpc.ts';
 import { bothCases, snakeCase } from '../names.ts';
 import { appRouter } from '../trpc/_app.ts';
+import { isIterated } from '../trpc/iterated.ts';
 import type { PageServices, Services, Context as TrpcContext } from '../trpc/trpc.ts';
 import { parseObject, readBody, readBytes } from './body.ts';
 import { docsPage } from './docs.ts';
-import { sendExport } from './download.ts';
+import { sendExport, sendPieces } from './download.ts';
 import { camelKeys } from './input.ts';
 import { openApi } from './openapi.ts';
 import { answerAsset, answerDocument, isPagePath, movedTo } from './page.ts';
 import { type ProcedureRoute, type Route, routes } from './routes.ts';
 import { answerCallback, answerSignIn, CALLBACK, SIGN_IN } from './sign-in.ts';
-import { sendEvents } from './sse.ts';
+import { type StreamedEvent, sendEvents } from './sse.ts';
 import { answerUnsubscribe } from './unsubscribe.ts';
 
 type Bindings = { Bindings: HttpBindings };
@@ -38,7 +38,7 @@ const NO_ROUTE = 'none';
 const PROCEDURES = new Set(Object.keys(appRouter._def.procedures));
 /** Spec 6.5. */
 const MOST_WEBHOOK_BYTES = 1024 * 1024;
-const STREAM = { start: appRouter.runs.start, follow: appRouter.runs.stream };
+const STREAM: NonNullable<ProcedureRoute['stream']> = { start: appRouter.runs.start, follow: appRouter.runs.stream };
 
 /** The HTTP interface: /trpc, /api/v1, /healthz, /readyz, /metrics. */
 export function createApp(services: Services, table: readonly Route[] = routes): Hono<Bindings> {
@@ -181,9 +181,11 @@ function beginCall({ traces }: Services, c: Context<Bindings>, route = NO_ROUTE)
   return { requestId, method, path: c.req.path, route, started: performance.now(), facts, incoming };
 }
 
-async function answer(services: Services, route: Route, path: string, c: Context<Bindings>): Promise<Response> {
+async function answer(services: Services, asked: Route, path: string, c: Context<Bindings>): Promise<Response> {
   const call = beginCall(services, c, path);
   const { incoming, outgoing } = c.env;
+  const forVisitors = 'visitors' in asked && incoming.headers.authorization === undefined ? asked.visitors : undefined;
+  const route: Route = forVisitors === undefined ? asked : { ...asked, ...forVisitors };
   try {
     if ('webhook' in route) return await answerWebhook(services, call);
     const body = await readBody(incoming);
@@ -192,6 +194,7 @@ async function answer(services: Services, route: Route, path: string, c: Context
 
     const sent = camelKeys({ ...queryOf(c, route), ...parseObject(body), ...route.fixed });
     for (const [param, field] of Object.entries(route.params ?? {})) sent[field] = c.req.param(param);
+    if (route.inPieces) delete sent.cursor; // the file is whole
     const key = incoming.headers['idempotency-key'];
     if (route.streams === 'asked' && key !== undefined) sent.idempotencyKey = key;
 
@@ -209,19 +212,25 @@ async function answer(services: Services, route: Route, path: string, c: Context
 
     if (route.streams === 'always' || (route.streams === 'asked' && wantsStream(incoming, sent.stream))) {
       let follow: unknown = { ...sent, lastEventId: incoming.headers['last-event-id'] };
-      const { start, follow: followIt } = route.stream ?? STREAM;
+      const { start, follow: followIt, of = 'run' } = route.stream ?? STREAM;
       if (route.streams === 'asked') follow = await invoke('runs.start', start, sent);
       const events = await invoke('runs.stream', followIt, follow);
       await sendEvents(outgoing, eventsOf(events), headersOf(services, call), (error) => {
         const failure = failureFrom(error);
         if (failure.code === 'internal_error')
           services.log.error({ error, requestId: call.requestId }, 'stream failed');
-        return problemOf(failure, call);
+        return { type: `${of}.failed`, data: problemOf(failure, call) };
       });
       note(services, call, 200);
       return RESPONSE_ALREADY_SENT;
     }
     const output = await invoke(route.name, route.procedure, sent);
+    if (route.inPieces) {
+      const next = (cursor: string) => invoke(route.name, route.procedure, { ...sent, cursor });
+      await sendPieces(outgoing, output, next, headersOf(services, call));
+      note(services, call, 200);
+      return RESPONSE_ALREADY_SENT;
+    }
     if (route.file !== undefined) {
       await sendExport(outgoing, pagesOf(output), headersOf(services, call), route.file);
       note(services, call, 200);
@@ -279,15 +288,14 @@ function wantsStream({ headers }: IncomingMessage, stream: unknown): boolean {
   return stream ?? headers.accept?.includes('text/event-stream') ?? false;
 }
 
-function eventsOf(events: unknown): AsyncIterable<TrackedEnvelope<RunEvent>> {
-  if (typeof events !== 'object' || events === null || !(Symbol.asyncIterator in events))
-    throw new TypeError('no events');
-  return events as AsyncIterable<TrackedEnvelope<RunEvent>>; // the output of runs.stream, which its schema checks
+function eventsOf(events: unknown): AsyncIterable<TrackedEnvelope<StreamedEvent>> {
+  if (!isIterated(events)) throw new TypeError('no events');
+  return events as AsyncIterable<TrackedEnvelope<StreamedEvent>>; // the output of a stream's procedure, which its schema checks
 }
 
 function pagesOf(pages: unknown): AsyncIterable<unknown> {
-  if (typeof pages !== 'object' || pages === null || !(Symbol.asyncIterator in pages)) throw new TypeError('no pages');
-  return pages as AsyncIterable<unknown>; // each page is checked when it is written
+  if (!isIterated(pages)) throw new TypeError('no pages');
+  return pages; // each page is checked when it is written
 }
 
 /** Aborted when the caller is gone before the answer was complete. */
@@ -332,6 +340,10 @@ async function answerMetrics(services: Services, c: Context<Bindings>): Promise<
   return reply(services, call, 200, await metrics.counted.text(), metrics.counted.contentType);
 }
 
+/**
+ * The typed interface. With `trpc-errors: inside` what was refused (4xx) comes as 207, as tRPC answers a batch of which a part
+ * was: its client reads the error in the body, and a browser does not complain in its console of what the page shows anyway.
+ */
 async function answerTrpc(services: Services, c: Context<Bindings>): Promise<Response> {
   const procedure = c.req.path.slice('/trpc/'.length);
   const call = beginCall(services, c, PROCEDURES.has(procedure) ? `/trpc/${procedure}` : '/trpc');
@@ -351,6 +363,8 @@ async function answerTrpc(services: Services, c: Context<Bindings>): Promise<Res
   if (page !== undefined && req.method === 'POST' && login !== undefined && !page.logins.isFromPage(call.incoming))
     return replyProblem(services, call, new Failure('cross_site_request'));
   const cookies: string[] = [];
+  const isInside = req.headers.get('trpc-errors') === 'inside';
+  let status: number | undefined;
   const response = await fetchRequestHandler({
     endpoint: '/trpc',
     router: appRouter,
@@ -369,10 +383,13 @@ async function answerTrpc(services: Services, c: Context<Bindings>): Promise<Res
       const waits = errors.map((error) => failureFrom(error).extras.retryAfter ?? 0);
       if (errors.length > 0 && Math.max(...waits) > 0)
         headers.set('retry-after', String(Math.ceil(Math.max(...waits))));
-      return { headers };
+      const statuses = errors.map((error) => failureFrom(error).status);
+      if (!isInside || errors.length === 0 || Math.max(...statuses) >= 500) return { headers };
+      status = Math.max(...statuses);
+      return { headers, status: 207 };
     },
   });
-  note(services, call, response.status);
+  note(services, call, status ?? response.status);
   return response;
 }
 

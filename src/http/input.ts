@@ -1,5 +1,5 @@
 import { Failure } from '../errors/failure.ts';
-import { camelName, snakeName } from '../names.ts';
+import { camelName, isNamedByPeople, snakeName } from '../names.ts';
 
 const DEEPEST = 20;
 
@@ -11,7 +11,9 @@ function camelInput(value: unknown, depth = 0): unknown {
 }
 
 export function camelKeys(value: object, depth = 0): Record<string, unknown> {
-  const entries = Object.entries(value).map(([key, inner]) => [camelName(key), camelInput(inner, depth + 1)] as const);
+  const entries = Object.entries(value).map(
+    ([key, inner]) => [camelName(key), isNamedByPeople(key) ? inner : camelInput(inner, depth + 1)] as const,
+  );
   const result: Record<string, unknown> = Object.fromEntries(entries);
   if (Object.keys(result).length < entries.length) {
     const twice = entries.map(([key]) => key).find((key, place, keys) => keys.indexOf(key) !== place) ?? '';
@@ -19,4 +21,16 @@ export function camelKeys(value: object, depth = 0): Record<string, unknown> {
     throw new Failure('validation_error', `${snakeName(twice)} ${message}.`, { errors: [{ field: twice, message }] });
   }
   return result;
+}
+
+/** Path of a text that PostgreSQL cannot store, or of what is nested too deeply; null where there is none. */
+export function unstorable(value: unknown, depth = 0): string | null {
+  if (typeof value === 'string') return value.isWellFormed() && !value.includes('\0') ? null : '';
+  if (typeof value !== 'object' || value === null) return null;
+  if (depth > DEEPEST) return '';
+  for (const [key, inner] of Object.entries(value)) {
+    const path = unstorable(inner, depth + 1);
+    if (path !== null) return path === '' ? key : `${key}.${path}`;
+  }
+  return null;
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { runEventSchema } from '../engine/events.ts';
+import { comparisonEventSchema, runEventSchema } from '../engine/events.ts';
 import { type ErrorCode, registry } from '../errors/registry.ts';
 import { camelName, snakeName } from '../names.ts';
 import { exportAnswerSchema } from './download.ts';
@@ -46,6 +46,12 @@ export function openApi(version: string): Json {
   };
 }
 
+/** Files by their type. */
+const files = (types: readonly string[]) =>
+  Object.fromEntries(
+    types.map((type) => [type, { schema: { type: type === 'application/json' ? 'object' : 'string' } }]),
+  );
+
 function operation(route: Route): Json {
   if ('webhook' in route) return webhookOperation(route);
   const { method, name, summary, status = 200 } = route;
@@ -54,7 +60,7 @@ function operation(route: Route): Json {
     [...Object.values(route.params ?? {}), ...Object.keys(route.fixed ?? {})].map(namingOf(route)),
   );
   const fields = Object.entries(input.properties).filter(
-    ([field]) => !inPath.has(field) && field !== 'idempotency_key',
+    ([field]) => !inPath.has(field) && field !== 'idempotency_key' && !(route.inPieces && field === 'cursor'),
   );
   const hasBody = method === 'POST' || method === 'PATCH' || route.streams === 'asked';
   const parameters = [
@@ -71,8 +77,13 @@ function operation(route: Route): Json {
   const required = input.required.filter((field) => !inPath.has(field));
   const properties = { ...Object.fromEntries(fields), ...(route.streams === 'asked' && { stream: STREAM }) };
   const body = { type: 'object', properties, ...(required.length > 0 && { required }) };
-  const answer = route.streams === 'always' ? {} : { 'application/json': { schema: outputSchema(route) } };
-  const stream = route.streams === undefined ? {} : { 'text/event-stream': { schema: EVENT } };
+  const answer = route.inPieces
+    ? files(route.inPieces)
+    : route.streams === 'always'
+      ? {}
+      : { 'application/json': { schema: outputSchema(route) } };
+  const stream =
+    route.streams === undefined ? {} : { 'text/event-stream': { schema: EVENTS[route.stream?.of ?? 'run'] } };
   return {
     operationId: `${name}${method === 'GET' && hasBody ? '.get' : ''}${operationSuffix(route)}`,
     ...{ summary, tags: [name.split('.', 1)[0]] },
@@ -139,7 +150,11 @@ function inputSchema(route: ProcedureRoute): { properties: Json; required: strin
 
 function outputSchema(route: ProcedureRoute): Json {
   if (route.file !== undefined) return jsonSchema(exportAnswerSchema, 'output');
-  return jsonSchema(Reflect.get(route.procedure._def, 'output'), 'output', answeredAs(route));
+  const outputOf = ({ procedure }: Pick<ProcedureRoute, 'procedure'>) =>
+    jsonSchema(Reflect.get(procedure._def, 'output'), 'output', answeredAs(route));
+  return route.visitors === undefined
+    ? outputOf(route)
+    : { anyOf: [outputOf(route), { ...outputOf(route.visitors), description: 'Without a token.' }] };
 }
 
 function jsonSchema(schema: unknown, io: 'input' | 'output', names = onlyBy(snakeName)): Json {
@@ -181,11 +196,12 @@ const takesList = ({ type, anyOf }: Json): boolean =>
 
 const STREAM = { type: ['boolean', 'null'], description: 'True: as Accept: text/event-stream.' };
 /** A body of them is a text; each of its events is of the inner schema. */
-const EVENT = {
-  ...{ type: 'string', contentMediaType: 'text/event-stream', contentSchema: jsonSchema(runEventSchema, 'output') },
+const events = (schema: z.ZodType) => ({
+  ...{ type: 'string', contentMediaType: 'text/event-stream', contentSchema: jsonSchema(schema, 'output') },
   description:
     'Server-sent events. `type` is the event, `data` its data; ids grow, and Last-Event-ID says where to go on.',
-};
+});
+const EVENTS = { run: events(runEventSchema), comparison: events(comparisonEventSchema) };
 const IDEMPOTENCY_KEY = {
   ...{
     name: 'Idempotency-Key',
@@ -219,6 +235,7 @@ const PROBLEM = {
     ...{ limit: { type: 'number' }, used: { type: 'number' }, held: { type: 'number' }, unit: text },
     ...{ retry_at: text, retry_after: { type: 'integer', description: 'Seconds.' }, run_id: text },
     ...{ required_credits: { type: 'integer' }, available_credits: { type: 'integer' }, purchase_url: text },
+    ...{ login_required: { type: 'boolean' }, login_url: text, call_to_action: { type: 'object' } },
   },
 };
 

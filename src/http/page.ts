@@ -18,8 +18,14 @@ const PAGE_DIRECTORY = join(import.meta.dirname, '../../web/dist');
 const PAGES = ['playground', 'packages', 'credits', 'account', 'author', 'admin', 'sign-in'];
 
 /** Paths that people know from before, and where the same is now. */
-const MOVED: Record<string, (query: URLSearchParams) => string> = {
+const MOVED: Record<string, (query: URLSearchParams) => string | undefined> = {
   '/': () => '/playground',
+  '/playground': (query) =>
+    query.has('buyCredits')
+      ? '/credits?buy=yes'
+      : query.get('purchase') === 'success' || query.get('subscription') === 'success'
+        ? '/credits?checkout=latest'
+        : undefined,
   '/playground/shared': (query) =>
     query.has('token') ? `/playground/shared/${encodeURIComponent(query.get('token') ?? '')}` : '/playground',
   '/playground/credits/buy': (query) => `/credits?buy=${encodeURIComponent(query.get('package') ?? 'yes')}`,

@@ -3,7 +3,8 @@ import type { ErrorCode } from '../errors/registry.ts';
 import { appRouter } from '../trpc/_app.ts';
 
 const { runs, sessions, credits, billing, catalog, limits, accounts, analytics, alerts, jobs } = appRouter;
-const { costs } = analytics;
+const { costs, authors } = analytics;
+const { comparisons } = runs;
 
 type Common = {
   method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
@@ -26,8 +27,12 @@ export type ProcedureRoute = Common & {
   streams?: 'asked' | 'always';
   /** Answers with a file of this name, written as it is read. */
   file?: string;
-  /** What starts a run that is asked for as a stream, and what follows it; those of users where not said. */
-  stream?: { start: AnyProcedure; follow: AnyProcedure };
+  /** Answers with the file whose pieces the procedure gives, one after the other; of one of these types. */
+  inPieces?: readonly string[];
+  /** What starts what is asked for as a stream, and what follows it; those of a user's run where not said. */
+  stream?: { start: AnyProcedure; follow: AnyProcedure; of?: 'comparison' };
+  /** What does it for who sends no token at all; `open` stands beside it. */
+  visitors?: { name: string; procedure: AnyProcedure; stream: { start: AnyProcedure; follow: AnyProcedure } };
   status?: 201;
   /** How fields are named in answers: in snake_case where not said; in requests both are taken, in errors `both` is as `camel`. */
   case?: 'camel' | 'both';
@@ -45,6 +50,9 @@ export type Route = ProcedureRoute | WebhookRoute;
 const execute = { name: 'runs.execute', procedure: runs.execute, streams: 'asked' } as const;
 const runId = { params: { id: 'runId' } };
 const sessionId = { params: { id: 'sessionId' } };
+const comparisonId = { params: { id: 'comparisonId' } };
+const compared = { start: comparisons.start, follow: comparisons.stream, of: 'comparison' } as const;
+const inputId = { params: { id: 'suggestedInputId' } };
 const shareToken = { params: { token: 'shareToken' } };
 const page = ['limit', 'offset'];
 const paid = { case: 'camel', unconfigured: 'billing_not_configured' } as const;
@@ -53,11 +61,24 @@ const userId = { params: { id: 'userId' } };
 const cron = { open: true } as const;
 const webhook = { name: 'billing.webhook', webhook: 'stripe', unconfigured: 'billing_not_configured' } as const;
 
+/** A package's name in a path, its scope and all. */
+const NAME = '(?:@[^/]+/)?[^/]+';
+
 /** Every route of /api/v1 with its procedure: routing and OpenAPI are both made of this. Spec 11.2. */
 export const routes: readonly Route[] = [
   { method: 'POST', path: '/playground/execute', summary: 'Run a package', ...execute },
   { method: 'GET', path: '/playground/execute', summary: 'Run a package; the body comes with GET', ...execute },
-  { method: 'POST', path: '/playground/run', summary: 'Run a package', ...execute },
+  {
+    method: 'POST',
+    path: '/playground/run',
+    summary: 'Run a package; without a token once a month, as playground/anonymous-run does',
+    ...execute,
+    open: true,
+    visitors: {
+      ...{ name: 'runs.visit', procedure: runs.visit },
+      stream: { start: runs.startVisit, follow: runs.streamAnonymous },
+    },
+  },
   {
     method: 'POST',
     path: '/playground/sessions/:id/continue',
@@ -93,10 +114,78 @@ export const routes: readonly Route[] = [
   },
   {
     method: 'POST',
+    path: '/playground/sessions/:id/summarise',
+    summary: 'Sum a session up; the conversation goes on from that',
+    name: 'runs.summarise',
+    procedure: runs.summarise,
+    streams: 'asked',
+    stream: { start: runs.startSummary, follow: runs.stream },
+    ...sessionId,
+  },
+  {
+    method: 'POST',
+    path: '/playground/sessions/:id/summarise/estimate',
+    summary: 'What a summary of a session would cost',
+    name: 'runs.estimateSummary',
+    procedure: runs.estimateSummary,
+    ...sessionId,
+  },
+  {
+    method: 'POST',
     path: '/playground/estimate',
     summary: 'What a run would cost',
     name: 'runs.estimate',
     procedure: runs.estimate,
+  },
+  {
+    method: 'POST',
+    path: '/playground/compare',
+    summary: 'Run one question on two to four sides',
+    name: 'runs.comparisons.execute',
+    procedure: comparisons.execute,
+    streams: 'asked',
+    stream: compared,
+  },
+  {
+    method: 'POST',
+    path: '/playground/compare/estimate',
+    summary: 'What a comparison would cost',
+    name: 'runs.comparisons.estimate',
+    procedure: comparisons.estimate,
+  },
+  {
+    method: 'GET',
+    path: '/playground/compare/:id',
+    summary: 'Read a comparison',
+    name: 'runs.comparisons.read',
+    procedure: comparisons.read,
+    ...comparisonId,
+  },
+  {
+    method: 'GET',
+    path: '/playground/compare/:id/stream',
+    summary: 'Follow all sides of a comparison',
+    name: 'runs.comparisons.stream',
+    procedure: comparisons.stream,
+    streams: 'always',
+    stream: compared,
+    ...comparisonId,
+  },
+  {
+    method: 'POST',
+    path: '/playground/compare/:id/share',
+    summary: 'Share a comparison, all sides by one link',
+    name: 'runs.comparisons.share',
+    procedure: comparisons.share,
+    ...comparisonId,
+  },
+  {
+    method: 'DELETE',
+    path: '/playground/compare/:id/share',
+    summary: 'Share a comparison no longer',
+    name: 'runs.comparisons.unshare',
+    procedure: comparisons.unshare,
+    ...comparisonId,
   },
   {
     method: 'GET',
@@ -180,6 +269,23 @@ export const routes: readonly Route[] = [
     ...sessionId,
   },
   {
+    method: 'GET',
+    path: '/playground/sessions/:id/export',
+    summary: 'Take a session away as a file',
+    name: 'sessions.export',
+    procedure: sessions.export,
+    inPieces: ['text/markdown', 'application/json'],
+    ...sessionId,
+  },
+  {
+    method: 'POST',
+    path: '/playground/shared/:token/fork',
+    summary: 'Copy a shared session to go on with',
+    name: 'sessions.fork',
+    procedure: sessions.fork,
+    ...shareToken,
+  },
+  {
     method: 'PATCH',
     path: '/playground/sessions/:id/feature',
     summary: 'Feature a shared result of your package',
@@ -250,11 +356,34 @@ export const routes: readonly Route[] = [
   },
   {
     method: 'GET',
+    path: '/playground/credits/history/export',
+    summary: 'Credit movements as a CSV file',
+    name: 'credits.file',
+    procedure: credits.file,
+    inPieces: ['text/csv'],
+  },
+  {
+    method: 'GET',
+    path: '/playground/credits/series',
+    summary: 'Credits day by day, and how long they last',
+    name: 'credits.series',
+    procedure: credits.series,
+    numbers: ['days'],
+  },
+  {
+    method: 'GET',
     path: '/playground/credits/explain',
     summary: 'How a balance came to be',
     name: 'credits.explain',
     procedure: credits.explain,
     numbers: ['limit'],
+  },
+  {
+    method: 'GET',
+    path: '/playground/limits',
+    summary: 'What may still be used of each limit',
+    name: 'limits.read',
+    procedure: limits.read,
   },
   {
     method: 'GET',
@@ -298,6 +427,38 @@ export const routes: readonly Route[] = [
     status: 201,
   },
   {
+    method: 'POST',
+    path: '/packages/manifest',
+    summary: 'Publish what a prpm.json describes',
+    name: 'catalog.packages.publishManifest',
+    procedure: catalog.packages.publishManifest,
+    status: 201,
+  },
+  {
+    method: 'POST',
+    path: '/packages/markdown',
+    summary: 'Publish a Markdown file with front matter',
+    name: 'catalog.packages.publishMarkdown',
+    procedure: catalog.packages.publishMarkdown,
+    status: 201,
+  },
+  {
+    method: 'PATCH',
+    path: `/packages/:name{${NAME}}/versions/:version`,
+    summary: 'Deprecate or yank a version, or take that back',
+    name: 'catalog.packages.changeVersion',
+    procedure: catalog.packages.changeVersion,
+    params: { name: 'packageId', version: 'version' },
+  },
+  {
+    method: 'PATCH',
+    path: `/packages/:name{${NAME}}`,
+    summary: 'Change what is said of a package, and who sees it',
+    name: 'catalog.packages.change',
+    procedure: catalog.packages.change,
+    params: { name: 'packageId' },
+  },
+  {
     method: 'GET',
     path: '/packages/:name{.+}',
     summary: 'Read a package',
@@ -305,6 +466,105 @@ export const routes: readonly Route[] = [
     procedure: catalog.packages.read,
     open: true,
     params: { name: 'packageId' },
+  },
+
+  {
+    method: 'GET',
+    path: '/suggested-inputs/package/:id',
+    summary: 'Inputs to try a package with',
+    name: 'catalog.suggestedInputs.list',
+    procedure: catalog.suggestedInputs.list,
+    open: true,
+    params: { id: 'packageId' },
+  },
+  {
+    method: 'GET',
+    path: '/suggested-inputs/author/:id',
+    summary: 'Suggested inputs that you proposed',
+    name: 'catalog.suggestedInputs.byAuthor',
+    procedure: catalog.suggestedInputs.byAuthor,
+    params: { id: 'authorId' },
+  },
+  {
+    method: 'POST',
+    path: '/suggested-inputs',
+    summary: 'Propose an input to try your package with',
+    name: 'catalog.suggestedInputs.create',
+    procedure: catalog.suggestedInputs.create,
+    status: 201,
+  },
+  {
+    method: 'POST',
+    path: '/suggested-inputs/record-usage',
+    summary: 'Say that a suggested input was taken; counted once a visitor and day',
+    name: 'catalog.suggestedInputs.use',
+    procedure: catalog.suggestedInputs.use,
+    open: true,
+  },
+  {
+    method: 'POST',
+    path: '/suggested-inputs/mark-complete',
+    summary: 'Say that a run of a suggested input completed; counted where one did',
+    name: 'catalog.suggestedInputs.complete',
+    procedure: catalog.suggestedInputs.complete,
+  },
+  {
+    method: 'PATCH',
+    path: '/suggested-inputs/:id',
+    summary: 'Change a suggested input',
+    name: 'catalog.suggestedInputs.change',
+    procedure: catalog.suggestedInputs.change,
+    ...inputId,
+  },
+  {
+    method: 'DELETE',
+    path: '/suggested-inputs/:id',
+    summary: 'Show a suggested input no longer',
+    name: 'catalog.suggestedInputs.delete',
+    procedure: catalog.suggestedInputs.delete,
+    ...inputId,
+  },
+
+  {
+    method: 'GET',
+    path: '/analytics/author/summary',
+    summary: 'How your packages are used',
+    name: 'analytics.authors.summary',
+    procedure: authors.summary,
+  },
+  {
+    method: 'GET',
+    path: '/analytics/package/:id',
+    summary: 'How a package of yours is used',
+    name: 'analytics.authors.package',
+    procedure: authors.package,
+    params: { id: 'packageId' },
+  },
+  {
+    method: 'GET',
+    path: '/analytics/suggested-inputs/package/:id',
+    summary: 'How often the suggested inputs of a package are taken',
+    name: 'analytics.authors.inputs',
+    procedure: authors.inputs,
+    params: { id: 'packageId' },
+  },
+  {
+    method: 'GET',
+    path: '/analytics/time-series/playground/:id',
+    summary: "A package's use day by day",
+    name: 'analytics.authors.packageSeries',
+    procedure: authors.packageSeries,
+    params: { id: 'packageId' },
+    numbers: ['days'],
+  },
+  {
+    method: 'GET',
+    path: '/analytics/time-series/suggested-inputs/:id',
+    summary: "A suggested input's use day by day",
+    name: 'analytics.authors.inputSeries',
+    procedure: authors.inputSeries,
+    ...inputId,
+    numbers: ['days'],
   },
 
   {
@@ -410,9 +670,10 @@ export const routes: readonly Route[] = [
   {
     method: 'GET',
     path: '/playground/pricing',
-    summary: 'What PRPM+ costs you',
+    summary: 'What PRPM+ costs',
     name: 'billing.pricing',
     procedure: billing.pricing,
+    open: true,
     ...paid,
   },
   {
@@ -421,6 +682,7 @@ export const routes: readonly Route[] = [
     summary: 'List packs of credits',
     name: 'billing.packs',
     procedure: billing.packs,
+    open: true,
     ...paid,
   },
   {
@@ -454,7 +716,7 @@ export const routes: readonly Route[] = [
   {
     method: 'GET',
     path: '/admin/cost-analytics/summary',
-    summary: 'Revenue, cost and margin of this month',
+    summary: 'Revenue, cost and margin of a month',
     name: 'analytics.costs.summary',
     procedure: costs.summary,
     ...admin,

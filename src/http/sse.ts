@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { TrackedEnvelope } from '@trpc/server';
-import type { RunEvent } from '../engine/events.ts';
 import { snakeCase } from '../names.ts';
 
 const PING_MS = 15_000;
@@ -13,12 +12,15 @@ const STREAM_HEADERS = {
   'x-accel-buffering': 'no',
 };
 
-/** Writes a run's events as server-sent events, with a comment every 15 s, until they or the connection end. Spec 5.2. */
+/** An event of a run or of a comparison. */
+export type StreamedEvent = { type: string; data: object };
+
+/** Writes events as server-sent events, with a comment every 15 s, until they or the connection end. Spec 5.2. */
 export async function sendEvents(
   outgoing: ServerResponse,
-  events: AsyncIterable<TrackedEnvelope<RunEvent>>,
+  events: AsyncIterable<TrackedEnvelope<StreamedEvent>>,
   headers: Record<string, string>,
-  failed: (error: unknown) => Record<string, unknown>,
+  failed: (error: unknown) => StreamedEvent,
 ): Promise<void> {
   outgoing.writeHead(200, { ...STREAM_HEADERS, ...headers });
   outgoing.flushHeaders();
@@ -30,7 +32,8 @@ export async function sendEvents(
       if (!isTaken) await Promise.race([once(outgoing, 'drain'), once(outgoing, 'close')]);
     }
   } catch (error) {
-    outgoing.write(`event: run.failed\ndata: ${JSON.stringify(failed(error))}\n\n`);
+    const { type, data } = failed(error);
+    outgoing.write(`event: ${type}\ndata: ${JSON.stringify(data)}\n\n`);
   } finally {
     clearInterval(ping);
     outgoing.end();

@@ -3,7 +3,7 @@ import type { Environment } from '../config/environment.ts';
 import type { Database } from '../database/client.ts';
 import { Failure } from '../errors/failure.ts';
 import { refusalFailure } from '../errors/refusal.ts';
-import { isCustomerGone, isKeyRefused, isPassing } from '../errors/stripe.ts';
+import { isCustomerGone, isKeyRefused, isPassing, isPortalMissing } from '../errors/stripe.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { type Purchase, purchase, subscribe } from './checkout.ts';
@@ -111,7 +111,9 @@ export async function openBilling(options: BillingOptions): Promise<Billing | un
           ...(configuration !== undefined && { configuration }),
         })
         .catch((error: unknown) => {
-          if (!isCustomerGone(error)) throw error;
+          if (isCustomerGone(error)) return;
+          if (isPortalMissing(error)) throw new Failure('billing_not_configured', NO_PORTAL, {}, { cause: error });
+          throw error;
         });
       if (session !== undefined) return session.url;
       await forgetCustomer(sql, userId, begun.customerId);
@@ -141,4 +143,5 @@ const DIFFERENT =
   'Prices at Stripe are not what plans and packs in the database say. Change the plan or pack, or name another price:';
 const DIFFERS =
   'Stripe did not take the change: what it knows of your subscription is not what we know. It is being compared; look again in a minute.';
+const NO_PORTAL = 'The account at Stripe has no configuration of the customer portal: npm run stripe:setup makes one.';
 const QUEUED = 'Stripe has not answered yet. The change is kept and will be made; look again in a moment.';

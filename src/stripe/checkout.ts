@@ -111,8 +111,8 @@ async function customerOf({ sql, account }: Till, userId: string): Promise<strin
 }
 
 /** A customer that was made for this user and whose answer was lost. By list: Stripe's search lags behind by minutes. */
-async function findCustomer(stripe: Stripe, userId: string, since: Date): Promise<string | undefined> {
-  const gte = Math.floor(since.getTime() / 1_000) - CLOCKS_DIFFER_S;
+async function findCustomer(stripe: Stripe, userId: string, since: string): Promise<string | undefined> {
+  const gte = Math.floor(Date.parse(since) / 1_000) - CLOCKS_DIFFER_S;
   for await (const { id, metadata } of stripe.customers.list({ created: { gte }, limit: 100 })) {
     if (metadata.user_id === userId) return id;
   }

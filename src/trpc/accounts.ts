@@ -1,12 +1,30 @@
 import { hash, randomBytes } from 'node:crypto';
 import { uuidv7 } from 'uuidv7';
 import { z } from 'zod';
-import { createToken, exportPage, listTokens, revokeToken, scopeSchema, tokenSchema } from '../calls/accounts.ts';
+import {
+  changesPageSchema,
+  createToken,
+  exportPage,
+  listChanges,
+  listTokens,
+  revokeToken,
+  scopeSchema,
+  tokenSchema,
+} from '../calls/accounts.ts';
 import { eraseUser, erasureSchema } from '../calls/jobs.ts';
 import { Failure } from '../errors/failure.ts';
 import { refusalFailure } from '../errors/refusal.ts';
-import { characters, idInput, nothingInput } from './inputs.ts';
-import { ownerProcedure, publicProcedure, readProcedure, router, signedInProcedure } from './trpc.ts';
+import { characters, idInput, nothingInput, pageInput } from './inputs.ts';
+import { iteratedSchema } from './iterated.ts';
+import {
+  adminProcedure,
+  ownerProcedure,
+  publicProcedure,
+  readProcedure,
+  router,
+  signedInProcedure,
+  viewerProcedure,
+} from './trpc.ts';
 
 const meSchema = z.object({
   userId: z.string(),
@@ -26,9 +44,9 @@ const newTokenInput = z.object({
   expiresAt: z.iso.datetime({ offset: true }).nullish(),
 });
 
-const exportSchema = z.custom<AsyncIterable<z.output<typeof exportedSchema>>>(
-  (value) => typeof value === 'object' && value !== null && Symbol.asyncIterator in value,
-);
+const { limit, cursor } = pageInput(50);
+
+const exportSchema = iteratedSchema<z.output<typeof exportedSchema>>();
 
 export const accountsRouter = router({
   /** Everything that is kept of who asks, table by table, page by page; what is not in it, core.export_parts says why. */
@@ -48,21 +66,25 @@ export const accountsRouter = router({
       } while (cursor !== null && !signal?.aborted);
     }),
 
-  /** Where the page asks, its cookie is renewed. */
   me: readProcedure
-    .input(z.object({}).optional())
+    .input(nothingInput)
     .output(meSchema)
-    .query(({ ctx: { principal, services, login, setCookie } }) => {
-      const { lastsSeconds } = principal;
-      const renewed =
-        login !== undefined && lastsSeconds !== undefined && services.page?.logins.renewed(login, lastsSeconds);
-      if (renewed) setCookie?.(renewed);
-      return { ...principal, scopes: [...principal.scopes] };
+    .query(({ ctx: { principal } }) => ({ ...principal, scopes: [...principal.scopes] })),
+
+  /** Who looks at the page, null where nobody is signed in. Its cookie is renewed. */
+  viewer: viewerProcedure
+    .input(nothingInput)
+    .output(z.object({ viewer: meSchema.omit({ scopes: true }).nullable() }))
+    .query(({ ctx: { viewer, services, login, setCookie } }) => {
+      if (login === undefined || viewer?.lastsSeconds === undefined) return { viewer };
+      const renewed = services.page?.logins.renewed(login, viewer.lastsSeconds);
+      if (renewed !== undefined) setCookie?.(renewed);
+      return { viewer };
     }),
 
   /** How to sign in on the page: at the issuer, or in a demo as one of its people. */
   signInOptions: publicProcedure
-    .input(z.object({}).optional())
+    .input(nothingInput)
     .output(z.object({ issuer: z.boolean(), people: z.array(demoPersonSchema) }))
     .query(({ ctx: { services } }) => ({
       issuer: services.page?.openId !== undefined,
@@ -82,7 +104,7 @@ export const accountsRouter = router({
     }),
 
   signOut: signedInProcedure
-    .input(z.object({}).optional())
+    .input(nothingInput)
     .output(z.object({ signedOut: z.boolean() }))
     .mutation(async ({ ctx: { services, principal, login, setCookie } }) => {
       if (login === undefined || services.page === undefined) return { signedOut: false };
@@ -118,6 +140,14 @@ export const accountsRouter = router({
       return erasure;
     }),
 
+  /** What operators and administrators changed. Spec 12. */
+  changes: adminProcedure
+    .input(z.object({ limit, cursor }))
+    .output(changesPageSchema)
+    .query(({ ctx, input }) =>
+      listChanges(ctx.services.database.reads, ctx.principal.userId, { ...input, cursor: input.cursor ?? null }),
+    ),
+
   tokens: router({
     /** The token is in this answer and nowhere else. It can do no more, and for no longer, than the one that made it. */
     create: signedInProcedure
@@ -137,7 +167,7 @@ export const accountsRouter = router({
       }),
 
     list: readProcedure
-      .input(z.object({}).optional())
+      .input(nothingInput)
       .output(z.object({ tokens: z.array(tokenSchema) }))
       .query(async ({ ctx }) => ({ tokens: await listTokens(ctx.services.database.reads, ctx.principal.userId) })),
 

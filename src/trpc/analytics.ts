@@ -1,14 +1,30 @@
 import { z } from 'zod';
 import {
+  authorSummarySchema,
   costSeriesSchema,
   costSummarySchema,
   costsBySchema,
+  inputAnalyticsSchema,
+  inputSeriesSchema,
+  limitUseSchema,
   listCostsBy,
+  listLossMakers,
+  listPresets,
   listUserCosts,
+  lossMakersSchema,
+  packageAnalyticsSchema,
+  packageSeriesSchema,
+  presetSchema,
   projectedSchema,
   projectMargin,
+  readAuthorSummary,
   readCostSeries,
   readCostSummary,
+  readInputAnalytics,
+  readInputSeries,
+  readLimitUse,
+  readPackageAnalytics,
+  readPackageSeries,
   readUserCosts,
   refreshAnalytics,
   refreshSchema,
@@ -17,8 +33,9 @@ import {
   userCostsPageSchema,
   userCostsSchema,
 } from '../calls/analytics.ts';
-import { idInput, nothingInput } from './inputs.ts';
-import { adminProcedure, router } from './trpc.ts';
+import { Failure } from '../errors/failure.ts';
+import { idInput, nothingInput, packageInput } from './inputs.ts';
+import { adminProcedure, readProcedure, router } from './trpc.ts';
 
 const risk = z.enum(['safe', 'low_risk', 'medium_risk', 'high_risk']);
 
@@ -33,6 +50,16 @@ const usersInput = z.object({
   limit: z.int().min(1).max(100).default(100).describe('How many, at most.'),
   cursor: z.string().max(1000).nullish().describe('nextCursor of the page before.'),
 });
+
+const summaryInput = z
+  .object({
+    month: z
+      .string()
+      .regex(/^\d{4}-\d{2}$/, 'a month as 2026-01')
+      .nullish()
+      .describe('A month (UTC), as 2026-01; this one where left out.'),
+  })
+  .optional();
 
 const seriesInput = z.object({
   every: z.enum(['day', 'week', 'month']).default('day'),
@@ -97,9 +124,11 @@ const whatIfInput = z.object({
 /** What an operator sees of revenue, cost and margin. The database refuses everybody but administrators. Spec 8.3. */
 const costsRouter = router({
   summary: adminProcedure
-    .input(nothingInput)
+    .input(summaryInput)
     .output(costSummarySchema)
-    .query(({ ctx }) => readCostSummary(ctx.services.database.reads, ctx.principal.userId)),
+    .query(({ ctx, input }) =>
+      readCostSummary(ctx.services.database.reads, ctx.principal.userId, input?.month ?? null),
+    ),
 
   users: adminProcedure
     .input(usersInput)
@@ -143,6 +172,29 @@ const costsRouter = router({
       listCostsBy(ctx.services.database.reads, ctx.principal.userId, 'package', { from: from ?? null, to: to ?? null }),
     ),
 
+  /** By tier, which a plan gives. */
+  plans: adminProcedure
+    .input(daysInput)
+    .output(costsBySchema)
+    .query(({ ctx, input: { from, to } }) =>
+      listCostsBy(ctx.services.database.reads, ctx.principal.userId, 'plan', { from: from ?? null, to: to ?? null }),
+    ),
+
+  limitUse: adminProcedure
+    .input(nothingInput)
+    .output(z.object({ tiers: limitUseSchema }))
+    .query(async ({ ctx }) => ({ tiers: await readLimitUse(ctx.services.database.reads, ctx.principal.userId) })),
+
+  lossMakers: adminProcedure
+    .input(nothingInput)
+    .output(z.object({ losses: lossMakersSchema }))
+    .query(async ({ ctx }) => ({ losses: await listLossMakers(ctx.services.database.reads, ctx.principal.userId) })),
+
+  presets: adminProcedure
+    .input(nothingInput)
+    .output(z.object({ presets: z.array(presetSchema) }))
+    .query(async ({ ctx }) => ({ presets: await listPresets(ctx.services.database.reads, ctx.principal.userId) })),
+
   projection: adminProcedure
     .input(projectionInput)
     .output(z.object({ plans: z.array(projectedSchema), total: projectedSchema }))
@@ -169,4 +221,50 @@ const costsRouter = router({
     })),
 });
 
-export const analyticsRouter = router({ costs: costsRouter });
+const packageAsked = z.object({ packageId: packageInput });
+const days = z.int().min(1).max(90).default(30).describe('How many days (UTC), today the last.');
+
+/** What authors see of their packages. Spec 8.7. */
+const authorsRouter = router({
+  summary: readProcedure
+    .input(nothingInput)
+    .output(authorSummarySchema)
+    .query(({ ctx }) => readAuthorSummary(ctx.services.database.reads, ctx.principal.userId)),
+
+  package: readProcedure
+    .input(packageAsked)
+    .output(packageAnalyticsSchema)
+    .query(async ({ ctx, input: { packageId } }) =>
+      ofPackage(await readPackageAnalytics(ctx.services.database.reads, ctx.principal.userId, packageId), packageId),
+    ),
+
+  packageSeries: readProcedure
+    .input(packageAsked.extend({ days }))
+    .output(packageSeriesSchema)
+    .query(async ({ ctx, input: { packageId, days } }) =>
+      ofPackage(await readPackageSeries(ctx.services.database.reads, ctx.principal.userId, packageId, days), packageId),
+    ),
+
+  inputs: readProcedure
+    .input(packageAsked)
+    .output(inputAnalyticsSchema)
+    .query(async ({ ctx, input: { packageId } }) =>
+      ofPackage(await readInputAnalytics(ctx.services.database.reads, ctx.principal.userId, packageId), packageId),
+    ),
+
+  inputSeries: readProcedure
+    .input(z.object({ suggestedInputId: idInput, days }))
+    .output(inputSeriesSchema)
+    .query(async ({ ctx, input: { suggestedInputId, days } }) => {
+      const series = await readInputSeries(ctx.services.database.reads, ctx.principal.userId, suggestedInputId, days);
+      if (series === null) throw new Failure('not_found', 'There is no such suggested input that you may see.');
+      return series;
+    }),
+});
+
+function ofPackage<T>(found: T | null, packageId: string): T {
+  if (found === null) throw new Failure('package_not_found', `There is no package ${packageId}.`);
+  return found;
+}
+
+export const analyticsRouter = router({ costs: costsRouter, authors: authorsRouter });

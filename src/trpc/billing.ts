@@ -1,18 +1,25 @@
 import { z } from 'zod';
 import {
+  checkoutSchema,
   listPacks,
+  listStripeEvents,
   packSchema,
   pricingSchema,
   type ReturnUrls,
+  readCheckout,
   readPricing,
   readSubscription,
+  replayedSchema,
+  replayStripeEvent,
+  stripeEventsSchema,
   subscriptionSchema,
 } from '../calls/billing.ts';
 import type { Sql } from '../database/client.ts';
 import { Failure } from '../errors/failure.ts';
 import { snakeName } from '../names.ts';
 import type { Billing } from '../stripe/billing.ts';
-import { billingProcedure, billingReadProcedure, router } from './trpc.ts';
+import { pageInput, reasonInput } from './inputs.ts';
+import { adminProcedure, billingProcedure, billingReadProcedure, publicBillingProcedure, router } from './trpc.ts';
 
 const returnUrl = z
   .string()
@@ -21,6 +28,7 @@ const returnUrl = z
   .describe('Only of ALLOWED_RETURN_ORIGINS.');
 const returnUrls = { successUrl: returnUrl, cancelUrl: returnUrl };
 const nothing = z.object({}).optional();
+const { limit, cursor } = pageInput(50);
 const changedSchema = subscriptionSchema.extend({ message: z.string() });
 
 export const billingRouter = router({
@@ -29,15 +37,36 @@ export const billingRouter = router({
     .output(subscriptionSchema)
     .query(({ ctx }) => readSubscription(ctx.services.database.reads, ctx.principal.userId)),
 
-  pricing: billingReadProcedure
+  /** What it costs whoever asks, also before they sign in. */
+  pricing: publicBillingProcedure
     .input(nothing)
     .output(pricingSchema)
-    .query(({ ctx }) => readPricing(ctx.services.database.reads, ctx.principal.userId)),
+    .query(({ ctx }) => readPricing(ctx.services.database.reads, ctx.visitor.userId)),
 
-  packs: billingReadProcedure
+  packs: publicBillingProcedure
     .input(nothing)
     .output(z.object({ packages: z.array(packSchema) }))
-    .query(async ({ ctx }) => ({ packages: await listPacks(ctx.services.database.reads, ctx.principal.userId) })),
+    .query(async ({ ctx }) => ({ packages: await listPacks(ctx.services.database.reads, ctx.visitor.userId) })),
+
+  /** Whether what was paid for at Stripe has arrived, for the way back from there. */
+  checkout: billingReadProcedure
+    .input(
+      z.object({
+        sessionId: z
+          .string()
+          .trim()
+          .min(1)
+          .max(200)
+          .nullish()
+          .describe('Id of a checkout session at Stripe; the newest where left out.'),
+      }),
+    )
+    .output(checkoutSchema)
+    .query(async ({ ctx, input }) => {
+      const found = await readCheckout(ctx.services.database.reads, ctx.principal.userId, input.sessionId ?? null);
+      if (found === undefined) throw new Failure('not_found', 'There is no such checkout of yours.');
+      return found;
+    }),
 
   subscribe: billingProcedure
     .input(z.object(returnUrls))
@@ -74,6 +103,29 @@ export const billingRouter = router({
     .input(nothing)
     .output(changedSchema)
     .mutation(({ ctx }) => change(ctx, 'resume')),
+
+  /** The inbox of Stripe's events, for administrators. Spec 6.4. */
+  events: adminProcedure
+    .input(
+      z.object({
+        status: z.enum(['received', 'applied', 'ignored', 'needs_review']).nullish(),
+        search: z.string().max(200).nullish().describe("An event's id, part of its type, or a user's id."),
+        ...{ limit, cursor },
+      }),
+    )
+    .output(stripeEventsSchema)
+    .query(({ ctx, input: { status, search, limit, cursor } }) =>
+      listStripeEvents(ctx.services.database.reads, ctx.principal.userId, {
+        ...{ status: status ?? null, search: search ?? null, limit, cursor: cursor ?? null },
+      }),
+    ),
+
+  replayEvent: adminProcedure
+    .input(z.object({ eventId: z.string().min(1).max(255), reason: reasonInput }))
+    .output(replayedSchema)
+    .mutation(({ ctx, input: { eventId, reason } }) =>
+      replayStripeEvent(ctx.services.database.sql, ctx.principal.userId, eventId, reason),
+    ),
 
   portal: billingProcedure
     .input(z.object({ returnUrl }))

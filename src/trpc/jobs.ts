@@ -1,8 +1,16 @@
 import { z } from 'zod';
-import { jobsSchema, listJobs, problemSchema, readHealth } from '../calls/jobs.ts';
+import {
+  figureSchema,
+  jobsSchema,
+  listJobs,
+  problemSchema,
+  readFigures,
+  readHealth,
+  repeatJob,
+} from '../calls/jobs.ts';
 import { Failure } from '../errors/failure.ts';
 import { doJob } from '../jobs/run.ts';
-import { nothingInput } from './inputs.ts';
+import { nothingInput, reasonInput } from './inputs.ts';
 import { adminProcedure, type Context, cronProcedure, router } from './trpc.ts';
 
 const doneSchema = z.object({
@@ -34,6 +42,19 @@ export const jobsRouter = router({
       const problems = await readHealth(ctx.services.database.reads, ctx.principal.userId);
       return { healthy: problems.length === 0, problems };
     }),
+
+  figures: adminProcedure
+    .input(nothingInput)
+    .output(z.object({ figures: z.array(figureSchema) }))
+    .query(async ({ ctx }) => ({ figures: await readFigures(ctx.services.database.reads, ctx.principal.userId) })),
+
+  /** Whoever does jobs does it within a minute. */
+  repeat: adminProcedure
+    .input(z.object({ job: z.string().min(1).max(100), reason: reasonInput }))
+    .output(z.object({ slot: z.string().nullable() }))
+    .mutation(async ({ ctx, input: { job, reason } }) => ({
+      slot: await repeatJob(ctx.services.database.sql, ctx.principal.userId, job, reason),
+    })),
 
   resetCredits: cronProcedure
     .input(nothingInput)

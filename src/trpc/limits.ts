@@ -1,9 +1,46 @@
 import { z } from 'zod';
-import { explainThrottle, releaseThrottle, throttleStepSchema } from '../calls/limits.ts';
-import { idInput, reasonInput, whoseInput } from './inputs.ts';
+import { configKindSchema } from '../calls/catalog.ts';
+import {
+  changeConfig,
+  changedConfigSchema,
+  explainThrottle,
+  heldUserSchema,
+  limitsSchema,
+  listThrottled,
+  readLimits,
+  releaseThrottle,
+  throttledSchema,
+  throttleStepSchema,
+  throttleUser,
+  waivedSchema,
+  waiveLimits,
+} from '../calls/limits.ts';
+import { idInput, nothingInput, reasonInput, untilInput, whoseInput } from './inputs.ts';
 import { adminProcedure, readProcedure, router, whoIsMeant } from './trpc.ts';
 
+const configChangeInput = z.object({
+  kind: configKindSchema,
+  name: z.string().trim().min(1).max(64).describe('Of the tier, plan, pack or model; of settings: settings.'),
+  changes: z
+    .array(
+      z.object({
+        field: z.string().min(1).max(100),
+        value: z.union([z.null(), z.boolean(), z.number(), z.string().max(500), z.array(z.number()).max(100)]),
+      }),
+    )
+    .min(1)
+    .max(100),
+  adds: z.boolean().default(false).describe('A tier, plan or pack that is not there yet.'),
+  reason: reasonInput.nullable(),
+  dryRun: z.boolean().describe('Only says who would be affected.'),
+});
+
 export const limitsRouter = router({
+  read: readProcedure
+    .input(nothingInput)
+    .output(limitsSchema)
+    .query(({ ctx }) => readLimits(ctx.services.database.reads, ctx.principal.userId)),
+
   explain: readProcedure
     .input(whoseInput)
     .output(z.object({ steps: z.array(throttleStepSchema) }))
@@ -35,4 +72,29 @@ export const limitsRouter = router({
         : `User ${userId} has been unthrottled`;
       return { ...released, success: !released.isThrottled, message, userId };
     }),
+
+  throttledNow: adminProcedure
+    .input(nothingInput)
+    .output(throttledSchema)
+    .query(({ ctx }) => listThrottled(ctx.services.database.reads, ctx.principal.userId)),
+
+  throttle: adminProcedure
+    .input(z.object({ userId: idInput, until: untilInput.describe('Null: until it is lifted.'), reason: reasonInput }))
+    .output(heldUserSchema)
+    .mutation(({ ctx, input: { userId, until, reason } }) =>
+      throttleUser(ctx.services.database.sql, ctx.principal.userId, userId, until, reason),
+    ),
+
+  waive: adminProcedure
+    .input(z.object({ userId: idInput, until: untilInput.describe('Null ends it.'), reason: reasonInput }))
+    .output(waivedSchema)
+    .mutation(({ ctx, input: { userId, until, reason } }) =>
+      waiveLimits(ctx.services.database.sql, ctx.principal.userId, userId, until, reason),
+    ),
+
+  /** Limits, plans, packs, models and settings, with a preview of who is affected. Spec 3.1, 12. */
+  changeConfig: adminProcedure
+    .input(configChangeInput)
+    .output(changedConfigSchema)
+    .mutation(({ ctx, input }) => changeConfig(ctx.services.database.reads, ctx.principal.userId, input)),
 });

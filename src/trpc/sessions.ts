@@ -1,7 +1,10 @@
+import { uuidv7 } from 'uuidv7';
 import { z } from 'zod';
 import {
   deleteSession,
+  exportSession,
   featureResult,
+  forkSession,
   giveFeedback,
   listResults,
   listSessions,
@@ -20,7 +23,11 @@ import {
 import { Failure } from '../errors/failure.ts';
 import { conversationOf, conversationSchema } from './conversation.ts';
 import { characters, idInput, packageInput, pageInput } from './inputs.ts';
+import { fileFormats, filePieceSchema, pieceOf } from './session-file.ts';
 import { publicProcedure, readProcedure, router } from './trpc.ts';
+
+/** Exchanges in a piece of an export: some 2 MB at the most. */
+const EXCHANGES_A_PIECE = 100;
 
 const paginationSchema = z.object({ limit: z.number(), offset: z.number() });
 const sessionInput = z.object({ sessionId: idInput });
@@ -85,6 +92,31 @@ export const sessionsRouter = router({
       ended: await unshareSession(ctx.services.database.sql, ctx.principal.userId, input.sessionId),
     })),
 
+  /** A copy of a shared session, to go on with in one's own account. */
+  fork: readProcedure
+    .input(shareInput)
+    .output(z.object({ sessionId: z.string(), exchangeCount: z.number() }))
+    .mutation(async ({ ctx, input }) => {
+      const fork = await forkSession(ctx.services.database.sql, ctx.principal.userId, uuidv7(), input.shareToken);
+      if (fork === undefined) throw noShare();
+      return fork;
+    }),
+
+  /** A piece of the file: the first without a cursor, each further one with the nextCursor of the one before. */
+  export: readProcedure
+    .input(
+      sessionInput.extend({
+        format: z.enum(fileFormats).default('markdown'),
+        cursor: z.string().max(1000).nullish().describe('next_cursor of the piece before.'),
+      }),
+    )
+    .output(filePieceSchema)
+    .query(async ({ ctx, input: { sessionId, format, cursor = null } }) => {
+      const page = { cursor, limit: EXCHANGES_A_PIECE };
+      const session = there(await exportSession(ctx.services.database.reads, ctx.principal.userId, sessionId, page));
+      return pieceOf(session, format, cursor === null);
+    }),
+
   feedback: readProcedure
     .input(
       sessionInput.extend({
@@ -95,12 +127,13 @@ export const sessionsRouter = router({
     )
     .output(z.object({ success: z.boolean(), feedbackId: z.string() }))
     .mutation(async ({ ctx, input }) => {
-      const { runId } = there(
+      const { runId, isNew } = there(
         await giveFeedback(ctx.services.database.sql, ctx.principal.userId, {
           ...input,
           comment: input.comment ?? null,
         }),
       );
+      if (!isNew) throw new Failure('feedback_exists');
       return { success: true, feedbackId: runId };
     }),
 

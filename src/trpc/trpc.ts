@@ -12,6 +12,7 @@ import { Failure } from '../errors/failure.ts';
 import { problemOf } from '../errors/problem.ts';
 import { failureFrom, trpcErrorFrom } from '../errors/trpc.ts';
 import type { AddressOf } from '../http/address.ts';
+import { unstorable } from '../http/input.ts';
 import type { Page } from '../http/page.ts';
 import type { Billing } from '../stripe/billing.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -88,7 +89,7 @@ export const router = t.router;
  * refused before it is looked at any closer. Spec 11.3.
  */
 const base = t.procedure.use(async ({ next, ctx, path, getRawInput }) => {
-  const field = unstorable(await getRawInput(), 0);
+  const field = unstorable(await getRawInput());
   if (field !== null) {
     const message = 'has a character that is no text: NUL, or half of a surrogate pair';
     throw trpcErrorFrom(
@@ -108,20 +109,6 @@ const base = t.procedure.use(async ({ next, ctx, path, getRawInput }) => {
   }
   throw error;
 });
-
-const DEEPEST = 20;
-
-/** Path of a text that cannot be stored, or of what is nested too deeply; null where there is none. */
-function unstorable(value: unknown, depth: number): string | null {
-  if (typeof value === 'string') return value.isWellFormed() && !value.includes('\0') ? null : '';
-  if (typeof value !== 'object' || value === null) return null;
-  if (depth > DEEPEST) return '';
-  for (const [key, inner] of Object.entries(value)) {
-    const path = unstorable(inner, depth + 1);
-    if (path !== null) return path === '' ? key : `${key}.${path}`;
-  }
-  return null;
-}
 
 /** For schedulers: anybody, or where a secret is set, whoever knows it. Spec 7.3. */
 export const cronProcedure = base.use(({ ctx, next }) => {
@@ -158,6 +145,23 @@ export const publicProcedure = base.meta({ scope: null }).use(async ({ ctx, next
   return next({ ctx: { visitor: { userId: principal?.userId ?? null, address: ctx.address } } });
 });
 
+/** Codes of a sign-in that is over. */
+const ENDED: ReadonlySet<string> = new Set(['login_expired', 'account_closed']);
+
+/** For the page, which asks who looks at it: a sign-in that is over is nobody's, and its cookie goes. */
+export const viewerProcedure = base.meta({ scope: null }).use(async ({ ctx, next }) => {
+  const { authenticate, page } = ctx.services;
+  let viewer: Principal | null = null;
+  try {
+    viewer = await authenticate(ctx.authorization, ctx.login);
+  } catch (error) {
+    if (!(error instanceof Failure) || !ENDED.has(error.code) || ctx.login === undefined) throw error;
+    if (page !== undefined) ctx.setCookie?.(page.logins.cleared());
+  }
+  await countRead({ ...ctx, principal: viewer });
+  return next({ ctx: { viewer } });
+});
+
 export const runProcedure = procedureFor('run');
 export const publishProcedure = procedureFor('publish');
 
@@ -171,11 +175,12 @@ function countedProcedureFor(scope: Scope | readonly Scope[] | null) {
 
 /** Where there is an account at Stripe, which is then in the context. */
 function billingProcedureFor(scope: Scope) {
-  return countedProcedureFor(scope).use(({ ctx, next }) => {
-    const { billing } = ctx.services;
-    if (billing === undefined) throw new Failure('billing_not_configured');
-    return next({ ctx: { billing } });
-  });
+  return countedProcedureFor(scope).use(({ ctx, next }) => next({ ctx: { billing: billingOf(ctx) } }));
+}
+
+function billingOf({ services: { billing } }: Context): Billing {
+  if (billing === undefined) throw new Failure('billing_not_configured');
+  return billing;
 }
 
 export const signedInProcedure = countedProcedureFor(null);
@@ -185,6 +190,10 @@ export const readProcedure = countedProcedureFor('read');
 export const estimateProcedure = countedProcedureFor('run');
 /** The token may administer; whether its owner may, the database says. Spec 2.2. */
 export const adminProcedure = countedProcedureFor('admin');
+/** What is sold, for anybody. */
+export const publicBillingProcedure = publicProcedure.use(({ ctx, next }) =>
+  next({ ctx: { billing: billingOf(ctx) } }),
+);
 export const billingReadProcedure = billingProcedureFor('read');
 export const billingProcedure = billingProcedureFor('billing');
 

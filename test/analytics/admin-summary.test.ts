@@ -146,10 +146,43 @@ test('answers every field in camelCase and in snake_case (spec 11.2)', async () 
   expect(Object.keys(summary)).toHaveLength(2 * 12);
 });
 
+test('says the same of another month, which must be one that has begun (spec 8.3)', async () => {
+  const [{ month, next } = {}] = await database.owner`
+    select to_char(core.now() at time zone 'UTC', 'YYYY-MM') as month,
+      to_char((core.now() at time zone 'UTC') + interval '1 month', 'YYYY-MM') as next`;
+  const same = await get('/summary');
+  expect({ ...(await get(`/summary?month=${month}`)), asOf: '', as_of: '' }).toEqual({ ...same, asOf: '', as_of: '' });
+  expect(await get('/summary?month=2020-02')).toMatchObject({
+    ...{
+      totalMonthlyRevenue: 0,
+      totalMonthlyCost: 0,
+      overallMargin: null,
+      activeUsers: 0,
+      throttledUsers: null,
+      totalUsers: 0,
+    },
+  });
+  for (const wrong of [next, '2031-13', 'March']) {
+    const { status, json } = await world.ask('GET', `/summary?month=${wrong}`);
+    expect([status, json.errors]).toEqual([400, [{ field: 'month', message: expect.any(String) }]]);
+  }
+});
+
 test('without revenue the margin is null, and a user without a run costs nothing (spec 8.3, fault 34)', async () => {
   await wait(database, '40 days');
   expect(await get('/summary')).toMatchObject({
     ...{ totalMonthlyRevenue: 0, totalMonthlyCost: 0, overallMargin: null, activeUsers: 0, averageCostPerUser: null },
+  });
+  const [{ month } = {}] = await database.owner`
+    select to_char((core.now() at time zone 'UTC') - interval '40 days', 'YYYY-MM') as month`;
+  const [{ paid } = {}] = await database.owner`
+    select coalesce(sum(paid_amount), 0)::float8 as paid from subscription_periods
+    where state = 'paid' and to_char(period_start at time zone 'UTC', 'YYYY-MM') = ${month}`;
+  expect(paid).toBeGreaterThan(0);
+  expect(await get(`/summary?month=${month}`)).toMatchObject({
+    subscriptionRevenue: paid,
+    packRevenue: 8,
+    throttledUsers: null,
   });
   expect(await world.audit()).toEqual([]);
 });

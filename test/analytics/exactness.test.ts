@@ -352,10 +352,16 @@ describe('the audit names a rollup that is altered (spec 4.8)', () => {
     ],
     [
       'delete from core.usage_marks where user_id = {user}',
-      figures.filter((figure) => !unchanged.includes(figure)).map((figure) => `usage_${figure}`),
+      ['package_days', ...figures.filter((figure) => !unchanged.includes(figure)).map((figure) => `usage_${figure}`)],
     ],
+    ['delete from core.package_days where user_id = {user}', ['package_days']],
   ])('%s', async (statement, expected) => {
     expect(await disturbed(statement)).toEqual(expected.sort());
+  });
+  test.each(['sessions', 'runs', 'credits'])('%s of a package’s day', async (figure) => {
+    expect(await disturbed(`update core.package_days set ${figure} = ${figure} + 1 where user_id = {user}`)).toEqual([
+      'package_days',
+    ]);
   });
   test.each(['answers', 'answer_tokens'])('%s of a package', async (figure) => {
     expect(await disturbed(`update core.package_usage set ${figure} = ${figure} - 1 where model = 'cached'`)).toEqual([

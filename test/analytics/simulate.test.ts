@@ -67,6 +67,13 @@ describe('a replay (spec 8.6)', () => {
     ]) {
       expect(await simulate(changes).then(([, row]) => figures(row)), changes).toEqual(figures(was));
     }
+    // What counts against limits too, run for run.
+    const [counted] = await owner`
+      select count(*)::int as runs, count(*) filter (where u.limited = r.limited_cost and u.limited_was = r.limited_cost)::int as same
+      from core.runs_under('2031-03-01', '2031-04-01', '{"cached": {"input": 10, "output": 20}}', null, null, null) u
+      join runs r on r.id = u.id`;
+    expect(counted?.runs).toBeGreaterThan(25);
+    expect(counted?.same).toBe(counted?.runs);
   });
 
   it('under other plan and pack prices earns in proportion, and costs the same', async () => {

@@ -77,7 +77,7 @@ describe('subscribe', () => {
 
   it('looks for a customer that was begun long ago among those made since, before it makes another (spec 6.1)', async () => {
     await stripe.clock.advance(DAY);
-    const lookSince = stripe.clock.now();
+    const lookSince = stripe.clock.now().toISOString();
     for (let other = 0; other < 120; other += 1)
       await shop.client.customers.create({ email: `other${other}@example.com` });
     const begun = { customerId: null, writeId: WRITE, lookSince, email: 'ada@example.com', username: 'ada' };
@@ -248,6 +248,13 @@ describe('purchase', () => {
 });
 
 describe('the portal', () => {
+  it('says what is missing where the account has no configuration of it', async () => {
+    answers = { begin_portal: () => [{ outcome: 'ready', refusal: null, customerId: shop.customer.id }] };
+    const { json } = await post('/subscription/portal', { returnUrl: urls.cancelUrl });
+    expect(json).toMatchObject({ status: 503, error: 'billing_not_configured' });
+    expect(json.message).toMatch(/npm run stripe:setup/);
+  });
+
   it('opens for a customer, and is refused without one', async () => {
     await shop.client.billingPortal.configurations.create({ features: { invoice_history: { enabled: true } } });
     const configuration = await shop.client.billingPortal.configurations.create({
@@ -307,6 +314,7 @@ describe('who may', () => {
       call(reader.url, method, `/api/v1/playground${path}`, { token });
     answers = { list_packs: () => [{ packs: [] }] };
     expect((await ask('GET', '/credits/packages', 'x')).json).toEqual({ packages: [] });
+    expect((await ask('GET', '/subscription')).json.error).toBe('authentication_required');
     for (const path of [
       '/subscribe',
       '/credits/purchase',
@@ -319,6 +327,23 @@ describe('who may', () => {
     }
     await reader.close();
     expect(reader.sql.calls.map(({ name }) => name)).toEqual(['set_stripe_prices', 'admit_read', 'list_packs']);
+  });
+
+  it('may be anybody, to see what is sold and for how much (spec 6.1, 6.2)', async () => {
+    answers = {
+      list_packs: () => [{ packs: [] }],
+      read_pricing: () => [
+        {
+          pricing: {
+            ...{ plan: 'prpm_plus_individual', price: 6, currency: 'USD', interval: 'month', credits: 100 },
+            ...{ isOrgMember: false, orgName: null, discount: 0 },
+          },
+        },
+      ],
+    };
+    for (const path of ['/credits/packages', '/pricing'])
+      expect((await call(url, 'GET', `/api/v1/playground${path}`)).status, path).toBe(200);
+    expect([...sql.named('list_packs'), ...sql.named('read_pricing')]).toEqual([[null], [null]]);
   });
 
   it('is told that billing is not configured, where it is not', async () => {
@@ -344,7 +369,14 @@ describe('cancel and resume', () => {
     work = crypto.randomUUID();
   });
   const subscription = {
-    ...{ isActive: true, status: 'active', plan: 'prpm_plus_individual', tier: 'prpm_plus_individual', price: '6.00' },
+    ...{
+      isActive: true,
+      isOpen: true,
+      status: 'active',
+      plan: 'prpm_plus_individual',
+      tier: 'prpm_plus_individual',
+      price: '6.00',
+    },
     ...{ currency: 'USD', interval: 'month', credits: 100, cancelAtPeriodEnd: true, cancelAt: '2027-02-10T12:00:00Z' },
     ...{ currentPeriodEnd: '2027-02-10T12:00:00Z', paidUntil: '2027-02-10T12:00:00Z', entitledUntil: null },
     ...{ paymentProblem: null, collectionPaused: false, told: 'It ends on February 10, 2027.' },

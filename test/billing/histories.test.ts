@@ -108,6 +108,9 @@ it('who cancels keeps tier and credits to the end of the paid period, then loses
     who: { prpm_plus_status: 'active' },
     subscriptions: [{ cancel_at: expect.any(Date) }],
   });
+  const [until] = await world.database.owner`
+    select u.entitled_until, s.paid_until from users u join subscriptions s on s.user_id = u.id where u.id = ${user}`;
+  expect(until?.entitled_until).toEqual(until?.paid_until); // without the days of grace, whenever its end is told
   await passPeriod(user, 2 * HOUR);
   await settle();
   await jobs();
@@ -195,6 +198,34 @@ it('a refund of a subscription payment takes that month back, spent ones are a s
     periods: [{ credits_taken_back: '90', shortfall: '10', refunded_amount: '6.00' }],
   });
   expect(await balance(user)).toBe(5);
+});
+
+it('a subscription payment whose dispute is lost leaves a shortfall, which ends further sales, too (spec 4.6)', async () => {
+  const { user } = await subscribed();
+  await run(user, 100); // 10 credits
+  const [row] = await world.database.owner`select id from payments where user_id = ${user}`;
+  const dispute = stripe.openDispute(row?.id, {});
+  stripe.closeDispute(dispute.id, 'lost');
+  await settle();
+  expect(await standing(user)).toMatchObject({ periods: [{ credits_taken_back: '90', shortfall: '10' }] });
+  expect(await buy(user)).toEqual({ refused: 'payment_disputed' });
+});
+
+it('a part of a subscription payment takes floor(credits × refunded / paid) back, in one refund or two (spec 4.6)', async () => {
+  const { user } = await subscribed();
+  const [row] = await world.database.owner`select id from payments where user_id = ${user}`;
+  for (const [cents, refunded, takenBack] of [
+    [199, '1.99', 33],
+    [2, '2.01', 33],
+    [200, '4.01', 66],
+  ] as const) {
+    stripe.refund(row?.id, cents);
+    await settle();
+    expect(await standing(user)).toMatchObject({
+      periods: [{ refunded_amount: refunded, credits_taken_back: String(takenBack), shortfall: '0' }],
+    });
+    expect(await balance(user)).toBe(105 - takenBack);
+  }
 });
 
 it('two checkouts both paid leave one subscription; the later is canceled, refunded and grants nothing (spec 6.1)', async () => {
@@ -360,6 +391,27 @@ it('who cancels at once and gets the rest of the money back keeps neither tier n
   expect(await standing(user)).toMatchObject({ who: { prpm_plus_status: 'canceled', plan_tier: null } });
   expect(await balance(user)).toBe(5);
 });
+
+it.each(['before', 'after'])(
+  'who cancels at once and is refunded the whole month %s that keeps neither tier nor credits, until the refund fails (spec 2.5, 4.4)',
+  async (when) => {
+    const { user, subscription } = await subscribed();
+    await advance(5 * DAY);
+    const [payment] = await world.database.owner`select id from payments where user_id = ${user}`;
+    if (when === 'after') stripe.cancelNow(subscription);
+    const refund = stripe.refund(payment?.id);
+    if (when === 'before') stripe.cancelNow(subscription);
+    await settle();
+    expect(await standing(user)).toMatchObject({ who: { prpm_plus_status: 'canceled', plan_tier: null } });
+    expect(await balance(user)).toBe(5);
+    stripe.failRefund(refund.id);
+    await settle();
+    expect(await standing(user)).toMatchObject({
+      who: { prpm_plus_status: 'active', plan_tier: 'prpm_plus_individual' },
+    });
+    expect(await balance(user)).toBe(105);
+  },
+);
 
 it('of cancel and resume asked while Stripe is away, only the last is done (spec 6.1)', async () => {
   const { user } = await subscribed();

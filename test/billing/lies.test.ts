@@ -65,6 +65,7 @@ describe('an event', () => {
   });
 
   it('of an unknown customer is ignored: the account sells other things too (spec 6.5)', async () => {
+    const before = [...(await database.ops`select * from ops.stripe_review`)];
     const stranger = await client.customers.create({ email: 'stranger@example.com' });
     const session = await client.checkout.sessions.create({
       mode: 'payment',
@@ -75,6 +76,8 @@ describe('an event', () => {
     await stripe.pay(session.id);
     const event = world.fresh().findLast(({ type }) => type === 'payment_intent.succeeded');
     expect(await world.deliver(event?.id ?? '')).toBe('ignored');
+    expect(await statusOf(event?.id ?? '')).toMatchObject({ status: 'ignored' });
+    expect(await database.ops`select * from ops.stripe_review`).toEqual(before);
   });
 
   it('of an unknown type is taken and changes nothing (spec 6.3)', async () => {

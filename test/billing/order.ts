@@ -266,7 +266,8 @@ export async function tellInAnyOrder(histories: number, seed: number): Promise<v
             await world.jobs();
             await expectAlike(twins);
           }
-          if (kind === 'subscribe') await world.advance(1_000); // two made in one second have no order
+          // Two made in one second have no order; and Stripe's clock, which stands still meanwhile, would set ours back by what we took.
+          if (kind === 'subscribe') await world.advance(60_000);
           if (kind === 'hours') await world.advance((1 + (pick % 5)) * HOUR);
           else if (kind === 'days') await world.advance((1 + (pick % 9)) * DAY);
           else if (kind === 'period')
@@ -294,7 +295,7 @@ export async function tellInAnyOrder(histories: number, seed: number): Promise<v
         await world.jobs();
 
         await expectAlike(twins);
-        expect(await world.audit()).toEqual([]);
+        expect(await world.audit(twins.map(({ user }) => user))).toEqual([]);
       },
     ),
     {
@@ -305,6 +306,7 @@ export async function tellInAnyOrder(histories: number, seed: number): Promise<v
       ...(!soak && { seed }),
     },
   );
+  expect(await world.audit()).toEqual([]);
   console.log([...counts].map(([what, n]) => `${what} ${n}`).join(', '));
   for (const what of [...kinds, ...REFUSALS]) expect(counts.get(what), `${what} never happened`).toBeGreaterThan(0);
   await world.close();

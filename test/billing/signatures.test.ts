@@ -116,6 +116,7 @@ describe('what is not signed by Stripe is refused, and nothing is stored', () =>
     ['301 seconds ago', EVENT, () => sign(EVENT, SECRETS[1], now() - 302), /300 seconds old/],
     ['of old, with a new time before it', EVENT, () => `t=${now()},${sign(EVENT, SECRETS[0], 1)}`, /300 seconds old/],
     ['of old, with a new time behind it', EVENT, () => `${sign(EVENT, SECRETS[0], 1)},t=${now()}`, /does not fit/],
+    ['330 seconds ahead', EVENT, () => sign(EVENT, SECRETS[0], now() + 330), /in the future/],
     ['an hour ahead', EVENT, () => sign(EVENT, SECRETS[0], now() + 3_600), /in the future/],
     ['without a body', '', () => sign(''), /body is empty/],
     ['with a body that is no JSON', 'hello', () => sign('hello'), /no event/],

@@ -1,7 +1,8 @@
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readEnvironment } from '../../src/config/environment.ts';
 import { openBilling } from '../../src/stripe/billing.ts';
 import { openAccount } from '../../src/stripe/client.ts';
+import { createDatabase, type TestDatabase } from '../harness/database.ts';
 import { openShop } from '../stripe/shop.ts';
 import { type Answers, environment, fakeSql, silent } from './fake.ts';
 
@@ -77,6 +78,61 @@ describe('prices at the start of a server', () => {
     const { sql, opened } = open({}, {});
     expect(await opened).toBeUndefined();
     expect(sql.calls).toEqual([]);
+  });
+});
+
+describe('a price at Stripe (spec 2.4)', () => {
+  let database: TestDatabase;
+  beforeAll(async () => {
+    database = await createDatabase();
+    const ids = { plans: { prpm_plus_individual: individual.id }, packs: { small: pack.id } };
+    await database.app`select from api.set_stripe_prices(${database.app.json(ids)})`;
+  });
+  afterAll(() => database.drop());
+  const compare = async (plan: object, small: object) => {
+    const prices = JSON.stringify([
+      { ...individual, ...plan },
+      { ...pack, ...small },
+    ]);
+    const rows = await database.app`select complaint from api.compare_stripe_prices(${prices}::text::jsonb, false)`;
+    return rows.map(({ complaint }) => complaint);
+  };
+  const every = (interval: string, count: number) => ({
+    type: 'recurring',
+    recurring: { interval, interval_count: count },
+  });
+
+  it('that is as ours is no difference', async () => {
+    expect(await compare({}, {})).toEqual([]);
+  });
+
+  it.each<[string, object, RegExp]>([
+    ['of another amount', { unit_amount: 601 }, /Stripe has 6.01 usd every 1 month/],
+    ['without an amount', { unit_amount: null }, /Stripe has no amount usd/],
+    ['in another currency', { currency: 'eur' }, /Stripe has 6.00 eur every 1 month/],
+    ['of a year', every('year', 1), /Stripe has 6.00 usd every 1 year/],
+    ['of three months', every('month', 3), /Stripe has 6.00 usd every 3 month/],
+    ['paid once', { type: 'one_time', recurring: null }, /Stripe has 6.00 usd once/],
+    ['of the other mode', { livemode: true }, /of the other mode/],
+    ['that is not active', { active: false }, /not active/],
+    ['that is missing', { missing: true }, /knows no such price/],
+  ])('of a plan, %s, is a difference, and both sides are named', async (_, plan, theirs) => {
+    const complaints = await compare(plan, {});
+    expect(complaints).toHaveLength(1);
+    expect(complaints[0]).toMatch(/^Plan prpm_plus_individual sells for 6.00 usd a month \(price price_/);
+    expect(complaints[0]).toContain(individual.id);
+    expect(complaints[0]).toMatch(theirs);
+  });
+
+  it.each<[string, object, RegExp]>([
+    ['of another amount', { unit_amount: 499 }, /Stripe has 4.99 usd once/],
+    ['in another currency', { currency: 'eur' }, /Stripe has 5.00 eur once/],
+    ['paid each month', every('month', 1), /Stripe has 5.00 usd every 1 month/],
+  ])('of a pack, %s, is one', async (_, small, theirs) => {
+    const complaints = await compare({}, small);
+    expect(complaints).toHaveLength(1);
+    expect(complaints[0]).toMatch(/^Pack small sells for 5.00 usd once/);
+    expect(complaints[0]).toMatch(theirs);
   });
 });
 

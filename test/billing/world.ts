@@ -3,9 +3,9 @@ import type postgres from 'postgres';
 import Stripe from 'stripe';
 import { expect } from 'vitest';
 import { type StripeStandIn, startStripe } from '../../sandbox/stripe/stripe.ts';
-import { perform } from '../../src/stripe/work.ts';
 import { createDatabase, type TestDatabase } from '../harness/database.ts';
 import { converse, publishPackage, signUp } from '../sessions/people.ts';
+import { doStripeWork } from './work.ts';
 
 export const HOUR = 3_600_000;
 export const DAY = 24 * HOUR;
@@ -46,7 +46,7 @@ export async function openBilling(given?: TestDatabase) {
   /** Forgets all that happened at Stripe, so that it need not be carried along: for who comes next. */
   async function forget(): Promise<void> {
     stripe.restore(opening);
-    seen.clear();
+    seen = 0;
     customers.clear();
     paymentsOf.clear();
     await setClock();
@@ -115,40 +115,23 @@ export async function openBilling(given?: TestDatabase) {
 
   /** Does what is due at Stripe, until nothing is. */
   async function work(at = database): Promise<void> {
-    const { app } = at;
-    for (;;) {
-      const claimed = await app`select * from api.claim_stripe_work(20)`;
-      if (claimed.length === 0) return;
-      for (const { work_id: workId, kind, key, parameters, ticket } of claimed) {
-        if (kind === 'apply_event') {
-          await app`select api.apply_stripe_event(${key})`;
-          await app`select api.finish_stripe_work(${workId}, ${ticket}, null)`;
-          continue;
-        }
-        const given = { workId, kind, key, parameters, ticket: Number(ticket), userId: null };
-        const result = await perform(client, given, (call) => call()).catch((error: unknown) => error);
-        if (result instanceof Error) await app`select api.fail_stripe_work(${workId}, ${result.message}, true)`;
-        else await app`select api.finish_stripe_work(${workId}, ${ticket}, ${JSON.stringify(result)}::text::jsonb)`;
-      }
-    }
+    while ((await doStripeWork(at.app, client)) > 0);
   }
 
-  const seen = new Set<string>();
+  let seen = 0;
   /** Events made since the last call, by whose they are; of nobody's: null. */
   function fresh(): { id: string; user: string | null; type: string; object: unknown }[] {
-    return stripe
-      .events()
-      .filter(({ id }) => !seen.has(id))
-      .map((event) => {
-        seen.add(event.id);
-        const object: unknown = event.data.object;
-        const customer = Reflect.get(Object(object), 'customer');
-        const payment = Reflect.get(Object(object), 'payment_intent');
-        const of = typeof customer === 'string' ? customer : paymentsOf.get(String(payment));
-        if (typeof customer === 'string' && event.type.startsWith('payment_intent'))
-          paymentsOf.set(String(Reflect.get(Object(object), 'id')), customer);
-        return { id: event.id, user: customers.get(String(of)) ?? null, type: event.type, object };
-      });
+    const events = stripe.eventsAfter(seen);
+    seen += events.length;
+    return events.map((event) => {
+      const object: unknown = event.data.object;
+      const customer = Reflect.get(Object(object), 'customer');
+      const payment = Reflect.get(Object(object), 'payment_intent');
+      const of = typeof customer === 'string' ? customer : paymentsOf.get(String(payment));
+      if (typeof customer === 'string' && event.type.startsWith('payment_intent'))
+        paymentsOf.set(String(Reflect.get(Object(object), 'id')), customer);
+      return { id: event.id, user: customers.get(String(of)) ?? null, type: event.type, object };
+    });
   }
   const paymentsOf = new Map<string, string>();
 
@@ -257,7 +240,12 @@ export async function openBilling(given?: TestDatabase) {
     ...{ individual, member },
     /** Knows that a customer is a user's. */
     adopt: (customer: string, user: string) => void customers.set(customer, user),
-    audit: async () => [...(await ops`select * from ops.audit_books()`)],
+    /** Of everybody, or of those whose ids lie between the first and the last of these. */
+    audit: async (users: string[] = []) => {
+      if (users.length === 0) return [...(await ops`select * from ops.audit_books()`)];
+      const inOrder = users.toSorted();
+      return [...(await owner`select * from core.audit_range(${inOrder.at(0) ?? ''}, ${inOrder.at(-1) ?? ''})`)];
+    },
     review: async () => [...(await ops`select kind, what, why from ops.stripe_review`)],
     /** Delivers all that is new, in order, and does the work. */
     async settle(): Promise<void> {

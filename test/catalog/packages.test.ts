@@ -215,6 +215,67 @@ describe('search', () => {
     expect((await search(outsider, '%')).names).toEqual([]);
   });
 
+  it.each([
+    ['cod-reveiw', 'code-review'],
+    ['code reviwe', 'code-review'],
+    ['haikku', 'haiku'],
+    ['grafitti', 'paints-graffiti-on-walls-of-old-towns'],
+    ['comit-mesage', 'commit-message'],
+    ['@lnguist/transaltor', '@linguist/translator'],
+  ])('finds a name in spite of a typing error: %s (spec 10.6)', async (query, name) => {
+    await publish({ name });
+    await publish({ name: 'unlike' });
+    expect((await search(outsider, query)).names[0]).toBe(name);
+  });
+
+  it('finds words by their stems, all of them, the last one begun alone (spec 10.6)', async () => {
+    await publish({ name: 'release-notes', description: 'Summarises changes for customers.', tags: ['writing'] });
+    await publish({ name: 'changelog', description: 'Lists what changed.', tags: ['release'] });
+    for (const [query, names] of [
+      ['notes release', ['release-notes']],
+      ['release', ['release-notes', 'changelog']],
+      ['rele', ['release-notes', 'changelog']],
+      ['summarising customer', ['release-notes']],
+      ['writing change', ['release-notes']],
+      ['angelo', ['changelog']],
+      ['release & (notes', ['release-notes']],
+      ["release:*A | 'n", ['release-notes']],
+      ["' & | ! :", []],
+      ['the', []],
+    ] as const) {
+      expect((await search(outsider, query)).names, query).toEqual(names);
+    }
+    await database.app`select from api.change_package(${author}, 'changelog', 'Zymurgy.')`;
+    expect((await search(outsider, 'zymurgy')).names).toEqual(['changelog']);
+    expect((await search(outsider, 'changed')).names).not.toContain('changelog');
+  });
+
+  it('goes page by page over all ranks, and over names that are much alike (spec 10.7)', async () => {
+    await publish({ name: 'topaz' });
+    for (let i = 0; i < 3; i++) await publish({ name: `topaz-${i}` });
+    for (let i = 0; i < 3; i++) await publish({ name: `blue-topaz-${i}` });
+    for (let i = 0; i < 3; i++) await publish({ name: `gem-${i}`, tags: ['topaz'], description: 'A stone.' });
+    for (let i = 0; i < 3; i++) await publish({ name: `ring-${i}`, description: 'With a topaz.' });
+    for (const [query, count] of [
+      ['topaz', 13],
+      ['topazz', 7],
+    ] as const) {
+      const whole = await search(outsider, query, 100);
+      expect([whole.names.length, whole.total], query).toEqual([count, String(count)]);
+      for (const limit of [1, 2, 5]) {
+        const names: string[] = [];
+        let cursor: string | null = null;
+        do {
+          const page = await search(outsider, query, limit, cursor);
+          expect(page.total).toBe(whole.total);
+          names.push(...page.names);
+          cursor = page.next;
+        } while (cursor !== null);
+        expect(names).toEqual(whole.names);
+      }
+    }
+  });
+
   it('goes page by page without loss or repetition (spec 10.7)', async () => {
     for (let i = 0; i < 7; i++) await publish({ name: `paged-${i}` });
     const names: string[] = [];

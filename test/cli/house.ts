@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 const main = resolve(import.meta.dirname, '../../cli/main.ts');
 
 type Ended = { code: number | null; out: string; err: string };
-export type Cli = { process: ChildProcess; ended: Promise<Ended> };
+type Cli = { process: ChildProcess; ended: Promise<Ended> };
 
 /** `prpm-playground ARGS`, with `stdin` in its pipe and nothing else in its environment than what is said. */
 export function startCli(args: string[], environment: NodeJS.ProcessEnv, stdin = ''): Cli {

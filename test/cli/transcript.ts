@@ -24,13 +24,15 @@ export function typedIn(markdown: string): Typed[] {
   return list;
 }
 
-/** What may differ, alike: ids, moments, durations, links, cursors, places, and how wide a column is. */
+/** What may differ, alike: ids, moments, durations, links, cursors, places, what is usual by the history, and how wide a column is. */
 export function alike(text: string): string {
   return text
     .replace(/https?:\/\/\S+/g, '<link>')
     .replace(/[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/g, '<id>')
     .replace(/\d{4}-\d\d-\d\d \d\d:\d\d/g, '<moment>')
+    .replace(/\b[A-Z][a-z]+ \d{1,2}, \d{4}\b/g, '<day>')
     .replace(/\b\d+\.\d s\b/g, '<seconds>')
+    .replace(/(?<=^tokens +)\d+ likely/gm, '<usual> likely')
     .replace(/--cursor \S+/g, '--cursor <cursor>')
     .replace(/\S+\/account\.json/g, '<file>')
     .replace(/(?<=\S) {2,}/g, '  ');

@@ -1,5 +1,11 @@
 import { afterAll, describe, expect, it } from 'vitest';
-import { createPlaygroundClient, type Part, type PlaygroundClient, PlaygroundError } from '../../src/client/index.ts';
+import {
+  type ComparisonPart,
+  createPlaygroundClient,
+  type Part,
+  type PlaygroundClient,
+  PlaygroundError,
+} from '../../src/client/index.ts';
 import { all, openHouse, until } from '../http/house.ts';
 import { openWire } from './wire.ts';
 
@@ -128,6 +134,77 @@ describe('a run of the client (spec 11.1)', () => {
 
   it('leaves books that balance', async () => {
     await until(async () => (await database.owner`select from runs where status = 'running'`).length === 0);
+    expect(await house.audit()).toEqual([]);
+  });
+});
+
+describe('a comparison of the client (spec 5.8, 11.1)', () => {
+  const compared = (input: string) => ({ ...ask(input), sides: [{}, { useNoPrompt: true }] });
+  const saidBy = (parts: ComparisonPart[], side: number) =>
+    parts.map((part) => (part.type === 'delta' && part.side === side ? part.text : '')).join('');
+  const sides = (parts: ComparisonPart[]) =>
+    parts.flatMap((part) => (part.type === 'receipt' ? [[part.side, part.receipt.status]] : [])).sort();
+
+  it('is text of each side as it is made, and ends in a receipt for each', async () => {
+    let comparisonId = '';
+    const models: string[] = [];
+    const parts = await all(
+      client.compare(compared('side by side'), {
+        onStart: (comparison) => {
+          comparisonId = comparison.comparisonId;
+        },
+        onSide: ({ side, model }) => models.push(`${side} ${model}`),
+      }),
+    );
+    expect(sides(parts)).toEqual([
+      [1, 'completed'],
+      [2, 'completed'],
+    ]);
+    expect(models.sort()).toEqual(['1 sonnet', '2 sonnet']);
+    const stored = await client.api.runs.comparisons.read.query({ comparisonId });
+    expect(stored.sides.map(({ response }) => response)).toEqual([saidBy(parts, 1), saidBy(parts, 2)]);
+  });
+
+  it('goes on where it was when the connection breaks, each side once', async () => {
+    const before = calls();
+    let cuts = 0;
+    const seen: ComparisonPart[] = [];
+    const input = 'broken twice [[sandbox: tokens=200 pace=10]]';
+    for await (const part of wired.compare(compared(input))) {
+      seen.push(part);
+      if (seen.length % 60 !== 0) continue;
+      cuts += 1;
+      wire.cut();
+    }
+    expect(cuts).toBeGreaterThan(2);
+    expect(sides(seen)).toHaveLength(2);
+    expect(calls()).toBe(before + 2);
+    const texts = await database.owner`select answer from run_texts where question = ${input} order by run_id`;
+    expect(texts.map(({ answer }) => answer)).toEqual([saidBy(seen, 1), saidBy(seen, 2)]);
+  });
+
+  it('that is aborted, or whose reader leaves, is stopped on all sides', async () => {
+    const abort = new AbortController();
+    const parts: ComparisonPart[] = [];
+    for await (const part of client.compare(compared('abort [[sandbox: tokens=200 pace=10]]'), {
+      signal: abort.signal,
+    }))
+      if (parts.push(part) === 10) abort.abort();
+    expect(sides(parts).map(([, status]) => status)).toEqual(['stopped', 'stopped']);
+    for await (const _ of client.compare(compared('leave [[sandbox: tokens=200 pace=10]]'))) break;
+    const left = await database.owner`
+      select r.status from runs r join run_texts t on t.run_id = r.id where t.question like 'leave %'`;
+    expect(left.map(({ status }) => status)).toEqual(['stopped', 'stopped']);
+  });
+
+  it('one of whose sides fails says so in its turn, and the other has its receipt', async () => {
+    const lame = await house.another({ OPENAI_BASE_URL: 'http://127.0.0.1:9/v1' });
+    const there = createPlaygroundClient({ url: lame.url, token: house.ada.token });
+    const parts = await all(there.compare({ ...ask('x'), sides: [{ model: 'gpt-4o' }, { model: 'sonnet' }] }));
+    expect(sides(parts)).toEqual([[2, 'completed']]);
+    expect(parts.find(({ type }) => type === 'failure')).toMatchObject({
+      ...{ side: 1, error: { code: 'provider_unavailable', receipt: { creditsSpent: 0 } } },
+    });
     expect(await house.audit()).toEqual([]);
   });
 });

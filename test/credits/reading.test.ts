@@ -123,6 +123,62 @@ test('history is signed, newest first, and names session, run and purchase (spec
   expect((await history(await signUp(database, 'stranger')))?.total).toBe('1');
 });
 
+test('a file of the history has every movement once, in pieces (spec 10.7)', async () => {
+  const user = await signUp(database, 'archivist');
+  await database.ops`
+    select from generate_series(1, 1003) n cross join lateral ops.grant_credits(${user}, 1, 'gift ' || n)`;
+  const piece = async (type: string | null, cursor: string | null = null) => {
+    const [row] = await database.app`select * from api.export_credit_history(${user}, ${type}, ${cursor})`;
+    return { rows: row?.transactions ?? [], next: row?.next_cursor };
+  };
+  const first = await piece(null);
+  const second = await piece(null, first.next);
+  expect([first.rows.length, second.rows.length, second.next]).toEqual([1000, 4, null]);
+  const ids = [...first.rows, ...second.rows].map(({ id }: { id: number }) => id);
+  expect(ids).toEqual(Array.from({ length: 1004 }, (_, nth) => 1004 - nth));
+  expect(first.rows[0]).toEqual((await history(user, null, 1))?.transactions[0]);
+  expect((await piece('signup')).rows).toHaveLength(1);
+  await expect(piece('gift')).rejects.toMatchObject({ code: 'PR400', detail: 'type' });
+});
+
+test('credits day by day end in the balance, and say how long they last at the pace of late (spec 4.2)', async () => {
+  const user = await signUp(database, 'counter');
+  const series = async (days: number) => {
+    const [row] = await database.app`select api.read_credit_series(${user}, ${days}) as series`;
+    return row?.series;
+  };
+  expect(await series(3)).toMatchObject({
+    days: [
+      { came_in: 0, spent: 0, lapsed: 0, balance: 0 },
+      { came_in: 0, spent: 0, lapsed: 0, balance: 0 },
+      { came_in: 5, spent: 0, lapsed: 0, balance: 5 },
+    ],
+    ...{ pace: 0, ahead: [], empty_on: null },
+  });
+  await subscribe(database, user);
+  await wait(database, '1 day');
+  for (let runs = 0; runs < 4; runs += 1) await converse(database, user);
+  await database.ops`select from ops.grant_credits(${user}, 10, 'for three days', (
+    select clock_timestamp() + clock_offset + interval '3 days' from settings))`;
+  const shown = await series(30);
+  expect(shown.days).toHaveLength(30);
+  expect(shown.days.slice(-2)).toMatchObject([
+    { came_in: 105, spent: 0, balance: 105 },
+    { came_in: 10, spent: 4, balance: 111 },
+  ]);
+  // Four in two days are two a day, of the month's; what was given lapses at noon of the third day, and is gone on the fourth.
+  expect(shown.pace).toBe(2);
+  expect(shown.ahead.slice(0, 4).map(({ balance }: { balance: number }) => balance)).toEqual([109, 107, 105, 93]);
+  expect(shown).toMatchObject({ ahead: { length: 30 }, empty_on: null });
+  await wait(database, '1 day');
+  await converse(database, user, { model: 'opus', usage: { input: 70_000, output: 15_000 } });
+  const spent = await series(30);
+  expect(spent.pace).toBeGreaterThan(20);
+  expect(spent.ahead.at(-1)).toEqual({ day: spent.empty_on, balance: 0 });
+  await expect(series(91)).rejects.toMatchObject({ code: 'PR400', detail: 'days' });
+  expect((await database.app`select api.read_credit_series(${randomUUID()}) as series`)[0]?.series).toBeNull();
+});
+
 test('the explainers end in the books (spec 4.8, 12)', async () => {
   const user = await signUp(database, 'asker');
   await subscribe(database, user);

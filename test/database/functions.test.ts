@@ -47,6 +47,7 @@ const dynamic: Record<string, string> = {
   'core.export_rows': 'reads the tables that core.export_parts lists, by their own keys',
   'core.do_batch': 'calls the function that a row of jobs names; only migrations write there',
   'core.sweep_users': 'calls the functions that a row of jobs or its caller names',
+  'core.change_row': 'changes fields that core.config_fields lists, of tables that it lists',
   'core.decode_cursor': 'casts to types that its caller names',
 };
 

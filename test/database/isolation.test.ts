@@ -17,11 +17,22 @@ let superuser: postgres.Sql;
 let victim: string;
 let stranger: string;
 /** What the victim has, by the name of the argument that it is given as. */
-let theirs: { run: string; running: string; session: string; token: string; organization: string; package: string };
+let theirs: {
+  run: string;
+  running: string;
+  session: string;
+  comparison: string;
+  token: string;
+  organization: string;
+  package: string;
+  input: string;
+};
 const theirCustomer = 'cus_theirs';
 const theirSession = 'cs_theirs';
 let theirPurchase: string;
 let cursors: { sessions: string; history: string };
+/** A suggested input of everybody's that the stranger took. */
+let usage: string;
 /** Where an export goes on with texts. */
 let exported: string;
 
@@ -49,6 +60,13 @@ beforeAll(async () => {
     select package_id from api.publish_version(${victim}, ${`${mark}-private`}, ${mark}, array[${mark}], 'private', null,
       '1.0.0', ${`${mark} prompt`}, 3, 3, 3)`;
 
+  const [proposed] = await app`
+    select created ->> 'id' as id from api.create_suggested_input(${victim}, ${published?.package_id}, ${mark}, ${mark})`;
+  const [shown] = await database.owner`
+    select created ->> 'id' as id from packages p, api.create_suggested_input(p.author_id, p.id::text, 'Try', 'Try it') where p.name = 'notes'`;
+  const [taken] = await app`select usage_id from api.use_suggested_input(${stranger}, ${shown?.id}, null)`;
+  usage = taken?.usage_id;
+
   const run = crypto.randomUUID();
   await start(victim, { run, key });
   await settle(victim, run);
@@ -58,8 +76,20 @@ beforeAll(async () => {
   const running = crypto.randomUUID();
   await start(victim, { run: running, session: run });
   await app`select from api.checkpoint_run(${victim}, ${running}, ${mark}, ${mark}, 5, null, null, null)`;
+  const comparison = crypto.randomUUID();
+  const [compared] = await compare(app, { user: victim, comparison, key: `${key}-comparison` });
+  expect(compared?.outcome).toBe('started');
   theirs = {
-    ...{ run, running, session: run, token: token?.token_id, organization: made?.id, package: published?.package_id },
+    comparison,
+    ...{
+      run,
+      running,
+      session: run,
+      token: token?.token_id,
+      organization: made?.id,
+      package: published?.package_id,
+      input: proposed?.id,
+    },
   };
 
   await app`select from api.begin_customer(${victim}, false)`;
@@ -91,6 +121,23 @@ function begin(sql: postgres.ISql, user: string, asked: Asked) {
     select outcome, refusal, system_prompt, history, begun_run_id from api.begin_run(
       ${user}, ${asked.run ?? crypto.randomUUID()}, ${asked.package ?? 'notes'}, null, ${asked.session ?? null}, 'gpt-4o-mini', false,
       100, 'o200k_base', null, null, ${idempotencyKey}, ${idempotencyKey === null ? null : requestHash})`;
+}
+
+function compare(sql: postgres.ISql, asked: { user?: string; comparison?: string; key?: string }) {
+  const sides = [false, true].map((baseline) => ({
+    ...{
+      package: 'notes',
+      model: 'gpt-4o-mini',
+      use_no_prompt: baseline,
+      input_tokens: 100,
+      counted_with: 'o200k_base',
+    },
+  }));
+  const idempotencyKey = asked.key ?? null;
+  return sql`
+    select (begun).outcome, (begun).refusal, (begun).run_status from api.begin_comparison(
+      ${asked.user ?? stranger}, ${asked.comparison ?? crypto.randomUUID()}, ${[crypto.randomUUID(), crypto.randomUUID()]}::uuid[],
+      ${sql.json(sides)}, null, ${idempotencyKey}, ${idempotencyKey === null ? null : requestHash})`;
 }
 
 async function start(user: string, asked: Asked) {
@@ -156,6 +203,83 @@ const attempts: Record<string, [ask: (sql: postgres.ISql) => Promise<postgres.Ro
     (sql) => sql`select * from api.unshare_session(${stranger}, ${theirs.session})`,
     { ended: false },
   ],
+  'export_session.session_id': [
+    (sql) => sql`select * from api.export_session(${stranger}, ${theirs.session}, null, 10)`,
+    'nothing',
+  ],
+  'export_session.cursor': [
+    (sql) => sql`select * from api.export_session(${stranger}, ${theirs.session}, ${cursors.sessions}, 10)`,
+    'nothing',
+  ],
+  'fork_session.new_session_id': [
+    (sql) => sql`select * from api.fork_session(${stranger}, ${theirs.session}, ${theirs.session})`,
+    'nothing',
+  ],
+  'begin_comparison.comparison_id': [
+    (sql) => compare(sql, { comparison: theirs.comparison }),
+    expect.objectContaining({ outcome: 'started', run_status: 'running' }),
+  ],
+  'begin_comparison.idempotency_key': [
+    (sql) => compare(sql, { key: `${key}-comparison` }),
+    expect.objectContaining({ outcome: 'started', run_status: 'running' }),
+  ],
+  'read_comparison.comparison_id': [
+    (sql) => sql`select * from api.read_comparison(${stranger}, ${theirs.comparison})`,
+    'nothing',
+  ],
+  'share_comparison.comparison_id': [
+    (sql) => sql`select * from api.share_comparison(${stranger}, ${theirs.comparison})`,
+    'nothing',
+  ],
+  'unshare_comparison.comparison_id': [
+    (sql) => sql`select * from api.unshare_comparison(${stranger}, ${theirs.comparison})`,
+    { ended: false },
+  ],
+  'list_suggested_inputs.package': [
+    (sql) => sql`select * from api.list_suggested_inputs(${stranger}, ${theirs.package})`,
+    'nothing',
+  ],
+  'list_author_inputs.author_id': [(sql) => sql`select * from api.list_author_inputs(${stranger}, ${victim})`, 'PR403'],
+  'create_suggested_input.package': [
+    (sql) => sql`select * from api.create_suggested_input(${stranger}, ${theirs.package}, 'Mine', 'Mine')`,
+    'nothing',
+  ],
+  'change_suggested_input.suggested_input_id': [
+    (sql) => sql`select * from api.change_suggested_input(${stranger}, ${theirs.input}, '{"title": "Mine"}')`,
+    'nothing',
+  ],
+  'delete_suggested_input.suggested_input_id': [
+    (sql) => sql`select deleted from api.delete_suggested_input(${stranger}, ${theirs.input}) as deleted`,
+    { deleted: false },
+  ],
+  'use_suggested_input.suggested_input_id': [
+    (sql) => sql`select * from api.use_suggested_input(${stranger}, ${theirs.input}, null)`,
+    'nothing',
+  ],
+  'complete_suggested_input.usage_id': [
+    (sql) => sql`select * from api.complete_suggested_input(${stranger}, ${crypto.randomUUID()}, ${theirs.session})`,
+    'PR404',
+  ],
+  'complete_suggested_input.session_id': [
+    (sql) => sql`select * from api.complete_suggested_input(${stranger}, ${usage}, ${theirs.session})`,
+    'PR404',
+  ],
+  'read_package_analytics.package': [
+    (sql) => sql`select api.read_package_analytics(${stranger}, ${theirs.package}) as found`,
+    { found: null },
+  ],
+  'read_package_series.package': [
+    (sql) => sql`select api.read_package_series(${stranger}, ${theirs.package}) as found`,
+    { found: null },
+  ],
+  'read_input_analytics.package': [
+    (sql) => sql`select api.read_input_analytics(${stranger}, ${theirs.package}) as found`,
+    { found: null },
+  ],
+  'read_input_series.suggested_input_id': [
+    (sql) => sql`select api.read_input_series(${stranger}, ${theirs.input}) as found`,
+    { found: null },
+  ],
   'give_feedback.session_id': [
     (sql) => sql`select * from api.give_feedback(${stranger}, ${theirs.session}, 0, true, null)`,
     'nothing',
@@ -171,6 +295,16 @@ const attempts: Record<string, [ask: (sql: postgres.ISql) => Promise<postgres.Ro
   'list_credit_history.cursor': [
     (sql) => sql`select * from api.list_credit_history(${stranger}, null, 100, ${cursors.history})`,
     expect.anything(),
+  ],
+  'export_credit_history.cursor': [
+    (sql) => sql`
+      select json_array_length(transactions) > 0 and transactions::text not like ${`%${theirs.run}%`} as own
+      from api.export_credit_history(${stranger}, null, ${cursors.history})`,
+    expect.anything(),
+  ],
+  'read_checkout.session_id': [
+    (sql) => sql`select api.read_checkout(${stranger}, ${theirSession}) as read_checkout`,
+    { read_checkout: null },
   ],
   'create_token.id': [
     (sql) => sql`
@@ -192,7 +326,15 @@ const attempts: Record<string, [ask: (sql: postgres.ISql) => Promise<postgres.Ro
     (sql) => sql`select * from api.leave_organization(${stranger}, ${theirs.organization})`,
     'nothing',
   ],
-  'publish_version.organization_id': [(sql) => publish(sql, 'new-one', theirs.organization), 'PR403'],
+  'change_package.package': [
+    (sql) => sql`select * from api.change_package(${stranger}, ${theirs.package}, 'mine')`,
+    'nothing',
+  ],
+  'change_version.package': [
+    (sql) => sql`select * from api.change_version(${stranger}, ${theirs.package}, '1.0.0', 'mine', true)`,
+    'nothing',
+  ],
+  'publish_version.organization': [(sql) => publish(sql, 'new-one', theirs.organization), 'PR403'],
   'publish_version.name': [(sql) => publish(sql, `${mark}-private`, null), 'PR403'],
   'read_package.package': [(sql) => sql`select * from api.read_package(${stranger}, ${theirs.package})`, 'nothing'],
   'read_package.package by name': [
@@ -248,6 +390,24 @@ const attempts: Record<string, [ask: (sql: postgres.ISql) => Promise<postgres.Ro
     'PR403',
   ],
   'read_user_costs.target_user_id': [(sql) => sql`select * from api.read_user_costs(${stranger}, ${victim})`, 'PR403'],
+  'throttle_user.target_user_id': [
+    (sql) => sql`select * from api.throttle_user(${stranger}, ${victim}, null, 'mine')`,
+    'PR403',
+  ],
+  'waive_limits.target_user_id': [
+    (sql) => sql`select * from api.waive_limits(${stranger}, ${victim}, null, 'mine')`,
+    'PR403',
+  ],
+  'grant_credits.target_user_id': [
+    (sql) => sql`select * from api.grant_credits(${stranger}, ${victim}, 5, 'mine')`,
+    'PR403',
+  ],
+  'replay_stripe_event.event_id': [
+    (sql) => sql`select * from api.replay_stripe_event(${stranger}, 'evt_theirs', 'mine')`,
+    'PR403',
+  ],
+  'list_stripe_events.cursor': [(sql) => sql`select * from api.list_stripe_events(${stranger})`, 'PR403'],
+  'list_changes.cursor': [(sql) => sql`select * from api.list_changes(${stranger})`, 'PR403'],
   'list_alerts.cursor': [(sql) => sql`select * from api.list_alerts(${stranger})`, 'PR403'],
   'acknowledge_alert.alert_id': [(sql) => sql`select * from api.acknowledge_alert(${stranger}, 1, 'mine')`, 'PR403'],
   'list_user_costs.cursor': [(sql) => sql`select * from api.list_user_costs(${stranger})`, 'PR403'],
@@ -286,6 +446,7 @@ const namesNobodysThing: Record<string, string> = {
   'begin_anonymous_run.package':
     'is what everybody may see: a private one is not found, as runs/anonymous.test.ts proves',
   'settle_anonymous_run.run_id': "is the server's own, of a run that belongs to nobody",
+  'begin_comparison.request_hash': 'tells whether a key comes with the same request again',
   'begin_run.request_hash': 'tells whether a key comes with the same request again',
 };
 
@@ -387,14 +548,15 @@ describe("a stranger's call with somebody else's", () => {
     if (!['list_models', 'admit_read'].includes(name)) expect(other).not.toBe(mine);
   });
 
-  it.each(['read_cost_summary', 'list_user_costs', 'read_cost_series', 'refresh_analytics', 'read_health'])(
-    'what is about everybody is for administrators: %s (spec 8.3)',
-    async (name) => {
-      await expect(database.app.unsafe(`select * from api.${name}($1)`, [stranger])).rejects.toMatchObject({
-        code: 'PR403',
-      });
-    },
-  );
+  it.each([
+    ...['read_cost_summary', 'list_user_costs', 'read_cost_series', 'refresh_analytics', 'read_health', 'read_figures'],
+    ...['read_config', 'list_prices', 'list_throttled', 'list_open_holds', 'list_presets', 'read_limit_use'],
+    'list_loss_makers',
+  ])('what is about everybody is for administrators: %s (spec 8.3)', async (name) => {
+    await expect(database.app.unsafe(`select * from api.${name}($1)`, [stranger])).rejects.toMatchObject({
+      code: 'PR403',
+    });
+  });
 
   it('and the owner finds all of it as it was (design: who may do what)', async () => {
     const { app } = database;

@@ -127,6 +127,14 @@ it('migrations that run again take no right away: server and operator go on (des
   expect((await database.ops`select * from user_cost_analytics`).length).toBeGreaterThan(0);
 });
 
+it('of two who migrate an empty database at once one applies all, and the other waits and finds nothing missing (design: toolchain)', async () => {
+  await withEmptyDatabase(async (url) => {
+    const both = await Promise.all([migrate(url), migrate(url)]);
+    const applied = both.map((one) => one.applied.length).sort((a, b) => a - b);
+    expect(applied).toEqual([0, both[0]?.committed]);
+  });
+}, 60_000);
+
 it('only the owner migrates: another role is refused, in words (design: who may do what)', async () => {
   await expect(migrate(database.opsUrl, { current: true })).rejects.toThrow(/"prpm_ops" may not migrate/);
 });

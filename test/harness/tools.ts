@@ -8,9 +8,10 @@ export const pgDump = findClientProgram('pg_dump');
 export const pgRestore = findClientProgram('pg_restore');
 const pgBaseBackup = findClientProgram('pg_basebackup');
 const pgBench = findClientProgram('pgbench');
-const chromium = ['chromium', 'chromium-browser', 'google-chrome'].find(
-  (name) => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0,
-);
+/** Whole, as the browser's driver wants it. */
+export const chromiumPath = ['chromium', 'chromium-browser', 'google-chrome']
+  .map((name) => spawnSync('sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).stdout.trim())
+  .find((path) => path !== '');
 
 export const has = {
   psql: psql !== undefined,
@@ -20,7 +21,7 @@ export const has = {
   pgbench: pgBench !== undefined,
   pg_cron: hasServerLibrary('pg_cron'),
   plpgsql_check: hasServerLibrary('plpgsql_check'),
-  Chromium: chromium !== undefined,
+  Chromium: chromiumPath !== undefined,
 };
 export type Tool = keyof typeof has;
 

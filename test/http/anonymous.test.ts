@@ -98,6 +98,61 @@ it('gives the run back where the provider fails, and names wrong fields (spec 5.
   expect((await ask('192.0.2.9', { package_id: undefined })).json.errors[0].field).toBe('package_id');
 });
 
+it('is what /run does without a token, with names of its own for a second one (spec 5.9)', async () => {
+  const run = (address: string, more = {}, url = server.url) =>
+    call(url, 'POST', '/api/v1/playground/run', { body: { ...body, ...more }, headers: from(address) });
+  const first = await run('192.0.2.20', { model: 'sonnet' });
+  expect([first.status, first.json]).toMatchObject([
+    200,
+    {
+      ...{ session_id: null, response: expect.stringMatching(/\w/), credits_spent: 0, credits_remaining: 0 },
+      ...{ tokens_used: expect.any(Number), duration_ms: expect.any(Number), model: 'gpt-4o-mini' },
+      ...{ login_required: true, login_url: '/login', message: expect.stringContaining('5 free credits') },
+      conversation: [
+        { role: 'user', content: 'hello' },
+        { role: 'assistant', content: first.json.response },
+      ],
+    },
+  ]);
+  const second = await run('192.0.2.20');
+  const month = first.headers.date === undefined ? '' : new Date(first.headers.date).toISOString().slice(0, 7);
+  expect([second.status, second.json]).toMatchObject([
+    403,
+    {
+      ...{ error: 'anonymous_quota_exceeded', limit: 1, used: 1, login_required: true, login_url: '/login' },
+      details: { quotaLimit: 1, usageCount: 1, currentMonth: month, firstUsedAt: expect.any(String), quota_limit: 1 },
+      callToAction: { message: expect.any(String), registrationUrl: '/register', benefits: expect.any(Array) },
+      call_to_action: { registration_url: '/register' },
+    },
+  ]);
+  expect(Number(second.headers['retry-after'])).toBeGreaterThan(0);
+  // It is the same one run of the month.
+  expect((await ask('192.0.2.20')).json.error).toBe('limit_exceeded');
+
+  const streamed = await all(
+    events(server.url, 'POST', '/api/v1/playground/run', { body, headers: from('192.0.2.21') }),
+  );
+  expect(streamed.at(-1)).toMatchObject({ event: 'run.completed', data: { login_required: true, credits_spent: 0 } });
+
+  for (const [field, value] of Object.entries({
+    ...{
+      session_id: crypto.randomUUID(),
+      use_no_prompt: true,
+      custom_prompt: 'Answer in verse.',
+      max_output_tokens: 9,
+    },
+  })) {
+    const refused = await run('192.0.2.22', { [field]: value });
+    expect([refused.status, refused.json.error], field).toEqual([401, 'authentication_required']);
+    expect(refused.json.message).toContain(field);
+  }
+  expect((await run('192.0.2.22', { package_id: undefined })).json.errors[0].field).toBe('package_id');
+  const bad = await call(server.url, 'POST', '/api/v1/playground/run', { body, token: 'prpm_nonsense' });
+  expect([bad.status, bad.json.error]).toEqual([401, 'invalid_token']);
+  const guide = await call(server.url, 'POST', '/api/v1/playground/execute', { body });
+  expect([guide.status, guide.json.error]).toEqual([401, 'authentication_required']);
+});
+
 it('holds the budget of all to the cent under 200 visitors at once (spec 5.9)', async () => {
   await house.database.owner`update settings set anonymous_daily_budget = 0.02`;
   const answers = await Promise.all(Array.from({ length: 200 }, (_, n) => ask(`198.51.100.${n + 1}`)));

@@ -69,7 +69,7 @@ const api = createClient<paths, \`application/\${string}\`>({ baseUrl, headers: 
 const PROGRAM = `${HEAD}
 const body = { package_id: 'haiku', input: 'hello' };
 const estimate = await api.POST('/api/v1/playground/estimate', { body });
-const run = await api.POST('/api/v1/playground/run', { body });
+const run = await api.POST('/api/v1/playground/execute', { body });
 if (run.data === undefined) throw new Error(run.error.message);
 const stored = await api.GET('/api/v1/playground/runs/{id}', { params: { path: { id: run.data.run_id } } });
 const history = await api.GET('/api/v1/playground/credits/history', { params: { query: { limit: 1 } } });

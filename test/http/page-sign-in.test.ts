@@ -51,6 +51,7 @@ async function signIn(returnTo = '/credits?tab=history'): Promise<{ back: Answer
   };
 }
 const me = (url: string, cookie: string) => call(url, 'GET', '/trpc/accounts.me', { headers: { cookie } });
+const viewer = (url: string, cookie: string) => call(url, 'GET', '/trpc/accounts.viewer', { headers: { cookie } });
 const login = (answer: Answer) => cookiesOf(answer).find((one) => one.startsWith('prpm_login')) ?? '';
 const post = (url: string, procedure: string, body: unknown, headers: Record<string, string>) =>
   call(url, 'POST', `/trpc/${procedure}`, { body, headers });
@@ -116,7 +117,7 @@ describe('the cookie (spec 2.2)', () => {
     const { back } = await signIn();
     const [set = ''] = (back.headers['set-cookie'] ?? []).filter((one) => one.startsWith('prpm_login'));
     expect(set).toMatch(/; Max-Age=43200; Path=\/; HttpOnly; SameSite=Lax$/);
-    const again = await me(server.url, login(back));
+    const again = await viewer(server.url, login(back));
     expect(again.headers['set-cookie']?.[0]).toContain(login(back));
     const [kept] = await house.database
       .owner`select token_hash::text as hash from logins order by created_at desc limit 1`;
@@ -175,7 +176,10 @@ describe('the cookie (spec 2.2)', () => {
     const over = await me(server.url, first);
     expect([over.status, over.json.error.data.problem.error]).toEqual([401, 'login_expired']);
     expect(over.headers['set-cookie']?.[0]).toMatch(/^prpm_login_\d+=; Max-Age=0/);
-    expect((await me(server.url, second)).status).toBe(200);
+    const nobody = await viewer(server.url, first);
+    expect([nobody.status, nobody.json.result.data]).toEqual([200, { viewer: null }]);
+    expect(nobody.headers['set-cookie']?.[0]).toMatch(/^prpm_login_\d+=; Max-Age=0/);
+    expect((await viewer(server.url, second)).json.result.data.viewer.username).toBe('Grace');
 
     const digest = `sha256(convert_to('${second.split('=')[1]}', 'UTF8'))`;
     const ends = async () =>

@@ -54,6 +54,13 @@ describe('the document', () => {
     expect(policy).toContain(`script-src 'self' 'nonce-${nonce}'`);
     expect(policy).toContain("frame-ancestors 'none'");
     expect(policy).not.toContain('unsafe');
+    const directives = policy.split('; ').map((one) => one.split(' '));
+    // These do not fall back to default-src.
+    expect(directives.map(([name]) => name)).toEqual(expect.arrayContaining(['base-uri', 'form-action']));
+    for (const [name = '', ...sources] of directives) {
+      const ours = ["'none'", "'self'", `'nonce-${nonce}'`, ...(name === 'img-src' ? ['data:'] : [])];
+      for (const source of sources) expect([name, ours]).toEqual([name, expect.arrayContaining([source])]);
+    }
     expect(one.text).toContain(`nonce="${nonce}"`);
     expect(one.text).not.toContain('__NONCE__');
     expect(other.headers['content-security-policy']).not.toBe(policy);
@@ -71,6 +78,10 @@ describe('the document', () => {
       ['/playground/shared?token=a/b', '/playground/shared/a%2Fb'],
       ['/playground/credits/buy?package=medium', '/credits?buy=medium'],
       ['/playground/credits/subscribe', '/credits?subscribe=yes'],
+      ['/playground?buyCredits=true', '/credits?buy=yes'],
+      ['/playground?purchase=success', '/credits?checkout=latest'],
+      ['/playground?subscription=success', '/credits?checkout=latest'],
+      ['/pricing', '/credits'],
       ['/dashboard', '/author'],
       ['/login', '/sign-in'],
     ] as const) {

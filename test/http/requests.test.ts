@@ -80,6 +80,12 @@ describe('a body that cannot be read', () => {
     expect([status, json.error]).toEqual([expected, code]);
   });
 
+  it('is read to its end, so that the answer arrives and the connection goes on (spec 11.3)', async () => {
+    const { status, headers } = await post(JSON.stringify({ ...good, more: 'x'.repeat(1_900_000) }));
+    expect(status).toBe(413);
+    expect(headers.connection).not.toBe('close');
+  });
+
   it('is no way to change what objects are', async () => {
     expect(
       (await post('{"__proto__": {"polluted": true}, "constructor": {"x": 1}, "package_id": "haiku", "input": "x"}'))

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, it } from 'vitest';
 import { all, call, events, openHouse, type SentEvent, until } from './house.ts';
 
@@ -159,9 +160,10 @@ describe('an end before the end', () => {
     await database.owner`update settings set abandon_after_ms = 10000`;
   });
 
-  it('does not come when somebody is back in time', async () => {
-    await database.owner`update settings set abandon_after_ms = 500`;
-    const { run_id } = await started('back in time [[sandbox: tokens=60 pace=20]]');
+  it('does not come when somebody is back in time, though all had left (spec 5.2)', async () => {
+    await database.owner`update settings set abandon_after_ms = 1500`;
+    const { run_id } = await started('back in time [[sandbox: tokens=150 pace=20]]');
+    await sleep(300); // until it is known that they have left
     const list = await all(events(url, 'GET', `/api/v1/playground/runs/${run_id}/stream`, { token: ada.token }));
     expect(list.at(-1)?.event).toBe('run.completed');
     await database.owner`update settings set abandon_after_ms = 10000`;

@@ -130,6 +130,15 @@ describe('the typed client', () => {
     expect(text).not.toMatch(/stack|node_modules|\.ts:/);
   });
 
+  it('finds what was refused inside of an answer where it asks for that, which changes nothing of the HTTP interface', async () => {
+    const inside = { 'trpc-errors': 'inside' };
+    const gone = '/trpc/catalog.packages.read?input={"packageId":"nowhere"}';
+    const told = await call(house.url, 'GET', gone, { headers: inside });
+    expect([told.status, told.json.error.data.httpStatus]).toEqual([207, 404]);
+    expect((await call(house.url, 'GET', gone)).status).toBe(404);
+    expect((await call(house.url, 'GET', '/api/v1/packages/nowhere', { headers: inside })).status).toBe(404);
+  });
+
   it('is told who is asked for, and that NUL is no text', async () => {
     const nobody = await call(house.url, 'GET', '/trpc/credits.balance');
     expect([nobody.status, nobody.json.error.data.problem.error]).toEqual([401, 'authentication_required']);

@@ -26,6 +26,35 @@ it('audits the books each night, and fails with the number of rows and the first
   expect(await ops`select has_failed from ops.jobs where job = 'audit-books'`).toEqual([{ has_failed: false }]);
 });
 
+it('audits in batches, all users and what is of nobody, however far apart the faults are (spec 4.8, 7.1)', async () => {
+  const people: string[] = [];
+  for (let n = 0; n < 9; n++) people.push(await world.person());
+  const [first = '', last = ''] = [people.toSorted().at(0), people.toSorted().at(-1)];
+  const nobody = 'ffffffff-0000-7000-8000-000000000000';
+  const token = '0198c0de-0000-7000-8000-000000000001';
+  await ops`update settings set job_batch = 1`; // four users a batch
+  const audit = () =>
+    ops.unsafe("call ops.run_job('audit-books', 'test')").then(
+      () => null,
+      (error: Error) => error.message,
+    );
+  const batches = async () =>
+    (await ops`select batches from job_runs where job = 'audit-books' order by slot desc limit 1`)[0]?.batches;
+
+  expect(await audit()).toBeNull();
+  expect(await batches()).toBeGreaterThanOrEqual(3);
+  for (const user of [first, last]) {
+    await owner`update users set included_credits = included_credits + 1 where id = ${user}`;
+    expect(await audit()).toContain(`user ${user}: should be 5, is 6`);
+    await owner`update users set included_credits = included_credits - 1 where id = ${user}`;
+  }
+  await owner`insert into api_tokens (id, user_id, name, token_hash, scopes) values (${token}, ${nobody}, 'of nobody', sha256('x'), '{run}')`;
+  expect(await audit()).toContain(`reference of token ${token}, user ${nobody}: should be user ${nobody}, is missing`);
+  await owner`delete from api_tokens where id = ${token}`;
+  expect(await audit()).toBeNull();
+  await ops`update settings set job_batch = 500`;
+});
+
 it('drops the texts of sessions that nobody used for run_text_days, says more than a fortnight before whose, and keeps the books (spec 7.1)', async () => {
   await world.at('2033-01-01T12:00:00Z');
   const [idle, busy] = [await world.person({ tier: 'unlimited' }), await world.person({ tier: 'unlimited' })];
@@ -60,6 +89,23 @@ it('drops the texts of sessions that nobody used for run_text_days, says more th
   expect(await job('apply-retention')).toEqual([{ slots: '1', rows_touched: '2' }]);
   expect([await texts(idle), await texts(busy)]).toEqual([0, 2]);
   expect(await owner`select from runs where user_id = ${idle}`).toHaveLength(2);
+});
+
+it('keeps the text of a run that has not ended, for that says what is to be charged, however long nobody ended it (spec 5.2, 7.1)', async () => {
+  await world.at('2033-06-01T12:00:00Z');
+  const user = await world.person();
+  const { begun_run_id: run } = await world.start(user);
+  await world.checkpoint(user, run, 50);
+  await world.at('2033-09-02T02:00:30Z'); // off for three months
+  await job('apply-retention');
+  expect(await texts(user)).toBe(1);
+  await job('expire-holds');
+  expect(await owner`select status, credits::int from runs where id = ${run}`).toEqual([
+    { status: 'expired', credits: 1 },
+  ]);
+  await world.at('2033-09-03T02:00:30Z');
+  await job('apply-retention');
+  expect(await texts(user)).toBe(0);
 });
 
 it('drops bodies of webhook events that are done, not of others, and old job history, but for the newest of each (spec 7.1)', async () => {

@@ -60,6 +60,10 @@ it('shows a slot that was begun and not ended as due, and the last error until a
 });
 
 it('counts lateness of a job that never ran from when it was added', async () => {
-  await database.owner`update settings set clock_offset = default`;
+  await at('2031-03-12T10:00:00Z');
+  const added = (ago: string) => database.owner`update jobs set added_at = core.now() - ${ago}::interval`;
+  await added('4 minutes');
   expect(await of('reset-monthly-costs')).toMatchObject({ last_slot: null, is_late: false });
+  await added('6 minutes');
+  expect(await of('reset-monthly-costs')).toMatchObject({ last_slot: null, is_late: true });
 });

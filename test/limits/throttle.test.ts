@@ -24,10 +24,17 @@ it('throttles at settlement when a window is used up, with tier, limit, amount a
   });
 });
 
-it("ends at the window's end, on the next use (spec 3.4, fault 46)", async () => {
+it("ends at the window's end, is shown no more from then on, and goes on the next use (spec 3.4, fault 46)", async () => {
   const user = await spent();
+  const shown = async () => {
+    const listed = await world.ops`select from ops.throttled_now where user_id = ${user}`;
+    const [own] = await world.app`select api.read_limits(${user}) as limits`;
+    return [listed.length, own?.limits.is_throttled];
+  };
   expect(await world.refusal(user)).toMatchObject({ code: 'daily_cost_limit', status: 429 });
+  expect(await shown()).toEqual([1, true]);
   await world.at('2031-03-13T00:00:00Z');
+  expect(await shown()).toEqual([0, false]);
   await world.run(user, {}, tiny);
   expect(await world.figures(user)).toMatchObject({ is_throttled: false, throttled_by: null, throttled_reason: null });
 });
@@ -169,4 +176,25 @@ it('waives the cost limits of one person until an instant, and records their cos
   expect((await world.refusal(user)).code).toBe('daily_cost_limit');
   expect((await world.figures(user)).is_throttled).toBe(true);
   await expect(world.ops`select from ops.waive_limits(${user}, null, '')`).rejects.toMatchObject({ code: 'PR400' });
+});
+
+it('tells a person what they may use, what they have used, why they are stopped and until when (spec 3.2, 3.4, 3.7)', async () => {
+  const user = await spent();
+  await world.refusal(user);
+  const read = async (who: string) => (await world.app`select api.read_limits(${who}) as limits`)[0]?.limits;
+  expect(await read(user)).toMatchObject({
+    ...{ tier: 'free', throttles: true, is_throttled: true, waived_until: null },
+    throttled_reason: expect.stringMatching(/^free: 0.1\d* of 0.10 dollars used today$/),
+    throttled_until: expect.any(String),
+    windows: [
+      { window: 'month', unit: 'dollars', held: 0 },
+      { window: 'day', unit: 'dollars', limit: 0.1, held: 0 },
+      { window: 'hour', unit: 'runs', used: 1 },
+      { window: 'minute', unit: 'attempts' },
+    ],
+    refusals: [{ reason: 'daily_cost_limit', refusals: 1, unit: 'dollars' }],
+  });
+  await world.ops`select from ops.throttle_user(${user}, null, 'asked too much')`;
+  expect(await read(user)).toMatchObject({ throttled_reason: 'asked too much', throttled_until: null });
+  expect(await read(crypto.randomUUID())).toBeNull();
 });

@@ -213,6 +213,7 @@ it('keeps calendar months in UTC of any length, also after months without use (s
     ['2032-02-29T23:59:59Z', '2032-03-01T00:00:00Z'],
     ['2032-12-31T12:00:00Z', '2033-01-01T00:00:00Z'],
     ['2033-06-30T12:00:00Z', '2033-07-01T00:00:00Z'],
+    ['2034-01-01T00:00:10Z', '2034-02-01T00:00:00Z'],
   ] as const) {
     await world.at(now);
     const receipt = await world.run(user, {}, { input: 500, output: 500 });

@@ -1,70 +1,12 @@
 // Money is never lost, wherever a connection to the database breaks: before a statement arrives, or after it was carried
 // out and before its answer does.
-import { once } from 'node:events';
-import { connect, createServer, type Socket } from 'node:net';
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { createDatabase } from '../harness/database.ts';
-import { until } from '../http/house.ts';
-import {
-  type Ask,
-  answerTo,
-  type BookedRun,
-  chance,
-  follow,
-  openPlace,
-  question,
-  runIdOf,
-  type ServerProcess,
-  soak,
-} from './place.ts';
+import { expect, it } from 'vitest';
+import { call, until } from '../http/house.ts';
+import { type Ask, answerTo, type BookedRun, chance, follow, question, runIdOf, soak } from './place.ts';
+import { openWiredPlace } from './wire.ts';
 
-const database = await createDatabase();
-const place = await openPlace(database, { firstTokenMs: 10, tokenMs: 5, answers: 'composed' });
-
-/** Stands between server and database. `breaks` is asked for each portion of bytes, the nth of its direction, first. */
-let breaks: (portion: number, isAnswer: boolean) => boolean = () => false;
-let broken = 0;
-const { hostname, port } = new URL(database.appUrl);
-const open = new Set<Socket>();
-const wire = createServer((near) => {
-  const far = connect(Number(port), hostname);
-  open.add(near);
-  const end = () => {
-    open.delete(near);
-    near.destroy();
-    far.destroy();
-  };
-  const pass = (from: Socket, to: Socket, isAnswer: boolean) => {
-    let portion = 0;
-    from.on('data', (bytes) => {
-      portion += 1;
-      if (!breaks(portion, isAnswer)) return void to.write(bytes);
-      broken += 1;
-      // As a killed process ends a connection, or as one that closes it.
-      if (chance(0, 1) === 0) near.resetAndDestroy();
-      end();
-    });
-  };
-  pass(near, far, false);
-  pass(far, near, true);
-  for (const socket of [near, far]) socket.setNoDelay(true).once('close', end).on('error', end);
-});
-wire.listen(0, '127.0.0.1');
-await once(wire, 'listening');
-const through = new URL(database.appUrl);
-const address = wire.address();
-through.port = String(typeof address === 'object' && address?.port);
-
-let server: ServerProcess;
-beforeAll(async () => {
-  await database.ops`update settings set checkpoint_ms = 100`;
-  server = await place.serve({ APP_DATABASE_URL: through.href, DATABASE_POOL: '6' });
-});
-afterAll(async () => {
-  await place.close();
-  wire.close();
-  await database.drop();
-});
+const proof = await openWiredPlace({ DATABASE_POOL: '6' });
+const { place, wire } = proof;
 
 it('goes on where a connection breaks while it is being made, at whatever step', async () => {
   const person = await place.person();
@@ -74,22 +16,22 @@ it('goes on where a connection breaks while it is being made, at whatever step',
   ]) as [number, boolean][];
   for (const [step, ofAnswers] of steps) {
     let left = 6;
-    breaks = (portion, isAnswer) => isAnswer === ofAnswers && portion === step && left > 0 && left-- > 0;
-    for (const socket of open) socket.destroy();
-    await Promise.all(Array.from({ length: 24 }, () => answerTo(server, question(person, 'tokens=2'))));
-    breaks = () => false;
-    await until(async () => (await answerTo(server, question(person, 'tokens=1'))).status === 200);
-    expect(server.exitCode).toBeNull();
+    wire.breaks = (portion, isAnswer) => isAnswer === ofAnswers && portion === step && left > 0 && left-- > 0;
+    wire.cutAll();
+    await Promise.all(Array.from({ length: 24 }, () => answerTo(proof.server, question(person, 'tokens=2'))));
+    wire.breaks = () => false;
+    await until(async () => (await answerTo(proof.server, question(person, 'tokens=1'))).status === 200);
+    expect(proof.server.exitCode).toBeNull();
+    expect(left, `breaks at step ${step} of ${ofAnswers ? 'answers' : 'questions'}`).toBeLessThan(6);
   }
-  expect(broken).toBeGreaterThan(20);
   await expectTruth();
 }, 30_000);
 
 it('calls once and charges once, wherever connections break, however often the same is asked (spec 5.3)', async () => {
   const people = await Promise.all(Array.from({ length: 6 }, () => place.person()));
   const insist = async (ask: Ask) => {
-    await follow(server, ask).done;
-    await Promise.all([answerTo(server, ask), follow(server, ask).done]);
+    await follow(proof.server, ask).done;
+    await Promise.all([answerTo(proof.server, ask), follow(proof.server, ask).done]);
   };
 
   /** Asks new questions over breaking connections, and answers how each ended. */
@@ -97,14 +39,14 @@ it('calls once and charges once, wherever connections break, however often the s
     const asks = Array.from({ length: count }, (_, i) =>
       question(people[i % people.length] ?? expect.fail(), `tokens=${chance(1, 60)}`),
     );
-    broken = 0;
-    breaks = () => chance(1, 25) === 1;
+    wire.broken = 0;
+    wire.breaks = () => chance(1, 25) === 1;
     for (let i = 0; i < asks.length; i += 12) await Promise.all(asks.slice(i, i + 12).map(insist));
-    breaks = () => false;
-    expect(broken).toBeGreaterThan(asks.length / 4);
-    expect(server.exitCode).toBeNull();
+    wire.breaks = () => false;
+    expect(wire.broken).toBeGreaterThan(asks.length / 4);
+    expect(proof.server.exitCode).toBeNull();
 
-    const answers = await Promise.all(asks.map(async (ask) => ({ ask, answer: await answerTo(server, ask) })));
+    const answers = await Promise.all(asks.map(async (ask) => ({ ask, answer: await answerTo(proof.server, ask) })));
     const runs = await expectTruth();
     return answers.map(({ ask, answer }) => {
       const run = runs.get(ask.name);
@@ -127,6 +69,46 @@ it('calls once and charges once, wherever connections break, however often the s
   for (let more = 0; more < 8 && fates.size < 2; more++) for (const fate of await tryAll(60)) fates.add(fate);
   expect(fates).toEqual(new Set(['completed', 'released']));
 }, 180_000);
+
+it('a comparison calls once for each side or for none, wherever connections break (spec 5.3, 5.8)', async () => {
+  const people = await Promise.all(Array.from({ length: 6 }, () => place.person()));
+  const compare = ({ person, name, input }: Ask) =>
+    call(proof.server.url, 'POST', '/api/v1/playground/compare', {
+      token: person.token,
+      body: { package_id: 'plain', input, sides: [{}, { use_no_prompt: true }] },
+      headers: { 'idempotency-key': name },
+    });
+  const insist = async (ask: Ask) => {
+    await compare(ask);
+    await Promise.all([compare(ask), compare(ask)]);
+  };
+  const asks = Array.from({ length: soak ? 300 : 48 }, (_, i) =>
+    question(people[i % people.length] ?? expect.fail(), `tokens=${chance(1, 60)}`),
+  );
+  wire.broken = 0;
+  wire.breaks = () => chance(1, 25) === 1;
+  for (let i = 0; i < asks.length; i += 12) await Promise.all(asks.slice(i, i + 12).map(insist));
+  wire.breaks = () => false;
+  expect(wire.broken).toBeGreaterThan(asks.length / 4);
+  await until(async () => (await place.held()).length === 0, 15_000);
+
+  // Whoever's connection broke each time is let in only now.
+  const answers: [Ask, Awaited<ReturnType<typeof compare>>][] = [];
+  for (const ask of asks) answers.push([ask, await compare(ask)]);
+  const runs = new Map((await place.runs()).map((run) => [run.id, run]));
+  for (const [ask, { json, status }] of answers) {
+    expect(status).toBe(200);
+    const isLetIn = json.sides[0].failure === null;
+    for (const { run_id, response, failure, receipt } of json.sides) {
+      const run = runs.get(run_id);
+      if (isLetIn)
+        expect([run?.status, run?.answer, receipt.credits_spent]).toEqual(['completed', response, run?.credits]);
+      else expect([run?.status, failure.error, run?.transfers]).toEqual(['released', 'database_unavailable', 0]);
+    }
+    expect(place.gate.callsFor(ask)).toBe(isLetIn ? 2 : 0);
+  }
+  expect(await place.audit()).toEqual([]);
+}, 120_000);
 
 /** No hold is left and nothing needs to expire: the server has ended all that it began. */
 async function expectTruth(): Promise<Map<string, BookedRun>> {

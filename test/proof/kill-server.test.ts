@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, it } from 'vitest';
 import { createDatabase } from '../harness/database.ts';
-import { until } from '../http/house.ts';
+import { call, events, until } from '../http/house.ts';
 import { answerTo, type BookedRun, chance, follow, openPlace, question, runIdOf, type Sight, soak } from './place.ts';
 
 const database = await createDatabase();
@@ -109,6 +109,49 @@ describe.each(Array.from({ length: repeats }, (_, i) => i + 1))(
     );
   },
 );
+
+it('kill -9 in the midst of comparisons: each side is ended by what it had delivered, and its key gives it again (spec 5.3, 5.8)', async () => {
+  const path = '/api/v1/playground/compare';
+  const asks = people.map((person) => question(person, 'tokens=150 pace=10'));
+  const sent = ({ person, name, input }: (typeof asks)[number]) => ({
+    token: person.token,
+    body: { package_id: 'plain', input, sides: [{}, { use_no_prompt: true }] },
+    headers: { 'idempotency-key': `${name}-compared` },
+  });
+  const seen = asks.map(() => ({ ids: [] as string[], text: ['', ''] }));
+  const read = async (ask: (typeof asks)[number], i: number) => {
+    for await (const { event, data } of events(server.url, 'POST', path, sent(ask))) {
+      const sight = seen[i] ?? expect.fail();
+      if (event === 'comparison.created') sight.ids = data.sides.map(({ run_id }: { run_id: string }) => run_id);
+      if (event === 'output.delta') sight.text[data.side - 1] += data.text;
+    }
+  };
+  const following = Promise.allSettled(asks.map(read));
+  await until(() => seen.every(({ text }) => text.every((said) => said !== '')));
+  await sleep(chance(200, 900));
+  await server.kill();
+  await following;
+  await place.mourn();
+  server = await place.serve();
+  await place.pass('61 seconds');
+  await place.expireAllHolds();
+  expect(await place.audit()).toEqual([]);
+
+  const booked = new Map((await place.runs()).map((run) => [run.id, run]));
+  for (const [i, ask] of asks.entries()) {
+    const { json, status } = await call(server.url, 'POST', path, sent(ask));
+    expect(status).toBe(200);
+    for (const [place_, side] of json.sides.entries()) {
+      const { status: ended, answer, credits } = booked.get(side.run_id) ?? expect.fail();
+      expect(side.run_id).toBe(seen[i]?.ids[place_]);
+      expect([side.response, side.failure.error, side.receipt.credits_spent]).toEqual([answer, 'run_expired', credits]);
+      expect([ended, credits]).toEqual(['expired', answer === '' ? 0 : 1]);
+      expect(seen[i]?.text[place_]?.startsWith(answer)).toBe(true);
+    }
+    expect(place.gate.callsFor(ask)).toBe(2);
+  }
+  expect(await place.audit()).toEqual([]);
+}, 60_000);
 
 it('has met runs that were over, runs with text, runs without, and asks that had not become one', () => {
   expect(fates.completed).toBeGreaterThan(0);

@@ -62,3 +62,24 @@ it(`does not grow over ${runs} runs`, async () => {
   expect(last - second).toBeLessThan(8);
   expect(await place.audit()).toEqual([]);
 }, 300_000);
+
+it('has 1,000 streams open at once, stays below 400 MB, and ends each as it should', async () => {
+  let [most, openAtOnce] = [0, 0];
+  const followed: ReturnType<typeof follow>[] = [];
+  const watch = setInterval(() => {
+    most = Math.max(most, server.resident());
+    const open = followed.filter(({ sight }) => sight.runId !== null && sight.end === null).length;
+    openAtOnce = Math.max(openAtOnce, open);
+  }, 50);
+  for (let i = 0; i < 1_000; i += 1) {
+    followed.push(follow(server, question(person(i), 'slow=12000 pace=200 tokens=20')));
+    if (i % 50 === 49) await sleep(100);
+  }
+  await Promise.all(followed.map(({ done }) => done));
+  clearInterval(watch);
+  console.log(`${openAtOnce} streams open at once: at most ${most.toFixed(1)} MB resident`);
+  expect(followed.map(({ sight }) => sight.end?.event)).toEqual(followed.map(() => 'run.completed'));
+  expect(openAtOnce).toBe(1_000);
+  expect(most).toBeLessThan(400);
+  expect(await place.audit()).toEqual([]);
+}, 120_000);

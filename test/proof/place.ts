@@ -260,9 +260,13 @@ function residentMegabytes({ pid }: ChildProcess): number {
   return Number(kilobytes) / 1024;
 }
 
-/** Passes everything on to the stand-in for Anthropic, and counts the calls for each question's name. */
+/** Tokens of a call as the provider reported them by the end of its answer. */
+type Usage = { input: number; output: number };
+
+/** Passes everything on to the stand-in for Anthropic, counts the calls for each question's name, and reads what it reports. */
 async function openGate({ anthropicBaseURL }: StandIns) {
   const calls = new Map<string, number>();
+  const usages = new Map<string, Usage>();
   const server = createServer(async (request, response) => {
     const pieces: Buffer[] = [];
     for await (const piece of request) pieces.push(piece);
@@ -272,6 +276,14 @@ async function openGate({ anthropicBaseURL }: StandIns) {
     const { host: _, ...headers } = request.headers;
     const onward = httpRequest(`${anthropicBaseURL}${request.url}`, { method: request.method, headers }, (answer) => {
       response.writeHead(answer.statusCode ?? 502, answer.headers);
+      let said = '';
+      answer.on('data', (bytes: Buffer) => {
+        said += bytes;
+      });
+      answer.once('end', () => {
+        const last = (field: string) => [...said.matchAll(new RegExp(`"${field}":(\\d+)`, 'g'))].at(-1)?.[1];
+        usages.set(name, { input: Number(last('input_tokens')), output: Number(last('output_tokens')) });
+      });
       answer.pipe(response).once('error', () => {});
       answer.once('error', () => response.destroy());
     });
@@ -286,6 +298,8 @@ async function openGate({ anthropicBaseURL }: StandIns) {
     url: `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`,
     /** Calls for this question, from whatever run or server. */
     callsFor: ({ name }: Ask) => calls.get(name) ?? 0,
+    /** What the provider reported for this question; undefined where its answer was broken off. */
+    usageFor: ({ name }: Ask) => usages.get(name),
     get calls() {
       return [...calls.values()].reduce((sum, count) => sum + count, 0);
     },

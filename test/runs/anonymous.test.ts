@@ -77,6 +77,19 @@ it('lets a visitor run once in a calendar month, and says how to sign up (spec 5
   expect((await begin()).outcome).toBe('started');
 });
 
+it('costs a run by the price that it began under, whatever is published meanwhile (spec 1.3, 5.9)', async () => {
+  await ops`
+    insert into models (alias, provider, provider_model, credit_multiplier, max_output_tokens, context_tokens, tokenizer)
+    values ('changing', 'openai', 'changing-1', 1, 4096, 128000, 'o200k_base')`;
+  await ops`insert into model_prices (model, valid, input, output) values ('changing', '[2025-01-01,)', 1, 2)`;
+  await ops`update settings set anonymous_model = 'changing'`;
+  const { begun_run_id } = await begin();
+  await world.pass('1 minute');
+  await ops`select from ops.publish_prices('changing', null, 100, null, null, 200, 'operator', 'dearer')`;
+  expect((await settle(begun_run_id, { input: 1_000, output: 1_000 })).cost).toBe(0.003);
+  expect(await today()).toMatchObject({ used_dollars: expect.stringMatching(/^0\.0030*$/) });
+});
+
 it('tells visitors apart by a keyed hash of the address, and keeps that no longer than it needs (spec 5.9)', async () => {
   const one = await begin({ address: '2001:db8:1:2::1' });
   expect((await begin({ address: '2001:db8:1:2:ffff::9' })).refusal.code).toBe('limit_exceeded');
@@ -223,6 +236,31 @@ it('counts in the analytics as anonymous, and in no user (spec 5.9, 8.2)', async
   expect(await ops`select cost_dollars::float8 from ops.margin_by_model where model = 'gpt-4o-mini'`).toEqual([
     { cost_dollars: 0.00006 },
   ]);
+});
+
+it('counts in what was spent in the last hour, today and this month, and alerts as others do (spec 3.6, 9, 12)', async () => {
+  const figures = async () => {
+    const [row] = await ops`
+      select (select value from ops.health where figure = 'spent today')::float8 as today,
+        (select value from ops.health where figure = 'spent in the last hour')::float8 as hour`;
+    const [metrics] = await app`select month_cost::float8 as month from api.read_metrics()`;
+    return { today: row?.today, hour: row?.hour, month: metrics?.month };
+  };
+  const before = await figures();
+  const begun = await begin();
+  await settle(begun.begun_run_id, { input: 100_000, output: 100_000 });
+  const spent = (100_000 * 0.15 + 100_000 * 0.6) / 1e6;
+  const after = await figures();
+  for (const when of ['today', 'hour', 'month'] as const)
+    expect(after[when] - before[when], when).toBeCloseTo(spent, 9);
+  const [note] = await ops`select note from ops.health where figure = 'spent today'`;
+  expect(note?.note).toContain('By visitors: 0.0750');
+  await ops`update settings set hourly_spend_alert = 0.07`;
+  expect(await owner`select kind from core.run_conditions(core.now()) where kind = 'hourly_spend'`).toHaveLength(1);
+  await ops`update settings set hourly_spend_alert = default`;
+  await world.pass('25 hours');
+  expect((await figures()).today).toBe(0);
+  expect((await figures()).hour).toBe(0);
 });
 
 it('is audited: every figure that is changed by hand is named (spec 4.8)', async () => {

@@ -2,6 +2,11 @@
 // window summed over runs. It shares nothing with the database but the rules. Money is in whole 1e-12 dollars.
 
 export type Money = bigint;
+/** Of decimal dollars as the database writes them. */
+export const asMoney = (text: string): Money => {
+  const [whole = '0', rest = ''] = text.split('.');
+  return BigInt(whole + rest.padEnd(12, '0').slice(0, 12));
+};
 export const dollars = (amount: number): Money => BigInt(Math.round(amount * 1e6)) * 1_000_000n;
 
 const minute = 60_000;
@@ -53,6 +58,7 @@ export type Run = {
   estimated: number;
   heldInput: number;
   cap: number;
+  dropped: number;
   included: number;
   purchased: number;
   counts: boolean;
@@ -81,7 +87,23 @@ export type Report = {
   output: number;
   answer: string;
 };
-export type Wanted = { run: string; model: string; tokens: number; wish: number | null; session: Session | null };
+export type Wanted = {
+  run: string;
+  model: string;
+  tokens: number;
+  wish: number | null;
+  session: Session | null;
+  dropOldest?: boolean;
+};
+/** A request: tokens read, as estimated and as held for, and of the answer, wanted and the least that is useful. */
+type Sized = {
+  model: ModelRow;
+  estimated: number;
+  heldInput: number;
+  wanted: number;
+  useful: number;
+  dropped: number;
+};
 
 const startOf = (unit: 'hour' | 'day' | 'month', now: number) => {
   const at = new Date(now);
@@ -300,12 +322,80 @@ export class Person {
   // ── runs ──
 
   begin(asked: Wanted, now: number): { refusal: string } | { run: Run } {
+    this.comeTo(now);
+    this.attempts.count += 1;
+    const answer = this.admit(asked, now);
+    if ('refusal' in answer && answer.refusal.endsWith('cost_limit')) this.judge(now);
+    return answer;
+  }
+
+  /** All sides or none (5.8). A refusal says which side, counted from 1, could not be run alone; null: all together cannot. */
+  compare(sides: Wanted[], now: number): { refusal: string; side: number | null } | { runs: Run[] } {
+    this.comeTo(now);
+    const refused = (refusal: string, side: number | null) => {
+      this.attempts.count += 1;
+      if (refusal.endsWith('cost_limit')) this.judge(now);
+      return { refusal, side };
+    };
+    const sized: Sized[] = [];
+    for (const [place, side] of sides.entries()) {
+      const answer = this.weigh(side, now, this.attempts.count + 1);
+      if ('refusal' in answer) return refused(answer.refusal, place + 1);
+      sized.push(answer);
+    }
+    const { minute: attempts, hour } = this.limits;
+    if (attempts !== null && this.attempts.count + sides.length > attempts) return refused('rate_limited', null);
+    if (hour !== null && this.requests(now) + sides.length > hour) return refused('hourly_request_limit', null);
+    const division = this.divide(sized, now);
+    if ('refusal' in division) return refused(division.refusal, null);
+
+    const before = this.throttle;
+    const count = this.attempts.count;
+    const runs: Run[] = [];
+    for (const [turn, { place, cap }] of division.turns.entries()) {
+      const [side, run] = [sides[place], sides[turn]?.run];
+      if (side === undefined || run === undefined) throw new Error('a turn is a side');
+      this.attempts.count += 1;
+      const answer = this.admit({ ...side, run, wish: cap }, now);
+      if ('refusal' in answer) {
+        for (const one of Object.values(runs)) this.takeBack(one);
+        this.throttle = before;
+        this.attempts.count = count;
+        return refused(answer.refusal, place + 1);
+      }
+      runs[place] = answer.run;
+    }
+    return { runs };
+  }
+
+  /** What has passed since the last use. */
+  private comeTo(now: number) {
     this.expire(now);
     this.tidy(now);
     if (now >= this.attempts.until) this.attempts = { count: 0, until: now + minute };
-    this.attempts.count += 1;
+  }
+
+  private takeBack(run: Run) {
+    this.runs.splice(this.runs.indexOf(run), 1);
+    this.open = this.open.filter((other) => other !== run);
+    run.session.runs.splice(run.session.runs.indexOf(run), 1);
+    if (run.session.runs.length === 0) this.sessions.splice(this.sessions.indexOf(run.session), 1);
+  }
+
+  /** What a cost window has left, holds counted or not; null where nothing bounds it. */
+  private left(unit: 'day' | 'month', holds: boolean, now: number): Money | null {
+    const limit = this.limits[unit];
+    if (limit === null || !this.limits.enforced || this.waivedUntil > now) return null;
+    return limit - this.limited(unit, now) - (holds ? this.heldCost(unit, now) : 0n);
+  }
+  private leftOfBoth(holds: boolean, now: number): Money | null {
+    return least(this.left('day', holds, now), this.left('month', holds, now));
+  }
+
+  /** How large it is, or why it cannot be run whatever credits and windows can bear. */
+  private size(asked: Wanted, now: number, attempts: number): { refusal: string } | Sized {
     const { limits } = this;
-    if (limits.minute !== null && this.attempts.count > limits.minute) return { refusal: 'rate_limited' };
+    if (limits.minute !== null && attempts > limits.minute) return { refusal: 'rate_limited' };
     if (this.heldByOperator(now)) return { refusal: 'throttled' };
     if (limits.hour !== null && this.requests(now) >= limits.hour) return { refusal: 'hourly_request_limit' };
     const model = this.rules.models[asked.model];
@@ -313,64 +403,105 @@ export class Person {
     const { session } = asked;
     if (session?.runs.at(-1)?.status === 'running') return { refusal: 'session_busy' };
 
-    const said = session?.runs.filter((run) => run.answer !== '') ?? [];
-    const exact = model.exact && said.every((run) => run.model === asked.model);
-    const estimated = asked.tokens + this.rules.promptTokens + sum(said, (run) => run.ownTokens + run.output + 8);
-    const heldInput = exact ? estimated : Math.ceil((estimated * 13) / 10);
     const wish = asked.wish ?? 1e9;
-    const wanted = Math.min(wish, model.maxOutput, 4_096, 20_000 - estimated);
+    const longest = Math.min(wish, model.maxOutput, 4_096);
     const useful = Math.min(256, wish);
-
-    const bounded = limits.enforced && this.waivedUntil <= now;
-    const left = (unit: 'day' | 'month', holds: boolean) => {
-      const limit = limits[unit];
-      return limit === null || !bounded
-        ? null
-        : limit - this.limited(unit, now) - (holds ? this.heldCost(unit, now) : 0n);
-    };
-    const dearest = model.input > model.cacheWrite ? model.input : model.cacheWrite;
-    const costOf = (output: number) => BigInt(heldInput) * dearest + BigInt(output) * model.output;
-    const chargeOf = (output: number) => charge(heldInput + output, model.multiplier);
-    const longest = (credits: number, dollarsLeft: Money | null) => {
-      const fits = (output: number) =>
-        chargeOf(output) <= credits && (dollarsLeft === null || costOf(output) <= dollarsLeft);
-      let [low, high] = [-1, Math.max(-1, wanted)];
-      while (low < high) {
-        const middle = Math.ceil((low + high) / 2);
-        if (fits(middle)) low = middle;
-        else high = middle - 1;
-      }
-      return low;
-    };
-    const plan = (included: number, purchased: number, dollarsLeft: Money | null) => {
-      const mixed = included > 0 ? longest(included + purchased, dollarsLeft) : -1;
-      const alone = longest(purchased, null);
-      const cut = included === 0 || mixed < longest(included + purchased, null);
-      return cut && alone > mixed ? { cap: alone, alone: true } : { cap: mixed, alone: false };
-    };
-
-    const fit = plan(this.free(false), this.free(true), least(left('day', true), left('month', true)));
-    if (fit.cap < useful) {
-      if (20_000 - estimated < useful) return { refusal: 'request_too_large' };
-      const unheld = plan(this.credits(false), this.credits(true), least(left('day', false), left('month', false)));
-      if (unheld.cap >= useful) return { refusal: 'held_by_other_runs' };
-      if (this.credits(false) + this.credits(true) < chargeOf(useful)) return { refusal: 'insufficient_credits' };
-      const monthLeft = left('month', false);
-      const refusal = monthLeft !== null && monthLeft < costOf(useful) ? 'monthly_cost_limit' : 'daily_cost_limit';
-      this.judge(now);
-      return { refusal };
+    const own = asked.tokens + this.rules.promptTokens;
+    let said = session?.runs.filter((run) => run.answer !== '') ?? [];
+    const all = said.length;
+    if (asked.dropOldest) {
+      const rest = 20_000 - own;
+      said = newest(said, Math.min(rest - useful, Math.max(rest - longest, Math.trunc(rest / 2))));
     }
+    const exact = model.exact && said.every((run) => run.model === asked.model);
+    const estimated = own + sum(said, shareOf);
+    const heldInput = exact ? estimated : Math.ceil((estimated * 13) / 10);
+    const wanted = Math.min(longest, 20_000 - estimated);
+    return { model, estimated, heldInput, wanted, useful, dropped: all - said.length };
+  }
 
-    const credits = chargeOf(fit.cap);
+  /** The same, and that credits and windows can bear it where nothing else begins. */
+  private weigh(asked: Wanted, now: number, attempts: number): { refusal: string } | Sized {
+    const sized = this.size(asked, now, attempts);
+    if ('refusal' in sized) return sized;
+    const { useful } = sized;
+    const fit = fitted(sized, this.free(false), this.free(true), this.leftOfBoth(true, now));
+    if (fit.cap >= useful) return sized;
+    if (20_000 - sized.estimated < useful) return { refusal: 'request_too_large' };
+    const unheld = fitted(sized, this.credits(false), this.credits(true), this.leftOfBoth(false, now));
+    if (unheld.cap >= useful) return { refusal: 'held_by_other_runs' };
+    if (this.credits(false) + this.credits(true) < chargeOf(sized, useful)) return { refusal: 'insufficient_credits' };
+    const monthLeft = this.left('month', false, now);
+    const isMonth = monthLeft !== null && monthLeft < costOf(sized, useful);
+    return { refusal: isMonth ? 'monthly_cost_limit' : 'daily_cost_limit' };
+  }
+
+  /** What is left above the least of each side is divided evenly; the one that needs least comes first (5.8). */
+  private divide(sides: Sized[], now: number): { refusal: string } | { turns: { place: number; cap: number }[] } {
+    const needs = sides.map((side, place) => {
+      return { side, place, credits: chargeOf(side, side.useful), cost: costOf(side, side.useful) };
+    });
+    needs.sort((a, b) => a.credits - b.credits || Number(a.cost - b.cost) || a.place - b.place);
+    let credits = sum(needs, (one) => one.credits);
+    let cost = total(needs, (one) => one.cost);
+    const needed = { credits, cost };
+    let [included, purchased] = [this.free(false), this.free(true)];
+    let costLeft = this.leftOfBoth(true, now);
+    const turns: { place: number; cap: number }[] = [];
+    for (const [turn, { side, place, ...least }] of needs.entries()) {
+      const count = needs.length - turn;
+      const spare = Math.trunc((included + purchased - credits) / count);
+      if (included + purchased < credits) return { refusal: this.cannotBear(needed, now) };
+      const allowed = least.credits + spare;
+      const ofIncluded = Math.min(included, allowed);
+      const share = costLeft === null ? null : least.cost + (costLeft - cost) / BigInt(count);
+      let fit = fitted(side, ofIncluded, allowed - ofIncluded, share);
+      if (fit.cap < side.wanted && purchased > 0) {
+        const most = least.credits + Math.trunc(Math.max(0, purchased - credits) / count);
+        const alone = fitted(side, 0, Math.min(purchased, most), null);
+        if (alone.cap > fit.cap) fit = { cap: alone.cap, alone: true };
+      }
+      if (fit.cap < side.useful) return { refusal: this.cannotBear(needed, now) };
+      const charged = chargeOf(side, fit.cap);
+      const fromIncluded = fit.alone ? 0 : Math.min(ofIncluded, charged);
+      included -= fromIncluded;
+      purchased -= charged - fromIncluded;
+      if (fromIncluded > 0 && costLeft !== null) costLeft -= costOf(side, fit.cap);
+      credits -= least.credits;
+      cost -= least.cost;
+      turns.push({ place, cap: fit.cap });
+    }
+    return { turns };
+  }
+
+  private cannotBear(needed: { credits: number; cost: Money }, now: number): string {
+    const balance = this.credits(false) + this.credits(true);
+    const bounds = this.leftOfBoth(false, now);
+    const canPay = bounds === null || needed.cost <= bounds || needed.credits <= this.credits(true);
+    if (this.open.length > 0 && needed.credits <= balance && canPay) return 'held_by_other_runs';
+    if (balance < needed.credits) return 'insufficient_credits';
+    const [month, today] = [this.left('month', false, now), this.left('day', false, now)];
+    if (this.credits(false) > 0 && month !== null && month < needed.cost) return 'monthly_cost_limit';
+    if (this.credits(false) > 0 && today !== null && today < needed.cost) return 'daily_cost_limit';
+    return 'purchased_credit_cost';
+  }
+
+  private admit(asked: Wanted, now: number): { refusal: string } | { run: Run } {
+    const sized = this.weigh(asked, now, this.attempts.count);
+    if ('refusal' in sized) return sized;
+    const { model, estimated, heldInput, dropped } = sized;
+    const { session } = asked;
+    const fit = fitted(sized, this.free(false), this.free(true), this.leftOfBoth(true, now));
+    const credits = chargeOf(sized, fit.cap);
     const included = fit.alone ? 0 : Math.min(this.free(false), credits);
     const run: Run = {
       ...{ id: asked.run, model: asked.model, status: 'running', startedAt: now, multiplier: model.multiplier },
-      ...{ price: { ...model }, ownTokens: asked.tokens, estimated, heldInput, cap: fit.cap },
+      ...{ price: { ...model }, ownTokens: asked.tokens, estimated, heldInput, cap: fit.cap, dropped },
       ...{
         included,
         purchased: credits - included,
         counts: included > 0,
-        holdCost: costOf(fit.cap),
+        holdCost: costOf(sized, fit.cap),
         holdExpires: now + minute,
       },
       ...{
@@ -491,4 +622,42 @@ function charge(tokens: number, multiplier: number): number {
 function share(cost: Money, part: number, whole: number): Money {
   if (part === whole) return cost;
   return (2n * cost * BigInt(part) + BigInt(whole)) / (2n * BigInt(whole));
+}
+
+const costOf = ({ model, heldInput }: Sized, output: number): Money =>
+  BigInt(heldInput) * (model.input > model.cacheWrite ? model.input : model.cacheWrite) + BigInt(output) * model.output;
+const chargeOf = ({ model, heldInput }: Sized, output: number) => charge(heldInput + output, model.multiplier);
+
+/** The longest answer that so many credits, and dollars where they are bounded, can bear in the worst case; -1: none. */
+function longestFor(sized: Sized, credits: number, dollarsLeft: Money | null): number {
+  const fits = (output: number) =>
+    chargeOf(sized, output) <= credits && (dollarsLeft === null || costOf(sized, output) <= dollarsLeft);
+  let [low, high] = [-1, Math.max(-1, sized.wanted)];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (fits(middle)) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+/** The same with included credits before purchased ones, or on purchased ones alone where that allows more (3.3). */
+function fitted(sized: Sized, included: number, purchased: number, dollarsLeft: Money | null) {
+  const mixed = included > 0 ? longestFor(sized, included + purchased, dollarsLeft) : -1;
+  const alone = longestFor(sized, purchased, null);
+  const cut = included === 0 || mixed < longestFor(sized, included + purchased, null);
+  return cut && alone > mixed ? { cap: alone, alone: true } : { cap: mixed, alone: false };
+}
+
+/** What an exchange adds to the next request of its session. */
+const shareOf = (run: Run) => run.ownTokens + run.output + 8;
+
+/** The newest exchanges that fit into so many tokens; ids stand for the order of time. */
+function newest(said: Run[], room: number): Run[] {
+  const kept: Run[] = [];
+  for (const run of said.toSorted((a, b) => (a.id < b.id ? 1 : -1))) {
+    if (sum(kept, shareOf) + shareOf(run) > room) break;
+    kept.push(run);
+  }
+  return kept;
 }

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { afterAll, expect, it } from 'vitest';
 import {
+  asMoney,
   dollars,
   type Limits,
   type Money,
@@ -34,6 +35,19 @@ const steps = {
     tokens: pick(1, 40, 400, 400, 2_000, 4_800, 9_000, 14_000, 19_700),
     wish: pick(null, null, 10, 300, 1_500),
     session: fc.option(which, { freq: 2 }),
+    dropOldest: fc.boolean(),
+  }),
+  compare: fc.record({
+    user: who,
+    sides: fc.array(
+      fc.record({
+        model: fc.constantFrom(...models),
+        tokens: pick(1, 40, 400, 400, 2_000, 4_800, 9_000, 19_700),
+        session: fc.option(which, { freq: 2 }),
+      }),
+      { minLength: 2, maxLength: 4 },
+    ),
+    wish: pick(null, null, 10, 300, 1_500),
   }),
   settle: fc.record({
     user: who,
@@ -97,6 +111,7 @@ type Step = { [Name in keyof Steps]: { name: Name } & Steps[Name] }[keyof Steps]
 
 const often: Partial<Record<keyof Steps, number>> = {
   begin: 20,
+  compare: 8,
   settle: 10,
   'clock moves': 6,
   grant: 2,
@@ -130,6 +145,10 @@ const refusals = [
 ];
 const outcomes = [
   'started',
+  'left the oldest out',
+  'compared',
+  'one side refused',
+  'all sides refused together',
   'paid by purchased only',
   'expired with text',
   'expired without',
@@ -167,10 +186,6 @@ const iso = (instant: number) => new Date(instant).toISOString();
 const setClock = () => owner`
   update settings set clock_offset = make_interval(secs => extract(epoch from ${iso(clock)}::text::timestamptz - clock_timestamp())::float8)`;
 
-const asMoney = (text: string): Money => {
-  const [whole = '0', rest = ''] = text.split('.');
-  return BigInt(whole + rest.padEnd(12, '0').slice(0, 12));
-};
 const inDollars = (limit: Money | null) => (limit === null ? null : Number(limit) / 1e12);
 
 const firstLimits: LimitsInDollars = { month: 0.5, day: 0.1, hour: 10, minute: null, enforced: true };
@@ -259,6 +274,8 @@ class History {
     switch (step.name) {
       case 'begin':
         return this.begin(this.person(step), step);
+      case 'compare':
+        return this.compareSides(this.person(step), step);
       case 'settle': {
         const run = chosen(this.person(step).open, step.run);
         if (run === undefined) return;
@@ -440,9 +457,11 @@ class History {
       tokens: step.tokens,
       wish: step.wish,
       session: session?.id ?? null,
+      history: step.dropOldest ? 'fit' : null,
     });
+    const { model, tokens, wish, dropOldest } = step;
     const answer = this.watchExpiry(person, () =>
-      person.begin({ run, model: step.model, tokens: step.tokens, wish: step.wish, session }, clock),
+      person.begin({ run, model, tokens, wish, session, dropOldest: dropOldest && session !== null }, clock),
     );
     if ('refusal' in answer) {
       note(answer.refusal);
@@ -451,6 +470,8 @@ class History {
       return;
     }
     note('started');
+    if (answer.run.dropped > 0) note('left the oldest out');
+    expect(begun.dropped_exchanges ?? 0).toBe(answer.run.dropped);
     if (!answer.run.counts) note('paid by purchased only');
     expect(begun.refusal).toBeNull();
     expect({
@@ -462,6 +483,35 @@ class History {
       ...{ cap: answer.run.cap, hold: answer.run.included + answer.run.purchased },
       ...{ free: person.free(false) + person.free(true), held: answer.run.heldInput },
     });
+  }
+
+  private async compareSides(person: Person, { sides, wish }: Steps['compare']) {
+    const runs = sides.map(newId);
+    const asked = sides.map(({ session, ...side }, place) => ({
+      ...{ ...side, wish, run: runs[place] ?? '' },
+      session: session === null ? null : (chosen(person.sessions, session) ?? null),
+    }));
+    const sent = asked.map(({ model, tokens, session }) => ({ model, tokens, session: session?.id ?? null }));
+    const estimate = await world.estimateComparison(person.id, sent, wish);
+    const rows = await world.compare(person.id, sent, { runs, wish });
+    const holds = rows.reduce((all, { begun }) => all + (begun.hold_credits ?? 0), 0);
+    const answer = this.watchExpiry(person, () => person.compare(asked, clock));
+    expect([estimate.refusal?.code, estimate.refused_side]).toEqual(
+      'refusal' in answer ? [answer.refusal, answer.side] : [undefined, null],
+    );
+    if ('refusal' in answer) {
+      note(answer.refusal);
+      note(answer.side === null ? 'all sides refused together' : 'one side refused');
+      expect(rows.map(({ id, side, begun }) => [id, side, begun.refusal?.code])).toEqual([
+        [null, answer.side, answer.refusal],
+      ]);
+      return;
+    }
+    note('compared');
+    expect(estimate.credits_most).toBe(holds);
+    expect(
+      rows.map(({ begun }) => [begun.begun_run_id, begun.output_cap, begun.hold_credits, begun.held_input]),
+    ).toEqual(answer.runs.map((run) => [run.id, run.cap, run.included + run.purchased, run.heldInput]));
   }
 
   private async settle(person: Person, run: Run, report: Report & { ending: Exclude<Report['ending'], 'expired'> }) {
@@ -604,16 +654,27 @@ class History {
   }
 }
 
+const plain = { user: 2, model: 'plain', wish: 300 } as const;
 const pay = (paid: 'in time' | 'now'): Step => ({ name: 'pay period', user: 2, paid });
 const twoMonths: Step[] = [
   { name: 'clock moves', to: 'the next month' },
   { name: 'clock moves', to: 'the next month' },
 ];
-/** What chance rarely tells: periods that are heard of, or paid, when they are over. */
+/** What chance rarely tells: periods that are heard of, or paid, when they are over; a long conversation that is cut. */
 const known: [Step[]][] = [
   [[pay('now'), ...twoMonths, pay('in time'), pay('in time')]],
   [[pay('now'), ...twoMonths, { name: 'revoke', user: 2, amount: 1 }, pay('in time')]],
   [[pay('now'), ...twoMonths, pay('now'), pay('now')]],
+  [
+    [
+      { name: 'begin', ...plain, tokens: 9_000, session: null, dropOldest: false },
+      {
+        ...{ name: 'settle', user: 2, run: 0, ending: 'completed', input: 'as estimated', output: 'some' },
+        ...{ cached: 0, cacheWrite: 0, says: 'answer', called: true },
+      },
+      { name: 'begin', ...plain, tokens: 14_000, session: 0, dropOldest: true },
+    ],
+  ],
 ];
 
 const chosen = <T>(list: T[], place: number): T | undefined => list[place % Math.max(1, list.length)];

@@ -55,6 +55,30 @@ function dice(seed: number) {
 const inParallel = <T>(count: number, action: (place: number) => Promise<T>) =>
   Promise.all(Array.from({ length: count }, (_, place) => action(place)));
 
+it('a run that begins while its price is being replaced keeps the one that it sees, and the audit knows (spec 1.3)', async () => {
+  const user = await world.person({ credits: 50, tier: 'unlimited' });
+  const publishing = await others.reserve();
+  await publishing`begin`;
+  await publishing`select from ops.publish_prices('vague', null, 11, 1, null, 21, 'operator', 'test')`;
+  const [early, run] = [await begin(user, { model: 'vague' }), newId()];
+  await publishing`commit`;
+  publishing.release();
+  await begin(user, { run, model: 'vague' });
+  await settle(user, run);
+  await settle(user, early.begun_run_id ?? '');
+  const costs =
+    await world.owner`select trim_scale(cost)::text as cost from runs where user_id = ${user} order by started_at`;
+  expect(costs.map(({ cost }) => cost)).toEqual(['0.006', '0.00655']);
+  expect(await world.ops`select * from ops.audit_books(${user})`).toEqual([]);
+
+  const move = (by: string) =>
+    world.owner`update runs set started_at = started_at + ${by}::text::interval where user_id = ${user} and id = ${early.begun_run_id ?? ''}`;
+  await move('61 seconds');
+  const found = await world.ops`select check_name from ops.audit_books(${user})`;
+  await move('-61 seconds');
+  expect(found.map(({ check_name }) => check_name)).toContain('run_price');
+});
+
 it('never spends more than there is: 200 parallel runs on 5 credits (spec 3.2, fault 12)', async () => {
   const user = await world.person({ credits: 5, tier: 'unlimited' });
   const answers = await inParallel(200, async (place) => {

@@ -1,6 +1,8 @@
 // A small world for tests of money: people, packages, models and prices made by what a user or an operator calls, and a
 // clock that is data. What a test changes in limits and settings is put back before the next one.
 import { createHash, randomUUID } from 'node:crypto';
+import type postgres from 'postgres';
+import { uuidv7 } from 'uuidv7';
 import { afterAll, afterEach, beforeEach, expect } from 'vitest';
 import { createDatabase, type TestDatabase } from '../harness/database.ts';
 
@@ -27,7 +29,7 @@ type Refusal = {
 };
 
 export type Begun = {
-  outcome: 'started' | 'refused' | 'known';
+  outcome: 'started' | 'refused' | 'known' | 'template';
   begun_run_id: string;
   begun_session_id: string;
   run_status: string;
@@ -40,6 +42,8 @@ export type Begun = {
   history: { role: string; content: string }[] | null;
   estimated_input: number;
   held_input: number;
+  history_tokens: number | null;
+  dropped_exchanges: number | null;
   rate_limit: number | null;
   rate_remaining: number | null;
   rate_reset: number | null;
@@ -61,6 +65,9 @@ export type Receipt = {
   error: string | null;
   paid_by_purchased_only: boolean;
   refunded_at: Date | null;
+  history_tokens: number | null;
+  request_limit: number | null;
+  dropped_exchanges: number | null;
   limits: { tier: string; hourly: Window; daily: Window; monthly: Window };
 };
 
@@ -113,7 +120,35 @@ type Asked = Partial<{
   custom: number | null;
   key: string | null;
   request: string;
+  history: string | null;
 }>;
+
+/** A side of a comparison. */
+export type Side = {
+  package?: string;
+  version?: string;
+  session?: string | null;
+  model?: string;
+  baseline?: boolean;
+  tokens?: number;
+  custom?: number;
+  /** Tokens of its prompt, filled in. */
+  prompt?: number;
+  history?: 'fit';
+};
+type Together = Partial<{ id: string; runs: string[]; wish: number | null; key: string; request: string }>;
+/** `id` null: nothing was begun. `side` null: all together were refused. */
+type BegunSide = { id: string | null; side: number | null; begun: Begun };
+
+/** The sides as the server sends them. */
+const sidesAsJson = (sides: Side[]) =>
+  sides.map((side) => ({
+    ...{ package: side.package ?? 'plain', package_version: side.version ?? null, session_id: side.session ?? null },
+    ...{ model: side.model ?? 'plain', use_no_prompt: side.baseline ?? false, input_tokens: side.tokens ?? 400 },
+    ...{ counted_with: 'o200k_base', custom_prompt_tokens: side.custom ?? null, prompt_tokens: side.prompt ?? null },
+    ...{ history: side.history ?? null },
+    ...(side.prompt === undefined ? {} : { variables: {} }),
+  }));
 
 /** What the provider did. `input` null: its report was lost. */
 type Ended = Partial<{
@@ -252,9 +287,28 @@ function buildWorld(database: TestDatabase) {
         model => ${asked.model === undefined ? 'plain' : asked.model}, use_no_prompt => ${asked.baseline ?? false},
         input_tokens => ${asked.tokens ?? 400}, counted_with => ${asked.counted ?? 'o200k_base'},
         max_output_tokens => ${asked.wish ?? null}, custom_prompt_tokens => ${asked.custom ?? null},
-        idempotency_key => ${key}, request_hash => ${key === null ? null : hash(asked.request ?? 'request')})`;
+        idempotency_key => ${key}, request_hash => ${key === null ? null : hash(asked.request ?? 'request')},
+        history_mode => ${asked.history ?? null})`;
     if (row === undefined) throw new Error('begin_run answers one row');
     return { ...row, hold_credits: Number(row.hold_credits), available_credits: Number(row.available_credits) };
+  }
+
+  async function compare(user: string, sides: Side[], more: Together = {}, sql: postgres.ISql = app) {
+    const key = more.key ?? null;
+    return sql<BegunSide[]>`
+      select begun_comparison_id as id, side, to_json(begun) as begun
+      from api.begin_comparison(
+        ${user}, ${more.id ?? uuidv7()}, ${more.runs ?? sides.map(() => uuidv7())}::uuid[], ${sql.json(sidesAsJson(sides))},
+        ${more.wish ?? null}, ${key}, ${key === null ? null : hash(more.request ?? 'request')})
+      order by side`;
+  }
+
+  async function estimateComparison(user: string, sides: Side[], wish: number | null = null) {
+    const [row] = await app`
+      select api.estimate_comparison(
+        ${user}, ${sides.map(() => uuidv7())}::uuid[], ${app.json(sidesAsJson(sides))}, ${wish}
+      ) as estimate`;
+    return row?.estimate;
   }
 
   /** Begins a run that must be let in. */
@@ -404,6 +458,8 @@ function buildWorld(database: TestDatabase) {
       person,
       publish,
       begin,
+      compare,
+      estimateComparison,
       start,
       refusal,
       run,

@@ -88,8 +88,13 @@ describe('a link', () => {
   test('of a private package is seen by those alone who may see the package (spec 5.5)', async () => {
     const token = await share();
     await database.owner`update packages set visibility = 'private' where name = 'notes'`;
+    const seen = await look(token, author);
+    expect(seen).toBeDefined();
     expect(await look(token, bob)).toBeUndefined();
-    expect(await look(token, author)).toBeDefined();
+    expect(await vote(token, true, bob)).toBeUndefined();
+    expect(await database.app`select from api.read_session(${bob}, ${session})`).toHaveLength(0);
+    expect(await database.app`select from api.read_session(${author}, ${session})`).toHaveLength(1);
+    expect(await look(token, author)).toMatchObject({ view_count: seen?.view_count, helpful_count: '0' });
     expect(await results(bob, 'recent')).toBeUndefined();
     await database.owner`update packages set visibility = 'public' where name = 'notes'`;
   });
@@ -155,6 +160,15 @@ describe('results of a package', () => {
     expect((await results(null, 'featured'))?.total).toBe('0');
     await expect(feature(bob, token)).rejects.toMatchObject({ code: 'PR403' });
     await expect(feature(author, token, null, null)).rejects.toMatchObject({ code: 'PR400' });
+    // Of an organization's package, its maintainers do, whoever published it; other members do not.
+    const [made] = await database.ops`select id from ops.create_organization('Notes')`;
+    const [keeper, member] = [await signUp(database, 'keeper'), await signUp(database, 'member')];
+    await database.ops`select from ops.add_member(${made?.id}, ${keeper}, 'maintainer')`;
+    await database.ops`select from ops.add_member(${made?.id}, ${member}, 'member')`;
+    await database.owner`update packages set organization_id = ${made?.id} where name = 'notes'`;
+    expect(await feature(keeper, token)).toHaveLength(1);
+    await expect(feature(member, token)).rejects.toMatchObject({ code: 'PR403' });
+    await database.owner`update packages set organization_id = null where name = 'notes'`;
     const hidden = await converse(database, bob);
     expect(await feature(author, hidden)).toHaveLength(0);
   });
@@ -163,8 +177,13 @@ describe('results of a package', () => {
 test('feedback is given once for an exchange, by who asked (spec 10.3)', async () => {
   const give = (user: string, index: number) =>
     database.app`select run_id from api.give_feedback(${user}, ${session}, ${index}, true, 'good')`;
+  const again = (user: string, index: number, of = session) =>
+    database.app`select run_id, is_new from api.give_feedback(${user}, ${of}, ${index}, false, 'bad')`;
   expect(await give(ann, 0)).toEqual([{ run_id: session }]);
-  await expect(give(ann, 0)).rejects.toMatchObject({ code: 'PR409' });
+  expect(await again(ann, 0)).toEqual([{ run_id: session, is_new: false }]);
+  const fresh = await converse(database, ann, { question: 'fresh' });
+  const all = await Promise.all(Array.from({ length: 10 }, () => again(ann, 0, fresh)));
+  expect(all.flat().filter(({ is_new }) => is_new)).toHaveLength(1);
   expect(await give(ann, 9)).toHaveLength(0);
   expect(await give(bob, 1)).toHaveLength(0);
   const [own] = await database.app`select exchanges from api.read_session(${ann}, ${session})`;

@@ -6,6 +6,7 @@ import { QueryClientProvider } from '@tanstack/react-query';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { App } from './app.tsx';
+import { followPrinting } from './shell/print.ts';
 import { cssVariables, theme } from './shell/theme.ts';
 import { queryClient } from './trpc.ts';
 
@@ -13,6 +14,7 @@ const nonce = document.querySelector<HTMLMetaElement>('meta[property=csp-nonce]'
 // Where the component library's own dependencies look for it.
 Object.assign(globalThis, { __webpack_nonce__: nonce });
 
+followPrinting();
 const root = document.getElementById('root');
 if (root === null) throw new Error('index.html has no root');
 createRoot(root).render(

@@ -17,6 +17,8 @@ export function createWebhookControl(world: World, deliveries: Deliveries) {
       structuredClone(
         Object.values(world.state.events).filter(({ type }) => types.length === 0 || types.includes(type)),
       ),
+    /** Those that were made after so many. */
+    eventsAfter: (count: number): StripeEvent[] => structuredClone(Object.values(world.state.events).slice(count)),
     /** Deliveries that have not arrived and are still tried, or wait to be sent. */
     pending: (): Delivery[] => structuredClone(deliveries.pending()),
     deliveries: (): Delivery[] => structuredClone(world.state.deliveries),

@@ -2,7 +2,7 @@ import { Alert, Button, Stack, Text, Title } from '@mantine/core';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { useSearchParams } from 'wouter';
 import styles from '../shell/states.module.css';
-import { Loading, Refused } from '../shell/states.tsx';
+import { Fault, Loading, Refused } from '../shell/states.tsx';
 import { useTitle } from '../shell/title.ts';
 import { trpc } from '../trpc.ts';
 import people from './sign-in.module.css';
@@ -44,7 +44,7 @@ export function SignIn() {
           {PROBLEMS[problem] ?? PROBLEMS.refused}
         </Alert>
       )}
-      {options.isError && <Refused error={options.error} retry={() => void options.refetch()} />}
+      <Fault of={options} />
       {options.data?.issuer && (
         <Button component="a" href={`/auth/sign-in?${new URLSearchParams({ return: target })}`} size="md">
           Continue to sign-in

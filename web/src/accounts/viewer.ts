@@ -1,5 +1,4 @@
 import { useQuery } from '@tanstack/react-query';
-import { problemOf } from '../shell/problem.ts';
 import { trpc } from '../trpc.ts';
 
 /** Asked again now and then, so that the sign-in of a page that stays open is renewed. */
@@ -9,15 +8,12 @@ export type Viewer = { userId: string; username: string; email: string | null; i
 
 /** Who looks at the page: null who is not signed in; undefined until that is known. */
 export function useViewer(): Viewer | null | undefined {
-  const { data, error } = useQuery(
-    trpc.accounts.me.queryOptions(undefined, {
-      staleTime: RENEW_MS,
-      refetchInterval: RENEW_MS,
-      refetchOnWindowFocus: true,
+  const { data } = useQuery(
+    trpc.accounts.viewer.queryOptions(undefined, {
+      ...{ staleTime: RENEW_MS, refetchInterval: RENEW_MS, refetchOnWindowFocus: true, retry: true },
     }),
   );
-  if (error !== null && problemOf(error).status === 401) return null;
-  return data;
+  return data?.viewer;
 }
 
 /** Leads to the sign-in and back to where one is. */

@@ -14,6 +14,7 @@ export function Balance() {
       variant={data !== undefined && data.available < 10 ? 'light' : 'subtle'}
       color={data !== undefined && data.available < 10 ? 'orange' : 'gray'}
       size="compact-md"
+      c="var(--mantine-color-text)"
       miw={90}
       title={data !== undefined && data.held > 0 ? `${credits(data.held)} more are held by runs that go on` : undefined}
     >

@@ -36,4 +36,11 @@ export const credits = (value: number) => `${value.toLocaleString()} ${value ===
 export const seconds = (ms: number) => `${(ms / 1_000).toFixed(1)} s`;
 /** Dollars, of an exact amount in text or a number. */
 export const dollars = (value: number | string, digits = 2) =>
-  Number(value).toLocaleString(undefined, { style: 'currency', currency: 'USD', maximumFractionDigits: digits });
+  Number(value).toLocaleString(undefined, {
+    ...{ style: 'currency', currency: 'USD', currencyDisplay: 'narrowSymbol' },
+    maximumFractionDigits: digits,
+  });
+
+/** A day of UTC, as the server says it, whatever day it is here. */
+export const shortDay = (day: string) =>
+  day === '' ? '' : new Date(day).toLocaleDateString(undefined, { day: 'numeric', month: 'short', timeZone: 'UTC' });

@@ -3,21 +3,36 @@ import { useDisclosure } from '@mantine/hooks';
 import { useMutation } from '@tanstack/react-query';
 import { type ReactNode, useEffect } from 'react';
 import { Link, useLocation } from 'wouter';
+import { leaveAccount } from '../accounts/leave.ts';
 import { signInPath, useViewer, type Viewer } from '../accounts/viewer.ts';
 import { Balance } from '../credits/balance.tsx';
-import { queryClient, trpc } from '../trpc.ts';
+import { trpc } from '../trpc.ts';
 import icon from './icon.svg';
 import { IconMenu, IconMoon, IconSun, IconUser } from './icons.tsx';
+import { Keys } from './keys.tsx';
 import styles from './layout.module.css';
 import { Notice } from './notice.tsx';
 
-type Place = { path: string; name: string };
+type Place = { path: string; name: string; for?: 'people' | 'admins' };
 
-/** Those that there are. */
-const places: readonly Place[] = [{ path: '/playground', name: 'Playground' }];
+/** Those that there are, and for whom if not for anybody. */
+const PLACES: readonly Place[] = [
+  { path: '/playground', name: 'Playground' },
+  { path: '/packages', name: 'Packages' },
+  { path: '/credits', name: 'Credits' },
+  { path: '/author', name: 'Author', for: 'people' },
+  { path: '/admin', name: 'Admin', for: 'admins' },
+];
+
+function placesFor(viewer: Viewer | null | undefined): Place[] {
+  return PLACES.filter((place) =>
+    place.for === 'admins' ? viewer?.isAdmin : place.for === 'people' ? viewer != null : true,
+  );
+}
 
 export function Layout({ children }: { children: ReactNode }) {
   const viewer = useViewer();
+  const places = placesFor(viewer);
   const [location] = useLocation();
   const [isOpen, menu] = useDisclosure(false);
   // biome-ignore lint/correctness/useExhaustiveDependencies: closed by each change of place
@@ -39,7 +54,7 @@ export function Layout({ children }: { children: ReactNode }) {
         >
           <IconMenu />
         </ActionIcon>
-        <Link href="/playground" className={styles.home}>
+        <Link href="/playground" className={styles.home} aria-label="PRPM Playground">
           <img src={icon} alt="" />
           <span className={styles.word}>PRPM Playground</span>
         </Link>
@@ -47,7 +62,9 @@ export function Layout({ children }: { children: ReactNode }) {
           <Places places={places} />
         </nav>
         <div className={styles.tools}>
+          {viewer === undefined && <span className={styles.soon} />}
           {viewer && <Balance />}
+          <Keys places={places} isVisitor={viewer == null} />
           <SchemeToggle />
           {viewer && <Person viewer={viewer} />}
           {viewer === null && (
@@ -104,10 +121,7 @@ function SchemeToggle() {
 function Person({ viewer }: { viewer: Viewer }) {
   const signOut = useMutation(
     trpc.accounts.signOut.mutationOptions({
-      onSuccess: () => {
-        queryClient.clear();
-        window.location.assign('/playground');
-      },
+      onSuccess: leaveAccount,
     }),
   );
   return (

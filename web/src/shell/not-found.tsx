@@ -8,7 +8,7 @@ export function NotFound() {
   useTitle('Not found');
   return (
     <div className={styles.page}>
-      <Empty title="There is no such page">
+      <Empty isPage title="There is no such page">
         <Button component={Link} href="/playground" mt="sm">
           To the playground
         </Button>

@@ -62,6 +62,44 @@ const unreachable: Problem = {
   details: {},
 };
 
+/** A refusal that was told beforehand, with an estimate. */
+export type Refusal = {
+  code: string;
+  status: number;
+  message: string;
+  limit?: number | undefined;
+  used?: number | undefined;
+  held?: number | undefined;
+  unit?: string | undefined;
+  retryAt?: string | undefined;
+  requiredCredits?: number | undefined;
+  availableCredits?: number | undefined;
+  details?: Record<string, unknown> | undefined;
+};
+
+export function problemOfRefusal({ retryAt, details, ...refusal }: Refusal): Problem {
+  return {
+    ...unreachable,
+    ...refusal,
+    details: details ?? {},
+    title: TITLES[refusal.code] ?? 'This cannot be run now',
+    retryAt: retryAt === undefined ? undefined : new Date(retryAt),
+  };
+}
+
+const TITLES: Record<string, string> = {
+  insufficient_credits: 'Not enough credits',
+  hourly_request_limit: 'Hourly run limit reached',
+  daily_cost_limit: 'Daily cost limit reached',
+  monthly_cost_limit: 'Monthly cost limit reached',
+  request_too_large: 'Too long',
+  throttled: 'Your account is throttled',
+  limit_exceeded: 'Your free run of this month is used',
+  anonymous_budget: 'The free runs of today are used up',
+  runs_disabled: 'Runs are switched off for the moment',
+  held_by_other_runs: 'Your other runs hold what is left',
+};
+
 function members(value: unknown): Record<string, unknown> {
   return typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value)) : {};
 }

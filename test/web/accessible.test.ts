@@ -1,0 +1,31 @@
+// Every scene that there is, in every look: nothing that axe finds, nothing too wide, nothing that the browser complains of.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { needs } from '../harness/tools.ts';
+import { openWebHouse, type WebHouse } from './house.ts';
+import { expectFit } from './looks.ts';
+import { scenes } from './scenes.ts';
+
+describe.skipIf(needs('Chromium'))('each page can be read and used by everybody', () => {
+  let house: WebHouse;
+  beforeAll(async () => {
+    house = await openWebHouse();
+  }, 120_000);
+  afterAll(() => house.close(), 60_000);
+
+  it.each(scenes)('$name', { timeout: 120_000 }, async ({ name, person, path, before, act, refusals = [] }) => {
+    await before?.(house.ops);
+    const isExpected = (complaint: string) =>
+      refusals.some(
+        (status) =>
+          complaint.startsWith(`${status} `) || complaint.includes(`the server responded with a status of ${status}`),
+      );
+    for (const width of [1280, 360]) {
+      const { page, context, complaints } = await house.visit(person, path, { width, isStill: true });
+      await page.waitForLoadState('networkidle');
+      await act?.(page);
+      if (width === 1280) await expectFit(page, name);
+      expect({ width, complaints: complaints.filter((one) => !isExpected(one)) }).toEqual({ width, complaints: [] });
+      await context.close();
+    }
+  });
+});
