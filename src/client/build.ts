@@ -18,7 +18,7 @@ import { join, resolve } from 'node:path';
 const root = resolve(import.meta.dirname, '../..');
 const at = (...path: string[]) => join(root, ...path);
 const manifest = at('package.json');
-const whole = at('node_modules/.package.json.whole');
+const whole = at('.package.json.whole');
 
 if (process.argv[2] === 'restore') renameSync(whole, manifest);
 else {

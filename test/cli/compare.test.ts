@@ -125,7 +125,7 @@ describe('run --compare (spec 10.9)', () => {
   });
 
   it('Ctrl-C stops all sides, and prints the receipts of what was made', async () => {
-    const { process: running, ended } = startCli([...run, '-c', `stop ${slow}`], {
+    const { process: running, ended } = startCli([...run, '-c', 'stop [[sandbox: tokens=2000 pace=10]]'], {
       PRPM_URL: house.url,
       PRPM_TOKEN: ada.token,
     });

@@ -16,7 +16,7 @@ const { database, ada } = house;
 const as = ({ token }: Person) => ({ PRPM_URL: house.url, PRPM_TOKEN: token });
 const cli = (args: string[], stdin = '', who = ada) => startCli(args, as(who), stdin).ended;
 const run = ['run', '-p', 'haiku'];
-const slow = '[[sandbox: tokens=300 pace=10]]';
+const slow = '[[sandbox: tokens=2000 pace=10]]';
 /** The run that began last, with its texts. */
 const newest = async () => {
   const [row] = await database.owner`

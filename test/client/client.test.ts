@@ -72,7 +72,7 @@ describe('a run of the client (spec 11.1)', () => {
     const before = calls();
     let cuts = 0;
     const seen: Part[] = [];
-    for await (const part of wired.run(slow('broken'))) {
+    for await (const part of wired.run(ask('broken [[sandbox: tokens=400 pace=10]]'))) {
       seen.push(part);
       if (seen.length % 30 !== 0) continue;
       cuts += 1;
@@ -169,7 +169,7 @@ describe('a comparison of the client (spec 5.8, 11.1)', () => {
     const before = calls();
     let cuts = 0;
     const seen: ComparisonPart[] = [];
-    const input = 'broken twice [[sandbox: tokens=200 pace=10]]';
+    const input = 'broken twice [[sandbox: tokens=400 pace=10]]';
     for await (const part of wired.compare(compared(input))) {
       seen.push(part);
       if (seen.length % 60 !== 0) continue;

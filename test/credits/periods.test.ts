@@ -45,7 +45,7 @@ it('turns what is left of the old period into one rollover lot that lives a mont
   const [rollover] =
     await world.ops`select expires_at, paid_per_credit from credit_lots where user_id = ${user} and kind = 'rollover'`;
   expect(rollover).toEqual({ expires_at: new Date('2031-05-01T10:00:00Z'), paid_per_credit: '0.060000' });
-  await world.at('2031-05-01T09:59:59Z');
+  await world.at('2031-05-01T09:59:00Z');
   await world.run(user);
   expect(await world.lots(user)).toEqual([
     ['monthly', 99],

@@ -116,7 +116,7 @@ export const anonymous: Room = {
         const [{ usual } = {}] = await place.owner`select first_token_timeout_ms / 1000 as usual from settings`;
         const after = (await place.credits(who)).balance;
         expect(long.tokens.output).toBe(limits.max_tokens_output);
-        expect([tally(hanging), after - before, took < 5_000]).toEqual(['2× 504 provider_timeout', 0, true]);
+        expect([tally(hanging), after - before, took < 25_000]).toEqual(['2× 504 provider_timeout', 0, true]);
         expect([limits.max_conversation_turns, usual]).toEqual([null, 30]);
         return `said ${limits.max_tokens_output} tokens out, 4,000 asked for, ${long.tokens.output} written; nothing said of turns: ${limits.max_conversation_turns}; a provider that hangs, after 0.3 s in place of ${usual}: ${tally(hanging)} in ${(took / 1000).toFixed(1)} s, charged ${before - after}`;
       },

@@ -208,7 +208,7 @@ export async function openPlace() {
     elsewhere.pathname = '/postgres';
     const superuser = postgres(elsewhere.href, { max: 1, onnotice: () => {} });
     await superuser.unsafe(`alter database ${database.name} allow_connections false`);
-    await superuser`select pg_terminate_backend(pid) from pg_stat_activity where datname = ${database.name}`;
+    await superuser`select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = ${database.name}`;
     try {
       return await act();
     } finally {

@@ -9,6 +9,8 @@ import { openWalk, type Step } from './walk.ts';
 
 const soak = process.env.SOAK === '1';
 const tries = soak ? 100 : 5;
+/** The short form tries the same values each time: what is new is found by the long one, and not by who changed something else. */
+const seed = soak ? {} : { seed: 20_261_127 };
 
 const shop = await openShop({ now: new Date() });
 const house = await openHouse();
@@ -163,7 +165,7 @@ describe('hostile values', () => {
           });
           expectFit(`${method} ${place} ${String(sent).slice(0, 300)}`, answer);
         }),
-        { numRuns: tries, endOnFailure: true },
+        { ...seed, numRuns: tries, endOnFailure: true },
       );
     },
     60_000,
@@ -208,7 +210,7 @@ describe('hostile values', () => {
           });
           expectFit(`${name} ${json.slice(0, 300)}`, answer);
         }),
-        { numRuns: tries, endOnFailure: true },
+        { ...seed, numRuns: tries, endOnFailure: true },
       );
     },
     60_000,
@@ -230,7 +232,7 @@ describe('hostile values', () => {
           expect([400, 413]).toContain(answer.status);
         },
       ),
-      { numRuns: tries * 5, endOnFailure: true },
+      { ...seed, numRuns: tries * 5, endOnFailure: true },
     );
     expect(await database.owner`select from stripe_events`).toHaveLength(0);
   });
@@ -323,7 +325,7 @@ describe('the functions that may be called', () => {
               },
             );
         }),
-        { numRuns: tries * 4, endOnFailure: true },
+        { ...seed, numRuns: tries * 4, endOnFailure: true },
       );
     },
     60_000,

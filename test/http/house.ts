@@ -177,7 +177,7 @@ export async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
 }
 
 /** Waits until something is so; a test never sleeps longer than it has to. */
-export async function until(what: () => Promise<boolean> | boolean, ms = 10_000): Promise<void> {
+export async function until(what: () => Promise<boolean> | boolean, ms = 30_000): Promise<void> {
   for (const deadline = Date.now() + ms; !(await what()); ) {
     if (Date.now() > deadline) throw new Error('it did not come to pass');
     await new Promise((resolve) => setTimeout(resolve, 10));

@@ -35,11 +35,13 @@ it('a run outlives the loss of every connection, and is charged once', async () 
 });
 
 it('a settlement waits for the database to come back', async () => {
-  const stream = all(events(url, 'POST', execute, body('wait [[sandbox: tokens=20 pace=10]]')));
+  const { completed } = house.standIns.calls.anthropic;
+  const stream = all(events(url, 'POST', execute, body('wait [[sandbox: tokens=100 pace=20]]')));
   await until(async () => (await database.owner`select from runs where status = 'running'`).length === 1);
   await allow(false);
   await cutConnections();
-  await new Promise((resolve) => setTimeout(resolve, 600));
+  await until(() => house.standIns.calls.anthropic.completed === completed + 1);
+  await new Promise((resolve) => setTimeout(resolve, 600)); // it has been tried by then
   const [during] = await database.owner`select status from runs order by id desc limit 1`;
   expect(during?.status).toBe('running');
   await allow(true);

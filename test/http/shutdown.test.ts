@@ -14,8 +14,8 @@ const running = async () => (await database.owner`select id from runs where stat
 describe('a server that is told to stop', () => {
   it('lets runs end, answers them, and takes nothing new', async () => {
     const server = await house.another();
-    const answer = call(server.url, 'POST', execute, body('finish [[sandbox: tokens=30 pace=20]]'));
-    const stream = all(events(server.url, 'POST', execute, body('finish too [[sandbox: tokens=30 pace=20]]')));
+    const answer = call(server.url, 'POST', execute, body('finish [[sandbox: tokens=100 pace=20]]'));
+    const stream = all(events(server.url, 'POST', execute, body('finish too [[sandbox: tokens=100 pace=20]]')));
     await until(async () => (await running()) === 2);
     const closed = server.close();
     await expect(call(server.url, 'GET', '/healthz')).rejects.toThrow();
@@ -33,7 +33,7 @@ describe('a server that is told to stop', () => {
         seen.push(event);
     })();
     const silent = call(server.url, 'POST', execute, body('silent [[sandbox: hang]]'));
-    await until(() => seen.length > 5);
+    await until(async () => seen.length > 5 && (await running()) === 2);
     await server.close();
     await stream;
     expect(seen.at(-1)).toMatchObject({
@@ -67,7 +67,7 @@ describe('npm start', () => {
     child.stdout.on('data', (text) => (output += text));
     await until(() => output.includes('listening'));
     child.kill(signal);
-    const [code] = await once(child, 'exit');
+    const [code] = await once(child, 'close');
     expect(code).toBe(0);
     expect(output).toContain('stopped');
   });
@@ -89,7 +89,7 @@ describe('npm start', () => {
     const child = start(variables);
     let errors = '';
     child.stderr.on('data', (text) => (errors += text));
-    const [code] = await once(child, 'exit');
+    const [code] = await once(child, 'close');
     expect(code).toBe(1);
     expect(errors).toMatch(message);
     expect(errors).not.toMatch(/\n {4}at /);

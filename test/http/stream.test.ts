@@ -8,7 +8,7 @@ const { url, ada, packageId, database } = house;
 const execute = '/api/v1/playground/execute';
 
 const ask = (input: string) => ({ token: ada.token, body: { package_id: packageId, input } });
-const slow = (words: string) => `${words} [[sandbox: tokens=200 pace=10]]`;
+const slow = (words: string) => `${words} [[sandbox: tokens=2000 pace=10]]`;
 const textOf = (list: SentEvent[]) =>
   list
     .filter(({ event }) => event === 'output.delta')
@@ -161,8 +161,8 @@ describe('an end before the end', () => {
   });
 
   it('does not come when somebody is back in time, though all had left (spec 5.2)', async () => {
-    await database.owner`update settings set abandon_after_ms = 1500`;
-    const { run_id } = await started('back in time [[sandbox: tokens=150 pace=20]]');
+    await database.owner`update settings set abandon_after_ms = 4000`;
+    const { run_id } = await started('back in time [[sandbox: tokens=250 pace=20]]');
     await sleep(300); // until it is known that they have left
     const list = await all(events(url, 'GET', `/api/v1/playground/runs/${run_id}/stream`, { token: ada.token }));
     expect(list.at(-1)?.event).toBe('run.completed');

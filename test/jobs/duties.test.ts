@@ -210,7 +210,7 @@ it('a server does by itself all that is due, when it starts (spec 7.1)', async (
   const database = await openDatabase({ url: world.appUrl, pool: 1, production: false });
   const jobs = startJobs(database.jobs, createLog('silent'));
   const left = () => ops`select from ops.due_jobs()`;
-  await expect.poll(left, { timeout: 10_000 }).toHaveLength(0);
+  await expect.poll(left, { timeout: 30_000 }).toHaveLength(0);
   await jobs.stop();
   await database.close();
   const [{ jobs: all } = {}] = await ops`select count(*)::int as jobs from jobs`;

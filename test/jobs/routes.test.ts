@@ -39,7 +39,11 @@ describe('the cron routes', () => {
     await at('2040-06-04T06:00:00Z');
     const answers = await Promise.all(Array.from({ length: 10 }, () => call(url, 'POST', expire)));
     expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
-    expect(answers.filter(({ json }) => json.ran)).toHaveLength(1);
+    // A slot that takes long is two batches, which two may do.
+    expect(answers.some(({ json }) => json.ran)).toBe(true);
+    expect(await database.ops`select from job_runs where job = 'expire-rollover' and slot > '2040-06-01'`).toHaveLength(
+      1,
+    );
     expect(answers.reduce((sum, { json }) => sum + json.affected, 0)).toBe(10);
   });
 

@@ -1,4 +1,5 @@
 // Money is never lost, whenever the database dies: kill -9 of all its processes at once, and a start on what is on disk.
+import { randomInt } from 'node:crypto';
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +13,8 @@ import { answerTo, type BookedRun, chance, follow, openPlace, question, runIdOf,
 
 const directory = mkdtempSync(join(tmpdir(), 'prpm-proof-'));
 process.once('exit', () => removeCluster(directory));
-let cluster = await startCluster({ directory, fsync: true });
+// Below the ports that are given to who asks for any: while it is dead, nobody else takes its port.
+let cluster = await startCluster({ directory, port: 10_000 + randomInt(20_000), fsync: true });
 const { url, port } = cluster;
 const passwords = { prpm_owner: randomPassword(), prpm_app: randomPassword(), prpm_ops: randomPassword() };
 await createRoles(url, passwords);
@@ -80,7 +82,7 @@ describe(`kill -9 of PostgreSQL with ${streams} streams`, () => {
       const back = performance.now();
       followed.push(...lateComers);
       await Promise.all(followed.map(({ done }) => done));
-      expect(performance.now() - back).toBeLessThan(10_000);
+      expect(performance.now() - back).toBeLessThan(30_000);
       expect(server.exitCode).toBeNull();
 
       const sights = followed.map(({ sight }) => sight);

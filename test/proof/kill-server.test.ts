@@ -112,7 +112,7 @@ describe.each(Array.from({ length: repeats }, (_, i) => i + 1))(
 
 it('kill -9 in the midst of comparisons: each side is ended by what it had delivered, and its key gives it again (spec 5.3, 5.8)', async () => {
   const path = '/api/v1/playground/compare';
-  const asks = people.map((person) => question(person, 'tokens=150 pace=10'));
+  const asks = people.map((person) => question(person, 'tokens=400 pace=10'));
   const sent = ({ person, name, input }: (typeof asks)[number]) => ({
     token: person.token,
     body: { package_id: 'plain', input, sides: [{}, { use_no_prompt: true }] },

@@ -37,7 +37,7 @@ it('stays below 200 MB under 64 streams at the pace of people', async () => {
   expect(most).toBeGreaterThan(40);
   expect(most).toBeLessThan(200);
   expect(await place.audit()).toEqual([]);
-}, 120_000);
+}, 180_000);
 
 /** V8 lets its heap grow to a plateau before it collects all of it for the first times: that many runs do not count. */
 const warmUp = 7_000;
@@ -72,7 +72,7 @@ it('has 1,000 streams open at once, stays below 400 MB, and ends each as it shou
     openAtOnce = Math.max(openAtOnce, open);
   }, 50);
   for (let i = 0; i < 1_000; i += 1) {
-    followed.push(follow(server, question(person(i), 'slow=12000 pace=200 tokens=20')));
+    followed.push(follow(server, question(person(i), 'slow=12000 pace=500 tokens=20')));
     if (i % 50 === 49) await sleep(100);
   }
   await Promise.all(followed.map(({ done }) => done));
@@ -82,4 +82,4 @@ it('has 1,000 streams open at once, stays below 400 MB, and ends each as it shou
   expect(openAtOnce).toBe(1_000);
   expect(most).toBeLessThan(400);
   expect(await place.audit()).toEqual([]);
-}, 120_000);
+}, 180_000);

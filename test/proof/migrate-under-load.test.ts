@@ -129,7 +129,10 @@ describe('a migration', () => {
     });
     await running.goesOn();
     const folder = folderOf(committed, 'alter table public.settings add column if not exists tried integer;\n');
-    const migrating = migrate(database.ownerUrl, { current: true, folder });
+    const migrating = migrate(database.ownerUrl, { current: true, folder }).catch(async () => {
+      await end.promise; // on a busy machine its attempts may be over before that
+      return migrate(database.ownerUrl, { current: true, hold: true, folder });
+    });
     for (let round = 0; round < 3; round++) await running.goesOn();
     end.resolve();
     await Promise.all([reading, migrating, report.end()]);

@@ -73,7 +73,10 @@ export async function openPlace({ owner, app, ops, appUrl }: Clients, options: S
     return [...rows];
   }
 
-  await owner`update settings set clock_offset_allowed = true`;
+  // Noon of tomorrow, and on from there: no day ends by chance.
+  await owner`
+    update settings set clock_offset_allowed = true,
+      clock_offset = (date_trunc('day', now() at time zone 'UTC') + interval '36 hours') at time zone 'UTC' - now()`;
   const author = await person();
   await app`
     select from api.publish_version(${author.userId}, 'plain', 'For tests', '{}', 'public', null, '1.0.0', 'Answer plainly.', 4, 4, 6)`;
@@ -99,7 +102,8 @@ export async function openPlace({ owner, app, ops, appUrl }: Clients, options: S
 
     /** Moves the product's clock on. */
     async pass(interval: string): Promise<void> {
-      await owner`update settings set clock_offset = clock_offset + ${interval}::text::interval`;
+      await owner`
+        update settings set clock_offset = (clock_timestamp() + clock_offset + ${interval}::text::interval) - clock_timestamp()`;
     },
 
     /** Waits until the database has carried out what dead servers had asked for, and has seen that they are gone. */

@@ -13,7 +13,7 @@ afterAll(async () => {
 
 it('lets end what can, settles the rest with what it has, and ends with exit code 0', async () => {
   const person = await place.person();
-  const server = await place.serve({ DRAIN_MS: '1500' });
+  const server = await place.serve({ DRAIN_MS: '8000' });
   const ask = (directives: string) => question(person, directives);
   const short = Array.from({ length: 8 }, () => follow(server, ask('tokens=40 pace=20')));
   const long = Array.from({ length: 8 }, () => follow(server, ask('tokens=3000 pace=20')));
@@ -50,4 +50,4 @@ it('lets end what can, settles the rest with what it has, and ends with exit cod
   expect(booked.size).toBe(21);
   expect(await place.held()).toEqual([]);
   expect(await place.audit()).toEqual([]);
-}, 30_000);
+}, 60_000);

@@ -57,7 +57,7 @@ describe('whose row somebody else holds', () => {
     expect(place.gate.callsFor(ask)).toBe(0);
     expect((await answerTo(proof.server, ask)).status).toBe(200);
     await expectAllBooked([ask]);
-  }, 30_000);
+  }, 60_000);
 
   it('has an answer that is settled when the row is free, though the statement timed out before', async () => {
     const person = await place.person();

@@ -70,7 +70,7 @@ describe.each(NAMES)('%s', (provider) => {
     [503, 'provider_unavailable', null],
     [529, 'provider_unavailable', null],
   ] as const)('status %i is %s', async (status, code, retryAfterSeconds) => {
-    const hasty = { firstTokenTimeoutMs: 200 }; // leaves no time to ask again
+    const hasty = { firstTokenTimeoutMs: 1_000 }; // leaves time to ask again once at most
     const answer = await ask(providers, call(provider, `[[sandbox: status=${status}]]`, hasty));
     expect(answer).toMatchObject({ ending: 'failed', text: '', usage: null, called: false, firstTokenMs: null });
     expect(answer.failure).toMatchObject({ code, retryAfterSeconds, credentialsRejected: [401, 403].includes(status) });
@@ -135,7 +135,7 @@ describe.each(NAMES)('%s', (provider) => {
 
     test('after a timeout', async () => {
       const seen = await requests(provider, async () => {
-        const { failure } = await ask(providers, call(provider, '[[sandbox: hang]]', { firstTokenTimeoutMs: 50 }));
+        const { failure } = await ask(providers, call(provider, '[[sandbox: hang]]', { firstTokenTimeoutMs: 500 }));
         expect(failure?.code).toBe('provider_timeout');
       });
       expect(seen).toBe(1);
@@ -143,7 +143,7 @@ describe.each(NAMES)('%s', (provider) => {
 
     test('where the time to the first token would be spent on waiting', async () => {
       const seen = await requests(provider, async () => {
-        const hasty = call(provider, '[[sandbox: status=500]]', { firstTokenTimeoutMs: 100 });
+        const hasty = call(provider, '[[sandbox: status=500]]', { firstTokenTimeoutMs: 300 });
         expect((await ask(providers, hasty)).failure?.code).toBe('provider_unavailable');
       });
       expect(seen).toBe(1);
@@ -163,28 +163,28 @@ describe.each(NAMES)('%s', (provider) => {
 
   test.each(['hang', 'slow=5000'])('no first token in time (%s) is a timeout', async (fault) => {
     const aborted = standIns.calls[provider].aborted;
-    const answer = await ask(providers, call(provider, `[[sandbox: ${fault}]]`, { firstTokenTimeoutMs: 80 }));
+    const answer = await ask(providers, call(provider, `[[sandbox: ${fault}]]`, { firstTokenTimeoutMs: 500 }));
     expect(answer).toMatchObject({ ending: 'failed', text: '', called: true, firstTokenMs: null });
     expect(answer.failure).toMatchObject({ code: 'provider_timeout', retryAfterSeconds: null });
-    expect(answer.durationMs).toBeLessThan(1_000);
+    expect(answer.durationMs).toBeLessThan(4_000);
     await until(() => standIns.calls[provider].aborted === aborted + 1);
   });
 
   test('an answer that takes too long in all is a timeout, with the text so far', async () => {
     const aborted = standIns.calls[provider].aborted;
-    const slowly = call(provider, '[[sandbox: tokens=400 pace=20]]', { firstTokenTimeoutMs: 5_000, timeoutMs: 300 });
+    const slowly = call(provider, '[[sandbox: tokens=400 pace=20]]', { firstTokenTimeoutMs: 5_000, timeoutMs: 1_000 });
     const answer = await ask(providers, slowly);
     expect(answer.failure?.code).toBe('provider_timeout');
     expect(answer.text).toMatch(/^word( word)+$/);
-    expect(answer.durationMs).toBeLessThan(1_500);
+    expect(answer.durationMs).toBeLessThan(5_000);
     await until(() => standIns.calls[provider].aborted === aborted + 1);
   });
 
   test('a first token in time lets the answer take longer than that', async () => {
-    const slowly = call(provider, '[[sandbox: tokens=30 pace=20]]', { firstTokenTimeoutMs: 300 });
+    const slowly = call(provider, '[[sandbox: tokens=60 pace=20]]', { firstTokenTimeoutMs: 1_000 });
     const answer = await ask(providers, slowly);
     expect(answer.ending).toBe('complete');
-    expect(answer.durationMs).toBeGreaterThan(300);
+    expect(answer.durationMs).toBeGreaterThan(1_000);
   });
 
   describe('a call that its caller ends', () => {
@@ -246,7 +246,7 @@ describe.each(NAMES)('%s', (provider) => {
         const { refused } = standIns.calls[provider];
         const answer = ask(providers, call(provider, '[[sandbox: status=429 retry-after=2]]'), stop.signal);
         await until(() => standIns.calls[provider].refused === refused + 1);
-        await sleep(300); // nothing tells when the refusal has been read; it waits 2 s then
+        await sleep(1_000); // nothing tells when the refusal has been read; it waits 2 s then
         stop.abort();
         expect(await answer).toMatchObject({ ending: 'stopped', called: false });
       });

@@ -86,7 +86,7 @@ test('counters tell how calls ended, and what was reported', async () => {
   await run(call('anthropic', asked), options);
   await run(call('anthropic', '[[sandbox: status=400]]'), options);
   await run(call('anthropic', '[[sandbox: cut=1]]'), options);
-  await run(call('anthropic', '[[sandbox: hang]]', { firstTokenTimeoutMs: 50 }), options);
+  await run(call('anthropic', '[[sandbox: hang]]', { firstTokenTimeoutMs: 500 }), options);
   const expected = {
     calls: 5,
     completed: 2,

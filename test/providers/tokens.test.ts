@@ -124,7 +124,7 @@ describe('OpenAI’s tokenizers', () => {
   test('a long run without a break takes no long time', async () => {
     const started = performance.now();
     await countTokens('a'.repeat(80_000), 'o200k_base');
-    expect(performance.now() - started).toBeLessThan(1_500);
+    expect(performance.now() - started).toBeLessThan(10_000);
   });
 });
 

@@ -176,11 +176,11 @@ await ops`
 await ops`insert into model_prices (model, valid, input, output) values ('heavy', '[2025-01-01,)', 10, 20)`;
 
 /**
- * The clock of the histories, in milliseconds. It stands on multiples of seven seconds, so that the few milliseconds that a
- * step takes never decide whether a minute is over.
+ * The clock of the histories, in milliseconds. It stands on multiples of eight seconds, as days and hours end on, so that what a
+ * step takes, three seconds at the most, never decides whether a window or a grant is over.
  */
 let clock = Date.parse('2031-01-01T00:00:00Z');
-const tick = 7_000;
+const tick = 8_000;
 const rounded = (instant: number) => Math.ceil(instant / tick) * tick;
 const iso = (instant: number) => new Date(instant).toISOString();
 const setClock = () => owner`
@@ -667,12 +667,12 @@ const known: [Step[]][] = [
   [[pay('now'), ...twoMonths, pay('now'), pay('now')]],
   [
     [
-      { name: 'begin', ...plain, tokens: 9_000, session: null, dropOldest: false },
+      { name: 'begin', ...plain, model: 'gpt-4o-mini', tokens: 9_000, session: null, dropOldest: false },
       {
         ...{ name: 'settle', user: 2, run: 0, ending: 'completed', input: 'as estimated', output: 'some' },
         ...{ cached: 0, cacheWrite: 0, says: 'answer', called: true },
       },
-      { name: 'begin', ...plain, tokens: 14_000, session: 0, dropOldest: true },
+      { name: 'begin', ...plain, model: 'gpt-4o-mini', tokens: 14_000, session: 0, dropOldest: true },
     ],
   ],
 ];
@@ -689,7 +689,12 @@ it(
         for (const each of list) await history.take(each);
         await history.audit();
       }),
-      { numRuns: histories, examples: known, interruptAfterTimeLimit: 120_000 * soak, markInterruptAsFailure: false },
+      {
+        ...{ numRuns: histories, examples: known },
+        ...{ interruptAfterTimeLimit: 240_000 * soak, markInterruptAsFailure: false },
+        // The short form tells the same each time; the long one new ones.
+        ...(soak === 1 && { seed: 20_261_126 }),
+      },
     );
     expect([...seen].filter(([, times]) => times === 0).map(([name]) => name)).toEqual([]);
   },

@@ -72,7 +72,8 @@ export async function converse(database: TestDatabase, user: string, run: Run = 
 
 /** Moves the product's clock on, from where it is. */
 export async function wait(database: TestDatabase, interval: string): Promise<void> {
-  await database.owner`update settings set clock_offset = clock_offset + ${interval}::interval`;
+  await database.owner`
+    update settings set clock_offset = (clock_timestamp() + clock_offset + ${interval}::interval) - clock_timestamp()`;
 }
 
 /** A pack, bought and paid. Returns the purchase. */

@@ -134,7 +134,9 @@ test('who has more that is new than a look can take is told so, sees the newest,
   expect(await list()).toMatchObject({ complete: false, total: null, sessions: [{ id: newest }] });
   expect(await list('229')).toMatchObject({ complete: false, sessions: [{ id: newest }] });
   await settle(database, cleo, running, { question: 'First' });
-  expect(await list()).toMatchObject({ complete: true, total: '231', sessions: [{ id: newest }] });
+  let whole = await list();
+  while (!whole?.complete) whole = await list(); // a look takes a tenth of a second at most, the rest comes with the next
+  expect(whole).toMatchObject({ complete: true, total: '231', sessions: [{ id: newest }] });
   expect(await list('first')).toMatchObject({ complete: true, sessions: [{ id: running }] });
 });
 

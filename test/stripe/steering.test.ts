@@ -133,7 +133,7 @@ test('what could not be delivered before a restart is delivered after it', async
   const endpoint = await openEndpoint((count) => (count <= 1 ? 500 : 200));
   open.push({ stop: endpoint.close });
   const webhooks = [{ url: endpoint.url, secret: 'whsec_a', events: ['payment_intent.succeeded'] }];
-  const shop = await begin({ webhooks, delivery: 'auto' });
+  const shop = await begin({ webhooks, delivery: 'auto', deliveryGapsMs: [60_000] });
   await bought(shop);
   await shop.stripe.settled();
   expect(shop.stripe.deliveries()).toMatchObject([{ state: 'pending', tries: [{ status: 500 }] }]);

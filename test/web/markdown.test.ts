@@ -111,6 +111,7 @@ it('whatever is put together from such pieces, and wherever it is cut off while 
       expectHarmless(text);
       expectHarmless(text.slice(0, cut % (text.length + 1)));
     }),
-    { numRuns: process.env.SOAK === '1' ? 10_000 : 400 },
+    // The short form tries the same texts each time.
+    process.env.SOAK === '1' ? { numRuns: 10_000 } : { numRuns: 400, seed: 20_261_127 },
   );
 }, 600_000);

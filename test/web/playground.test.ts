@@ -97,7 +97,7 @@ describe.skipIf(needs('Chromium'))('the playground', () => {
     const wire = await openWire(house.url);
     const { page, context, complaints } = await house.visit('plus-user', `${wire.url}/playground?package=code-review`);
     const before = await runs('plus-user');
-    await run(page, '[[sandbox: tokens=200 pace=60]] counted words');
+    await run(page, '[[sandbox: tokens=200 pace=120]] counted words');
     await page.getByText('word word word').waitFor();
     await expect.poll(() => page.url()).toContain('session=');
     await page.reload();
@@ -110,8 +110,8 @@ describe.skipIf(needs('Chromium'))('the playground', () => {
     await page.getByText('The connection is lost.').waitFor();
     wire.mend();
     for (const tab of [page, second]) {
-      await answered(tab).waitFor({ timeout: 30_000 });
-      expect(await words(tab)).toBe(200);
+      await answered(tab).waitFor({ timeout: 60_000 });
+      await expect.poll(() => words(tab)).toBe(200);
     }
     expect(await runs('plus-user')).toBe(before + 1);
     expect(complaints.filter((one) => !/ERR_(CONNECTION_RESET|EMPTY_RESPONSE|INCOMPLETE_CHUNKED)/.test(one))).toEqual(
@@ -122,13 +122,13 @@ describe.skipIf(needs('Chromium'))('the playground', () => {
 
   it('goes on while another page is looked at, and is there when one comes back', LONG, async () => {
     const { page } = await house.visit('plus-user', '/playground?package=code-review');
-    await run(page, '[[sandbox: tokens=200 pace=30]] on its own');
+    await run(page, '[[sandbox: tokens=200 pace=60]] on its own');
     await page.getByText('word word word').waitFor();
     await page.getByRole('button', { name: 'New session' }).click();
     await page.getByText('Begin with one of these').waitFor();
     await page.goBack();
-    await answered(page).waitFor({ timeout: 20_000 });
-    expect(await words(page)).toBe(200);
+    await answered(page).waitFor({ timeout: 40_000 });
+    await expect.poll(() => words(page)).toBe(200);
   });
 
   it('says of a run that failed that it was not charged, and gives the question back', LONG, async () => {
@@ -159,12 +159,12 @@ describe.skipIf(needs('Chromium'))('the playground', () => {
   it('gives a visitor one run, which a reload keeps, and then shows how to sign up', LONG, async () => {
     const { page, complaints } = await house.visit(null, '/playground?package=code-review');
     await page.getByText('One run a month is free without an account, with gpt-4o-mini').waitFor();
-    await run(page, '[[sandbox: tokens=60 pace=40]] a visitor’s');
+    await run(page, '[[sandbox: tokens=200 pace=60]] a visitor’s');
     await page.getByText('word word word').waitFor();
     await page.reload();
-    await page.getByText('That was your free run of this month').waitFor({ timeout: 20_000 });
+    await page.getByText('That was your free run of this month').waitFor({ timeout: 40_000 });
     await page.reload();
-    expect(await words(page)).toBe(60);
+    await expect.poll(() => words(page)).toBe(200);
     await page.getByRole('alert').filter({ hasText: 'Your free run of this month is used' }).waitFor();
     await page.getByRole('link', { name: 'Sign up', exact: true }).waitFor();
     await expectFit(page, 'a visitor’s answer');
@@ -317,6 +317,7 @@ describe.skipIf(needs('Chromium'))('the playground', () => {
 
   it('finds anything by Ctrl+K, and lists its keys by ?', LONG, async () => {
     const { page, complaints } = await house.visit('plus-user', '/packages');
+    await page.getByRole('link', { name: 'code-review' }).waitFor();
     await page.keyboard.press('Control+k');
     await page.getByPlaceholder('Pages, packages, sessions').fill('regex');
     await page.getByRole('button', { name: /^regex-builder/ }).waitFor();
