@@ -2117,6 +2117,8 @@ declare
   session public.sessions;
 begin
   perform from public.users u where u.id = delete_session.user_id for no key update;
+  -- The index is written under the lock of its marks, always taken before its rows: so nothing comes into it behind what is deleted here.
+  perform from public.session_marks m where m.user_id = delete_session.user_id for update;
   select s.* into session
   from public.sessions s
   where s.user_id = delete_session.user_id and s.id = delete_session.session_id and s.deleted_at is null;
@@ -4389,7 +4391,7 @@ ALTER FUNCTION api.grant_credits(user_id uuid, target_user_id uuid, amount bigin
 -- Name: FUNCTION grant_credits(user_id uuid, target_user_id uuid, amount bigint, reason text); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.grant_credits(user_id uuid, target_user_id uuid, amount bigint, reason text) IS 'Gives a user bonus credits that do not expire, for an administrator, as ops.grant_credits does for an operator; the transfer and audit_log name the administrator. Returns credits: what was granted, and the balance then. Errors: PR403; PR404 unknown user; PR400 naming amount, or without a reason. Spec 4.7, 8.3.';
+COMMENT ON FUNCTION api.grant_credits(user_id uuid, target_user_id uuid, amount bigint, reason text) IS 'Gives a user bonus credits that do not expire, for an administrator, as ops.grant_credits does for an operator; the transfer and audit_log name the administrator. Returns credits: what was granted, and the balance then. Errors: PR403; PR404 unknown user; PR400 naming amount, or without a reason; PR409 the account is closed. Spec 4.7, 8.3.';
 
 --
 -- Name: keep_checkout(uuid, uuid, text, text, timestamp with time zone); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -8149,7 +8151,8 @@ begin
     return;
   end if;
   is_mine := coalesce(share.user_id = read_shared.user_id, false);
-  if not is_mine then
+  if not is_mine and not exists (select from public.share_views v where v.token = share.token and v.visitor = seen_by) then
+    perform from public.shared_sessions s where s.token = share.token for update; -- before its views, as who votes
     insert into public.share_views as v (token, visitor, viewed_at) values (share.token, seen_by, core.now())
     on conflict do nothing;
     if found then
@@ -11873,6 +11876,53 @@ ALTER FUNCTION core.book_period(user_id uuid, subscription_id text, plan text, s
 COMMENT ON FUNCTION core.book_period(user_id uuid, subscription_id text, plan text, starts timestamp with time zone, ends timestamp with time zone, allocation bigint, invoice jsonb, now timestamp with time zone) IS 'Books a period as paid by its invoice and grants it so many credits, once. The caller holds the user''s row. Spec 4.3.';
 
 --
+-- Name: cancel_billing(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.cancel_billing(user_id uuid) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  session text;
+  canceled bigint;
+begin
+  delete from public.stripe_work w
+  where w.user_id = cancel_billing.user_id and w.kind = 'update_subscription' and w.claimed_until is null;
+  select count(core.want_work('cancel_subscription', s.id, s.user_id, '{"prorate": false}', is_write => true)) into canceled
+  from public.subscriptions s
+  join public.subscription_states state on state.status = s.status and state.is_open
+  where s.user_id = cancel_billing.user_id and not s.superseded
+    and not exists (select from public.stripe_work w where w.kind = 'cancel_subscription' and w.key = s.id and not w.is_failed);
+
+  -- One at a time: what is read here may be written by who makes a session right now.
+  for session in
+    update public.checkouts c set status = 'expired'
+    where c.user_id = cancel_billing.user_id and c.status in ('begun', 'open')
+    returning c.session_id
+  loop
+    perform core.want_work('expire_session', session, cancel_billing.user_id, is_write => true) where session is not null;
+  end loop;
+  for session in
+    update public.purchases p set status = 'expired'
+    where p.user_id = cancel_billing.user_id and p.status = 'pending'
+    returning p.stripe_checkout_session_id
+  loop
+    perform core.want_work('expire_session', session, cancel_billing.user_id, is_write => true) where session is not null;
+  end loop;
+  return canceled;
+end
+$$;
+
+ALTER FUNCTION core.cancel_billing(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION cancel_billing(user_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.cancel_billing(user_id uuid) IS 'Queues what keeps a person from being charged any more: open subscriptions are canceled at once, without money back, and open checkouts expire. Returns how many subscriptions; one whose cancellation waits already is not canceled twice. The caller holds the user''s row. Spec 2.3, 6.1, 10.8.';
+
+--
 -- Name: cap_by_cost_per_credit(integer, integer, integer, numeric, numeric, numeric, numeric, numeric); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -12028,6 +12078,9 @@ begin
   select distinct f.table_name, f.key_column into t from core.config_fields() f where f.kind = change_row.kind;
   if not found then
     raise exception 'kind is none of limits, plans, packs, models, settings' using errcode = 'PR400', detail = 'kind';
+  end if;
+  if jsonb_typeof(changes) is distinct from 'object' then
+    raise exception 'changes is no object of values by field' using errcode = 'PR400', detail = 'changes', hint = 'As in {"monthly_cost_limit": 0.40}.';
   end if;
   select c into field
   from jsonb_object_keys(changes) c
@@ -12945,6 +12998,13 @@ begin
     raise exception 'the package % belongs to somebody else', claim_package.name
       using errcode = 'PR403', detail = 'name', hint = 'Choose another name.';
   end if;
+  if claim_package.organization_id <> target.organization_id and not exists (
+    select from public.organization_members m
+    where m.user_id = claim_package.user_id and m.organization_id = target.organization_id and m.role in ('owner', 'admin')
+  ) then
+    raise exception 'the package % belongs to another organization', claim_package.name
+      using errcode = 'PR403', detail = 'organization_id', hint = 'Its owners and admins may give it to this one.';
+  end if;
   return target;
 end
 $$;
@@ -12955,7 +13015,7 @@ ALTER FUNCTION core.claim_package(user_id uuid, name text, visibility text, orga
 -- Name: FUNCTION claim_package(user_id uuid, name text, visibility text, organization_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.claim_package(user_id uuid, name text, visibility text, organization_id uuid) IS 'The package of a name, locked; made for this user if nobody has it. Errors: PR403 it is another''s, the account is closed, or the user may not publish for the organization. Spec 10.6.';
+COMMENT ON FUNCTION core.claim_package(user_id uuid, name text, visibility text, organization_id uuid) IS 'The package of a name, locked; made for this user if nobody has it. Errors: PR403 it is another''s, the account is closed, or the user may not publish for the organization, or give away that of another organization. Spec 10.6.';
 
 --
 -- Name: close_windows(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -15082,31 +15142,8 @@ CREATE FUNCTION core.end_billing(user_id uuid) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
-declare
-  session text;
 begin
-  delete from public.stripe_work w
-  where w.user_id = end_billing.user_id and w.kind = 'update_subscription' and w.claimed_until is null;
-  perform core.want_work('cancel_subscription', s.id, s.user_id, '{"prorate": false}', is_write => true)
-  from public.subscriptions s
-  join public.subscription_states state on state.status = s.status and state.is_open
-  where s.user_id = end_billing.user_id and not s.superseded;
-
-  -- One at a time: what is read here may be written by who makes a session right now.
-  for session in
-    update public.checkouts c set status = 'expired'
-    where c.user_id = end_billing.user_id and c.status in ('begun', 'open')
-    returning c.session_id
-  loop
-    perform core.want_work('expire_session', session, end_billing.user_id, is_write => true) where session is not null;
-  end loop;
-  for session in
-    update public.purchases p set status = 'expired'
-    where p.user_id = end_billing.user_id and p.status = 'pending'
-    returning p.stripe_checkout_session_id
-  loop
-    perform core.want_work('expire_session', session, end_billing.user_id, is_write => true) where session is not null;
-  end loop;
+  perform core.cancel_billing(end_billing.user_id);
   update public.checkouts c set success_url = '', cancel_url = '', url = null where c.user_id = end_billing.user_id;
   update public.subscriptions s set hosted_invoice_url = null where s.user_id = end_billing.user_id;
 
@@ -15122,7 +15159,7 @@ ALTER FUNCTION core.end_billing(user_id uuid) OWNER TO prpm_owner;
 -- Name: FUNCTION end_billing(user_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.end_billing(user_id uuid) IS 'Queues what ends a person''s dealings at Stripe: open subscriptions are canceled at once, open checkouts expire, the customer is deleted with name, e-mail and cards; payments and invoices stay there and here. The caller holds the user''s row. Spec 6.1, 10.8.';
+COMMENT ON FUNCTION core.end_billing(user_id uuid) IS 'Queues what ends a person''s dealings at Stripe: as core.cancel_billing, and the customer is deleted with name, e-mail and cards; payments and invoices stay there and here. The caller holds the user''s row. Spec 6.1, 10.8.';
 
 --
 -- Name: end_periods(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -15347,7 +15384,7 @@ begin
       where t.user_id = r.user_id and t.session_id = r.session_id and t.run_id = r.id;
       perform api.settle_run(
         r.user_id, r.id, 'expired', true, r.input_tokens, r.cached_tokens, r.cache_write_tokens, coalesce(r.output_tokens, 0), true,
-        null, coalesce(text_so_far, ''), 'run_expired', 'The server that ran it is gone.', null, null
+        null, coalesce(text_so_far, case when r.output_tokens > 0 then ' ' end, ''), 'run_expired', 'The server that ran it is gone.', null, null
       );
       expired := expired + 1;
     end if;
@@ -15364,7 +15401,7 @@ ALTER FUNCTION core.expire_user_holds(user_id uuid, now timestamp with time zone
 -- Name: FUNCTION expire_user_holds(user_id uuid, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.expire_user_holds(user_id uuid, now timestamp with time zone) IS 'Ends a user''s running runs whose hold has expired, because their server is gone: what the last checkpoint had is charged, the rest released; with no text nothing is charged and the estimated input is booked as cost. Returns how many. Locks the user''s row. Spec 5.2, 7.1.';
+COMMENT ON FUNCTION core.expire_user_holds(user_id uuid, now timestamp with time zone) IS 'Ends a user''s running runs whose hold has expired, because their server is gone: what the last checkpoint had is charged, the rest released (also where the text is gone, with its account); where none was delivered nothing is charged and the estimated input is booked as cost. Returns how many. Locks the user''s row. Spec 5.2, 7.1.';
 
 --
 -- Name: export_parts(); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -15508,6 +15545,25 @@ begin
   from public.settings s
   where not s.purchases_enabled
   union all
+  select 'no default model', 'no enabled model is the default: runs that name none are refused',
+    'update models set enabled = true, is_default = true where alias = …; and is_default = false of the one before'
+  where not exists (select from public.models m where m.enabled and m.is_default)
+  union all
+  select 'no model for visitors', format('settings.anonymous_model is %s, which is no enabled model: runs without a sign-in are refused', s.anonymous_model),
+    'update settings set anonymous_model = …;'
+  from public.settings s
+  where s.anonymous_daily_budget > 0 and not exists (select from public.models m where m.enabled and m.alias = s.anonymous_model)
+  union all
+  select 'request size', format('settings.max_request_tokens is %s, below min_output_tokens, %s: all runs are refused', s.max_request_tokens, s.min_output_tokens),
+    'update settings set max_request_tokens = default, min_output_tokens = default;'
+  from public.settings s
+  where s.max_request_tokens <= s.min_output_tokens
+  union all
+  select 'tier paused', format('the budget of %s for today is used up: all its runs are refused until %s', l.tier_name, l.paused_until),
+    'It ends by itself, or: update settings set free_tier_daily_budget = …;'
+  from public.cost_limits_config l
+  where l.paused_until > core.now()
+  union all
   select 'tier missing', format('%s has no row in cost_limits_config: its runs are refused with tier_not_configured', t.tier_name),
     'Add the row to cost_limits_config, or give its users another tier.'
   from (
@@ -15533,7 +15589,7 @@ ALTER FUNCTION core.faults_of_catalog() OWNER TO prpm_owner;
 -- Name: FUNCTION faults_of_catalog(); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.faults_of_catalog() IS 'Part of ops.checks: enabled models without a price, the clock, what is switched off, tiers without a row, and plans without a price at Stripe where others have one. Spec 12.';
+COMMENT ON FUNCTION core.faults_of_catalog() IS 'Part of ops.checks: enabled models without a price, the clock, what is switched off, what keeps everybody from running (no default model, no model for visitors, requests that are too small, a tier whose budget is used up), tiers without a row, and plans without a price at Stripe where others have one. Spec 12.';
 
 --
 -- Name: faults_of_rights(); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -15642,6 +15698,17 @@ begin
   where d.found_at > clock - interval '24 hours'
   having count(*) > 0
   union all
+  (
+    select 'closed account pays on', format('subscription %s of %s, closed at %s', s.id, coalesce(u.email, u.username, u.id::text), u.closed_at),
+      format('select * from ops.close_user(%L, ''…''); once more, it cancels', u.id)
+    from public.users u
+    join public.subscriptions s on s.user_id = u.id and not s.superseded
+    join public.subscription_states state on state.status = s.status and state.is_open
+    where u.closed_at is not null
+      and not exists (select from public.stripe_work w where w.kind = 'cancel_subscription' and w.key = s.id and not w.is_failed)
+    limit 100
+  )
+  union all
   select 'message not delivered', format('%s messages, the newest about: %s', count(*), (array_agg(m.what order by m.since desc))[1]),
     'select * from ops.undelivered_messages; it says why, and has the call that tries again.'
   from ops.undelivered_messages m
@@ -15655,7 +15722,7 @@ ALTER FUNCTION core.faults_of_work(clock timestamp with time zone) OWNER TO prpm
 -- Name: FUNCTION faults_of_work(clock timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.faults_of_work(clock timestamp with time zone) IS 'Part of ops.checks: jobs that are late or failed, analytics older than 2 hours, what of Stripe''s news needs a person, waits for a server for 5 minutes or was found by reconciliation in 24 hours, and messages that do not arrive. Spec 7.2, 12.';
+COMMENT ON FUNCTION core.faults_of_work(clock timestamp with time zone) IS 'Part of ops.checks: jobs that are late or failed, analytics older than 2 hours, what of Stripe''s news needs a person, waits for a server for 5 minutes or was found by reconciliation in 24 hours, closed accounts whose subscription goes on, and messages that do not arrive. Spec 7.2, 12.';
 
 --
 -- Name: find_identity(text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -16350,6 +16417,9 @@ begin
     raise exception 'expires_at is %, and must be later than now', coalesce(grant_bonus.expires_at::text, 'null')
       using errcode = 'PR400', detail = 'expires_at', hint = 'Credits that never expire: infinity, or leave it out.';
   end if;
+  if exists (select from public.users u where u.id = target and u.closed_at is not null) then
+    raise exception 'the account is closed: nobody could spend them' using errcode = 'PR409', detail = 'user';
+  end if;
   if not dry_run then
     perform core.note_action('grant_credits', target::text, reason, case
       when by_user is null then json_build_object('amount', grant_bonus.amount)
@@ -16374,7 +16444,7 @@ ALTER FUNCTION core.grant_bonus(target uuid, amount bigint, reason text, expires
 -- Name: FUNCTION grant_bonus(target uuid, amount bigint, reason text, expires_at timestamp with time zone, by_user uuid, dry_run boolean); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.grant_bonus(target uuid, amount bigint, reason text, expires_at timestamp with time zone, by_user uuid, dry_run boolean) IS 'What ops.grant_credits does for an operator (by_user null) and api.grant_credits for an administrator, whose id the transfer names. Errors: PR400 naming amount or expires_at, or without a reason. Spec 4.7.';
+COMMENT ON FUNCTION core.grant_bonus(target uuid, amount bigint, reason text, expires_at timestamp with time zone, by_user uuid, dry_run boolean) IS 'What ops.grant_credits does for an operator (by_user null) and api.grant_credits for an administrator, whose id the transfer names. Errors: PR400 naming amount or expires_at, or without a reason; PR409 the account is closed. Spec 4.7.';
 
 --
 -- Name: grant_lot(uuid, text, bigint, text, text, text, timestamp with time zone, timestamp with time zone, numeric, timestamp with time zone, timestamp with time zone, uuid, text, text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -17051,6 +17121,9 @@ begin
   where t.user_id = keep_texts.user_id and t.session_id = keep_texts.session_id and t.run_id = keep_texts.run_id;
   if not found and keep_texts.question is not null
     and exists (select from public.users u where u.id = keep_texts.user_id and u.closed_at is null)
+    and exists (
+      select from public.sessions s where s.user_id = keep_texts.user_id and s.id = keep_texts.session_id and s.deleted_at is null
+    )
   then
     insert into public.run_texts (user_id, session_id, run_id, question, answer)
     values (keep_texts.user_id, keep_texts.session_id, keep_texts.run_id, keep_texts.question, keep_texts.answer);
@@ -17064,7 +17137,7 @@ ALTER FUNCTION core.keep_texts(user_id uuid, session_id uuid, run_id uuid, quest
 -- Name: FUNCTION keep_texts(user_id uuid, session_id uuid, run_id uuid, question text, answer text); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.keep_texts(user_id uuid, session_id uuid, run_id uuid, question text, answer text) IS 'Stores what was asked and answered so far, but nothing of a closed account. Called under the lock of the run or its user, so that two never insert.';
+COMMENT ON FUNCTION core.keep_texts(user_id uuid, session_id uuid, run_id uuid, question text, answer text) IS 'Stores what was asked and answered so far, but nothing of a closed account or a deleted session. Called under the lock of the run or its user, so that two never insert.';
 
 --
 -- Name: known_comparison(uuid, uuid, text, bytea, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -19623,10 +19696,12 @@ CREATE FUNCTION core.own_suggested_input(user_id uuid, suggested_input_id uuid) 
 declare
   i public.suggested_inputs;
 begin
-  select x.* into i from public.suggested_inputs x where x.id = own_suggested_input.suggested_input_id and x.is_active for no key update;
+  -- The package first, as who publishes.
+  select x.package_id into i.package_id from public.suggested_inputs x where x.id = own_suggested_input.suggested_input_id;
   if not found or (select p.id from core.own_package(own_suggested_input.user_id, i.package_id::text) p) is null then
     return null;
   end if;
+  select x.* into i from public.suggested_inputs x where x.id = own_suggested_input.suggested_input_id and x.is_active for no key update;
   return i;
 end
 $$;
@@ -20609,6 +20684,10 @@ begin
   perform from public.models m where m.alias = put_price.model for no key update;
   now := core.now();
   starts := coalesce(put_price.valid_from, now);
+  if not isfinite(starts) then
+    raise exception 'valid_from is %, and must be an instant', starts
+      using errcode = 'PR400', detail = 'valid_from', hint = 'Give an instant to come, or null for now.';
+  end if;
   if starts < now and exists (
     select from public.model_prices p where p.model = put_price.model and p.valid && tstzrange(starts, now)
   ) then
@@ -20673,6 +20752,10 @@ declare
   days record;
   was public.provider_usage;
 begin
+  if jsonb_typeof(put_provider_usage.entries) is distinct from 'array' then
+    raise exception 'entries is no array of objects' using errcode = 'PR400', detail = 'entries',
+      hint = 'As npm run costs:import makes it of a provider''s export.';
+  end if;
   for entry in
     select *
     from jsonb_to_recordset(put_provider_usage.entries) e (
@@ -22312,6 +22395,9 @@ CREATE FUNCTION core.replay_event(event_id text, reason text, by_user uuid, dry_
 declare
   event public.stripe_events;
 begin
+  -- The user first, as who applies it.
+  perform from public.users u
+  where u.id = (select e.user_id from public.stripe_events e where e.id = replay_event.event_id) for no key update;
   select e.* into event from public.stripe_events e where e.id = replay_event.event_id for no key update;
   if not found then
     raise exception 'event % is unknown', replay_event.event_id using errcode = 'PR404', detail = 'event_id',
@@ -25464,7 +25550,7 @@ COMMENT ON FUNCTION ops.choose_cached_prompts() IS 'Marks the package versions w
 -- Name: close_user(text, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
 --
 
-CREATE FUNCTION ops.close_user("user" text, reason text, dry_run boolean DEFAULT false) RETURNS TABLE(user_id uuid, closed_at timestamp with time zone, tokens_revoked bigint, runs_stopped bigint)
+CREATE FUNCTION ops.close_user("user" text, reason text, dry_run boolean DEFAULT false) RETURNS TABLE(user_id uuid, closed_at timestamp with time zone, tokens_revoked bigint, runs_stopped bigint, subscriptions_canceled bigint)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
@@ -25477,6 +25563,10 @@ begin
   closed_at := coalesce(person.closed_at, core.now());
   select count(*) into tokens_revoked from public.api_tokens t where t.user_id = person.id and t.revoked_at is null;
   runs_stopped := cardinality(person.open_runs);
+  select count(*) into subscriptions_canceled
+  from public.subscriptions s
+  join public.subscription_states state on state.status = s.status and state.is_open
+  where s.user_id = person.id and not s.superseded;
   if not dry_run then
     perform core.note_action('close_user', person.id::text, reason, null);
     update public.users u set closed_at = close_user.closed_at, updated_at = core.now() where u.id = person.id;
@@ -25485,6 +25575,7 @@ begin
     update public.runs r
     set stop_requested_at = coalesce(r.stop_requested_at, close_user.closed_at)
     where r.user_id = person.id and r.id = any (person.open_runs);
+    subscriptions_canceled := core.cancel_billing(person.id);
   end if;
   return next;
 end
@@ -25496,7 +25587,7 @@ ALTER FUNCTION ops.close_user("user" text, reason text, dry_run boolean) OWNER T
 -- Name: FUNCTION close_user("user" text, reason text, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.close_user("user" text, reason text, dry_run boolean) IS 'Closes the account of a person (id, e-mail or username): nothing can be begun any more, tokens are revoked, sign-ins on the page end, running runs are asked to stop and are settled as stopped ones are; the books stay. A second call changes nothing. Returns how many tokens and runs it met. Call: select * from ops.close_user(''user@example.com'', ''asked to leave''); Errors: as core.find_user; PR400 without a reason. Spec 2.3.';
+COMMENT ON FUNCTION ops.close_user("user" text, reason text, dry_run boolean) IS 'Closes the account of a person (id, e-mail or username): nothing can be begun any more, tokens are revoked, sign-ins on the page end, running runs are asked to stop and are settled as stopped ones are, open subscriptions are canceled at Stripe at once, without money back, and open checkouts expire; the books stay. A second call changes nothing. Returns how many tokens, runs and subscriptions it met. Call: select * from ops.close_user(''user@example.com'', ''asked to leave''); Errors: as core.find_user; PR400 without a reason. Spec 2.3.';
 
 --
 -- Name: continue_job(text); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -25925,6 +26016,10 @@ declare
   tier text;
   rows bigint;
   refusal json;
+  l public.cost_limits_config;
+  s public.settings;
+  useful numeric := coalesce(core.cheapest_useful_cost(clock), 0);
+  free bigint;
 begin
   select x.* into u from public.users x where x.id = core.find_user("user");
   u := core.roll_windows(u, clock);
@@ -25938,15 +26033,24 @@ begin
   order by 1;
   get diagnostics rows = row_count;
 
-  refusal := core.refuse_by_standing(u, core.find_limits(tier), (select s.runs_enabled from public.settings s), clock);
+  l := core.find_limits(tier);
+  select x.* into s from public.settings x;
+  free := greatest(0, u.included_credits + u.purchased_credits - u.held_included - u.held_purchased);
+  refusal := core.refuse_by_standing(u, l, s.runs_enabled, clock);
+  -- What stands in the way of the smallest run of the cheapest model: no credit, or a window that only purchased credits pass.
+  if refusal is null and (free < 1 or u.purchased_credits <= u.held_purchased and core.used_up(u, l, useful, clock) is not null) then
+    refusal := core.refuse_by_means(
+      u, l, s, 1, useful, l.throttle_on_exceed and not coalesce(u.limits_waived_until > clock, false),
+      free < 1 and u.included_credits + u.purchased_credits >= 1, clock
+    );
+  end if;
   return query select
     rows + 1, clock, coalesce(refusal ->> 'code', 'none'), null::bigint, (refusal ->> 'used')::numeric, (refusal ->> 'limit')::numeric,
     refusal ->> 'unit',
     case
       when refusal is not null then 'Now, whatever they ask for: ' || (refusal ->> 'message')
       else format(
-        'Now nothing stands in the way but what a run costs: %s credits are free; tier %s.',
-        greatest(0, u.included_credits + u.purchased_credits - u.held_included - u.held_purchased), tier
+        'Now nothing stands in the way but what a run costs: %s credits are free; tier %s.', free, tier
       )
     end,
     case
@@ -26208,7 +26312,7 @@ ALTER FUNCTION ops.grant_credits("user" text, amount bigint, reason text, expire
 -- Name: FUNCTION grant_credits("user" text, amount bigint, reason text, expires_at timestamp with time zone, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.grant_credits("user" text, amount bigint, reason text, expires_at timestamp with time zone, dry_run boolean) IS 'Gives a user (id, e-mail or username) bonus credits. dry_run shows the balance that would result. Call: select * from ops.grant_credits(''user@example.com'', 10, ''sorry for the outage''); Errors: PR404, PR400. Spec 4.7.';
+COMMENT ON FUNCTION ops.grant_credits("user" text, amount bigint, reason text, expires_at timestamp with time zone, dry_run boolean) IS 'Gives a user (id, e-mail or username) bonus credits. dry_run shows the balance that would result. Call: select * from ops.grant_credits(''user@example.com'', 10, ''sorry for the outage''); Errors: PR404, PR400, PR409 the account is closed. Spec 4.7.';
 
 --
 -- Name: help(text); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -26927,7 +27031,8 @@ begin
       );
     end if;
     return query
-      select x.id, x.email, lot.lot_id, lot.kind, part, x.included_credits + x.purchased_credits
+      select x.id, x.email, lot.lot_id, lot.kind, part,
+        x.included_credits + x.purchased_credits - case when dry_run then revoke_credits.amount - left_over else 0 end
       from public.users x
       where x.id = target;
   end loop;
@@ -26941,7 +27046,7 @@ ALTER FUNCTION ops.revoke_credits("user" text, amount bigint, reason text, dry_r
 -- Name: FUNCTION revoke_credits("user" text, amount bigint, reason text, dry_run boolean); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.revoke_credits("user" text, amount bigint, reason text, dry_run boolean) IS 'Takes free credits of a user back, in the order of spending; what running runs hold is left. dry_run shows from which lots. Call: select * from ops.revoke_credits(''user@example.com'', 10, ''granted twice''); Errors: PR404, PR400, PR409 if fewer are free. Spec 4.5, 4.7.';
+COMMENT ON FUNCTION ops.revoke_credits("user" text, amount bigint, reason text, dry_run boolean) IS 'Takes free credits of a user back, in the order of spending; what running runs hold is left. dry_run shows from which lots, and the balance that would result. Call: select * from ops.revoke_credits(''user@example.com'', 10, ''granted twice''); Errors: PR404, PR400, PR409 if fewer are free. Spec 4.5, 4.7.';
 
 --
 -- Name: run_job(text, text, boolean, bigint, bigint); Type: PROCEDURE; Schema: ops; Owner: prpm_owner
@@ -29304,7 +29409,7 @@ CREATE VIEW ops.margin_by_user AS
            FROM core.cash_received r
           WHERE (r.day > (( SELECT ((core.now() AT TIME ZONE 'UTC'::text))::date AS timezone) - 30))
           GROUP BY r.user_id) c ON ((c.user_id = d.user_id)))
-  ORDER BY ((d.value_dollars - d.cost_dollars) + d.free_cost_dollars);
+  ORDER BY ((d.value_dollars - d.cost_dollars) + d.free_cost_dollars), (COALESCE(c.cash, (0)::numeric) - d.cost_dollars);
 
 ALTER TABLE ops.margin_by_user OWNER TO prpm_owner;
 
@@ -29312,7 +29417,7 @@ ALTER TABLE ops.margin_by_user OWNER TO prpm_owner;
 -- Name: VIEW margin_by_user; Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON VIEW ops.margin_by_user IS 'Which user loses us money? The last 30 days (UTC, today included), worst first. paid_margin is that of the credits spent; cash_margin counts what they paid us in those days, spent or not, and what free use cost. Spec 8.4.';
+COMMENT ON VIEW ops.margin_by_user IS 'Which user loses us money? The last 30 days (UTC, today included), worst first, and of equals who brought least cash. paid_margin is that of the credits spent; cash_margin counts what they paid us in those days, spent or not, and what free use cost. Spec 8.4.';
 
 --
 -- Name: COLUMN margin_by_user.user_id; Type: COMMENT; Schema: ops; Owner: prpm_owner
@@ -34052,6 +34157,12 @@ REVOKE ALL ON FUNCTION core.billing_conditions(now timestamp with time zone) FRO
 --
 
 REVOKE ALL ON FUNCTION core.book_period(user_id uuid, subscription_id text, plan text, starts timestamp with time zone, ends timestamp with time zone, allocation bigint, invoice jsonb, now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION cancel_billing(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.cancel_billing(user_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION cap_by_cost_per_credit(input_tokens integer, output_cap integer, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric, input_cost numeric, output_price numeric, cost_cap numeric); Type: ACL; Schema: core; Owner: prpm_owner

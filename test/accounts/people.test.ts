@@ -112,6 +112,28 @@ describe('ops.close_user', () => {
     expect(second).toEqual({ closed_at: first?.closed_at, tokens_revoked: '0' });
     expect((await database.ops`select id from credit_transactions where user_id = ${id}`).length).toBe(1);
   });
+
+  it('cancels what Stripe would go on charging for, once, and says so before (spec 2.3, 6.1)', async () => {
+    const id = await createUser('payer');
+    await database.owner`
+      insert into subscriptions (user_id, id, plan, status, stripe_created_at, created_at, updated_at)
+      values (${id}, 'sub_payer', 'prpm_plus_individual', 'active', core.now(), core.now(), core.now())`;
+    await database.owner`
+      insert into checkouts (user_id, id, plan, livemode, success_url, cancel_url, session_id, status, created_at)
+      values (${id}, gen_random_uuid(), 'prpm_plus_individual', false, 'https://a', 'https://b', 'cs_payer', 'open', core.now())`;
+    const queue = async () =>
+      (await database.ops`select kind || ' ' || key as work from stripe_work where user_id = ${id} order by 1`).map(
+        ({ work }) => work,
+      );
+    const close = async (dry: boolean) =>
+      (await database.ops`select subscriptions_canceled::int as n from ops.close_user('payer', 'abuse', ${dry})`)[0]?.n;
+    expect([await close(true), await queue()]).toEqual([1, []]);
+    expect([await close(false), await queue()]).toEqual([
+      1,
+      ['cancel_subscription sub_payer', 'expire_session cs_payer'],
+    ]);
+    expect([await close(false), (await queue()).length]).toEqual([0, 2]);
+  });
 });
 
 describe('organizations', () => {

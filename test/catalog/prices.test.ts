@@ -161,6 +161,13 @@ describe('ops.publish_prices', () => {
     ).rejects.toMatchObject({ code: 'PR400', detail: 'reason' });
   });
 
+  it('begins at an instant, and not at the end of time, where nobody could take it back (spec 1.3)', async () => {
+    for (const from of ['infinity', '-infinity'])
+      await expect(
+        database.ops.unsafe(`select from ops.publish_prices('gpt-4o', '${from}', 3, null, null, 12, null, 'test')`),
+      ).rejects.toMatchObject({ code: 'PR400', detail: 'valid_from' });
+  });
+
   it('by two at once leaves one open price (spec 1.3)', async () => {
     await addModel('raced');
     await publish('raced', 1);

@@ -88,6 +88,21 @@ describe('a prpm.json', () => {
     expect((await manifest({ name: 'ours', organization: 'Poets', private: true })).status).toBe(201);
     await house.database.ops`select from ops.add_member('Poets', 'bob', 'member')`;
     expect(await read('ours', bob)).toMatchObject({ organization: 'Poets', may_publish: false });
+
+    // Whoever made it cannot carry it away when they have left, nor who maintains it.
+    await house.database.ops`select from ops.create_organization('Others')`;
+    await house.database.ops`select from ops.add_member('Others', 'ada', 'owner')`;
+    const carry = () => manifest({ name: 'ours', version: '9.0.0', organization: 'Others' });
+    expect(await carry()).toMatchObject({
+      status: 403,
+      json: { message: expect.stringContaining('another organization') },
+    });
+    await house.database.ops`select from ops.remove_member('Poets', 'ada')`;
+    expect((await carry()).status).toBe(403);
+    expect(await read('ours', bob)).toMatchObject({ organization: 'Poets', latest_version: '1.0.0' });
+    await house.database.ops`select from ops.add_member('Poets', 'ada', 'admin')`;
+    expect((await carry()).status).toBe(201);
+    expect((await ask('GET', '/ours', undefined, bob)).status).toBe(404);
   });
 
   it.each([

@@ -145,9 +145,23 @@ it('shows what a grant or revocation would do, and does nothing (spec 12)', asyn
   expect(
     await world.ops`select granted::int, balance::int from ops.grant_credits(${user}, 10, 'test', dry_run => true)`,
   ).toEqual([{ granted: 10, balance: 15 }]);
-  expect(await world.ops`select kind, taken::int from ops.revoke_credits(${user}, 4, 'test', dry_run => true)`).toEqual(
-    [{ kind: 'signup', taken: 4 }],
-  );
+  await world.grant(user, 3);
+  const revoked = async (dry: boolean) => [
+    ...(await world.ops`select kind, taken::int, balance::int from ops.revoke_credits(${user}, 6, 'test', ${dry})`),
+  ];
+  const told = await revoked(true);
+  expect(told).toEqual([
+    { kind: 'signup', taken: 5, balance: 3 },
+    { kind: 'bonus', taken: 1, balance: 2 },
+  ]);
+  expect((await world.figures(user)).balance).toBe(8);
+  expect(await revoked(false)).toEqual(told);
+});
+
+it('gives nothing to an account that is closed, where nobody could spend it (spec 4.7)', async () => {
+  const user = await world.person();
+  await world.ops`select from ops.close_user(${user}, 'test')`;
+  await expect(world.grant(user, 3)).rejects.toMatchObject({ code: 'PR409', detail: 'user' });
   expect((await world.figures(user)).balance).toBe(5);
 });
 

@@ -76,6 +76,19 @@ describe('a check names', () => {
       "update plans set stripe_price_id = 'price_1' where plan = 'prpm_plus_individual'",
       'plan without a Stripe price',
     ],
+    ['a default model that is switched off', 'update models set enabled = false where is_default', 'no default model'],
+    ['a model for visitors that there is not', "update settings set anonymous_model = 'none'", 'no model for visitors'],
+    ['a size that no request has', 'update settings set max_request_tokens = 10', 'request size'],
+    [
+      'a tier whose budget is used up',
+      "update cost_limits_config set paused_until = core.now() + interval '1 hour' where tier_name = 'free'",
+      'tier paused',
+    ],
+    [
+      'a closed account whose subscription goes on',
+      "update users set closed_at = core.now(); insert into subscriptions (user_id, id, plan, status, stripe_created_at, created_at, updated_at) select id, 'sub_1', 'prpm_plus_individual', 'active', core.now(), core.now(), core.now() from users where username = 'user'",
+      'closed account pays on',
+    ],
     ['runs that are switched off', 'update settings set runs_enabled = false', 'switched off'],
     ['purchases that are switched off', 'update settings set purchases_enabled = false', 'switched off'],
     [

@@ -87,6 +87,32 @@ it('says why a user was refused, with figures, what to do, and at last how they 
   await world.start(user);
 });
 
+it('says of who cannot run at all what stands in the way, though nothing was asked yet (spec 3.2, 3.7)', async () => {
+  const now = async (user: string) => (await world.ops`select * from ops.explain_refusal(${user})`).at(-1);
+  const poor = await world.person({ credits: 1 });
+  const { begun_run_id } = await world.start(poor);
+  expect(await now(poor)).toMatchObject({
+    reason: 'held_by_other_runs',
+    what_to_do: expect.stringContaining('open_holds'),
+  });
+  await world.settle(poor, begun_run_id);
+  expect(await now(poor)).toMatchObject({
+    reason: 'insufficient_credits',
+    what_to_do: expect.stringContaining('grant_credits'),
+  });
+
+  const dear = await world.person({ credits: 40 });
+  await world.run(dear, {}, { input: 1000, output: 1000 });
+  await world.ops`update cost_limits_config set monthly_cost_limit = 0.02, daily_cost_limit = null where tier_name = 'free'`;
+  await world.ops`select from ops.release_throttle(${dear}, 'test')`;
+  expect(await now(dear)).toMatchObject({
+    ...{ reason: 'monthly_cost_limit', used: '0.030000', limit: '0.02', unit: 'dollars' },
+    what_to_do: expect.stringContaining('waive_limits'),
+  });
+  await world.buy(dear);
+  expect(await now(dear)).toMatchObject({ reason: 'none' }); // purchased credits pass a window that is used up
+});
+
 it('has something to do about every refusal that the server knows (spec 3.7)', async () => {
   const user = await world.person();
   const codes = [

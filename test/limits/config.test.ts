@@ -128,6 +128,13 @@ it.each([
   await expect(change(kind, name, changes, true)).rejects.toMatchObject({ code, detail });
 });
 
+it('changes that are no object are refused by name (spec 12)', async () => {
+  for (const changes of ['[]', '5', '"x"', 'null'])
+    await expect(
+      ops`select * from ops.change_config('settings', 'settings', ${changes}::text::jsonb, 'test')`,
+    ).rejects.toMatchObject({ code: 'PR400', detail: 'changes' });
+});
+
 it('nothing is changed without a reason (spec 12)', async () => {
   const ask = ops`select from ops.change_config('packs', 'small', '{"price": 6}')`;
   await expect(ask).rejects.toMatchObject({ code: 'PR400', detail: 'reason' });

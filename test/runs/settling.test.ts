@@ -96,6 +96,32 @@ it('charges a dead run what its last checkpoint had, and frees the rest (spec 5.
   expect(await world.expireHolds()).toBe(0);
 });
 
+it('charges a dead run for what it had delivered, though its text is gone with its account (spec 5.2, 10.8)', async () => {
+  const user = await world.person();
+  const { begun_run_id } = await world.start(user);
+  await world.checkpoint(user, begun_run_id, 100);
+  await world.ops`select from ops.erase_user(${user}, 0, 'test')`;
+  await world.pass('61 seconds');
+  await world.expireHolds();
+  expect(await world.readRun(user, begun_run_id)).toMatchObject({
+    status: 'expired',
+    credits_spent: 1,
+    output_tokens: 100,
+  });
+  expect(await world.owner`select from run_texts where user_id = ${user}`).toHaveLength(0);
+});
+
+it('brings no text back into a session that was deleted before its run came back from the dead (spec 5.3, 10.1)', async () => {
+  const user = await world.person();
+  const { begun_run_id, begun_session_id } = await world.start(user);
+  await world.checkpoint(user, begun_run_id, 10);
+  await world.pass('61 seconds');
+  await world.expireHolds();
+  await world.app`select from api.delete_session(${user}, ${begun_session_id})`;
+  await world.settle(user, begun_run_id);
+  expect(await world.owner`select from run_texts where user_id = ${user}`).toHaveLength(0);
+});
+
 it('charges a dead run without a checkpoint nothing, and books its input as cost (spec 5.2, 7.1)', async () => {
   const user = await world.person();
   const { begun_run_id } = await world.start(user);
