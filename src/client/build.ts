@@ -36,8 +36,8 @@ function build(): void {
     const client = ['index', 'run', 'compare', 'start', 'watch', 'error', 'types', 'router'].map(
       (name) => `src/client/${name}.ts`,
     );
-    compile([...plain, ...alone, '--declaration', ...client]);
-    compile([...plain, ...alone, 'src/errors/registry.ts', ...globSync('cli/**/*.ts', { cwd: root })]);
+    compile([...plain, ...alone, '--declaration', ...client, 'src/errors/registry.ts']);
+    compile([...plain, ...alone, ...globSync('cli/**/*.ts', { cwd: root })]);
     compile([...plain, '--declaration', '--emitDeclarationOnly', '--outDir', scratch, 'src/trpc/_app.ts']);
     const router = readFileSync(join(scratch, 'src/trpc/_app.d.ts'), 'utf8');
     writeFileSync(at('dist/src/client/router.d.ts'), withoutServer(router));

@@ -63,8 +63,8 @@ type LastEvent = Extract<ComparisonEvent, { type: 'run.completed' | 'run.stopped
 
 function lastPart(event: LastEvent): ComparisonPart {
   if (event.type === 'run.failed') {
-    const { side, receipt, ...problem } = event.data;
-    return { type: 'failure', side, error: new PlaygroundError(problem, { receipt }) };
+    const { side, ...failed } = event.data;
+    return { type: 'failure', side, error: PlaygroundError.ofRun(failed) };
   }
   const { side, ...receipt } = event.data;
   return { type: 'receipt', side, receipt };

@@ -1,10 +1,16 @@
 import { TRPCClientError } from '@trpc/client';
+import type { ErrorCode } from '../errors/registry.ts';
 import type { Receipt } from './types.ts';
+
+/**
+ * A stable code: of the server (docs/errors.md lists them; a newer one may have more), or of the client itself, where nobody
+ * answers (`unreachable`) or not any more (`connection_lost`).
+ */
+export type PlaygroundErrorCode = ErrorCode | 'unreachable' | 'connection_lost';
 
 /** What an error says of itself, as application/problem+json does; a refusal also says which limit and what to do. */
 export type Problem = {
-  /** A stable code; docs/errors.md lists all. */
-  error: string;
+  error: PlaygroundErrorCode;
   message: string;
   /** As HTTP would answer; 0 where the server was not reached. */
   status: number;
@@ -20,7 +26,17 @@ export type Problem = {
   required_credits?: number;
   available_credits?: number;
   purchase_url?: string;
+  /** The run that a refusal is about, as of `run_in_progress`. */
+  run_id?: string;
+  /** More about it, as `held_by_other_runs` and `session_busy` have. */
+  details?: Record<string, unknown>;
   request_id?: string;
+};
+
+type FailedRun = Pick<Problem, 'message' | 'status'> & {
+  error: ErrorCode;
+  retryAfter?: number | undefined;
+  receipt: Receipt | null;
 };
 
 /** Every error of `run` and `follow`; `PlaygroundError.from` makes one of what `api` throws. */
@@ -36,8 +52,17 @@ export class PlaygroundError extends Error {
     this.receipt = options.receipt ?? null;
   }
 
-  get code(): string {
+  get code(): PlaygroundErrorCode {
     return this.problem.error;
+  }
+
+  /** Of a run that failed, as its last event says it. */
+  static ofRun({ receipt, retryAfter, ...problem }: FailedRun): PlaygroundError {
+    const more = {
+      ...(retryAfter !== undefined && { retry_after: retryAfter }),
+      ...(receipt !== null && { run_id: receipt.runId }),
+    };
+    return new PlaygroundError({ ...problem, ...more }, { receipt });
   }
 
   static from(error: unknown): PlaygroundError {

@@ -5,7 +5,7 @@ import { type Follow, type Part, type RunOptions, runPackage, watchRun } from '.
 import type { AppRouter, Ask, CompareAsk, ComparisonEvent, RunEvent } from './types.ts';
 
 export type { CompareOptions, ComparisonPart } from './compare.ts';
-export { PlaygroundError, type Problem } from './error.ts';
+export { PlaygroundError, type PlaygroundErrorCode, type Problem } from './error.ts';
 export type { Part, RunOptions } from './run.ts';
 export type { AppRouter, Ask, CompareAsk, ComparisonEvent, Receipt, RunEvent } from './types.ts';
 

@@ -44,10 +44,7 @@ export async function* runPackage(
       if (!isLast(event)) continue;
       isLeft = false;
       if (event.type !== 'run.failed') yield { type: 'receipt', receipt: event.data };
-      else {
-        const { receipt, ...problem } = event.data;
-        throw new PlaygroundError(problem, { receipt });
-      }
+      else throw PlaygroundError.ofRun(event.data);
     }
   } catch (error) {
     isLeft = false;
@@ -67,7 +64,7 @@ export function watchRun(
   return watch<RunEvent>({
     connect: (lastEventId, listener) => api.runs.stream.subscribe({ runId, lastEventId }, listener),
     isLast,
-    lost: `The connection to run ${runId} was lost. The run goes on: read it later, by its id.`,
+    lost: `The connection to run ${runId} was lost. Read it later, by its id: a run that nobody follows is soon stopped and charged for what it had delivered.`,
     signal,
   });
 }

@@ -27,9 +27,10 @@ const createdSchema = z.object({
 });
 
 const failedSchema = z.object({
-  error: z.string(),
+  error: z.enum(Object.keys(registry) as [ErrorCode, ...ErrorCode[]]),
   message: z.string(),
   status: z.number(),
+  retryAfter: z.number().optional().describe('Seconds after which it may be asked again.'),
   receipt: shownReceiptSchema.nullable(),
 });
 
@@ -108,8 +109,10 @@ export function* closingEvents(end: RunEnd, after: number, isAdmin: boolean): Ge
   }
   const shown = receipt && showReceipt(receipt, isAdmin);
   if (failure !== null || shown === null) {
-    const { code, message, status } = failure ?? new Failure('internal_error');
-    yield { id: last + 2, event: { type: 'run.failed', data: { error: code, message, status, receipt: shown } } };
+    const { code, message, status, extras } = failure ?? new Failure('internal_error');
+    const { retryAfter } = extras;
+    const data = { error: code, message, status, ...(retryAfter !== undefined && { retryAfter }), receipt: shown };
+    yield { id: last + 2, event: { type: 'run.failed', data } };
   } else {
     const type = shown.status === 'completed' ? 'run.completed' : 'run.stopped';
     yield { id: last + 2, event: { type, data: shown } };

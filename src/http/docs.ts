@@ -243,12 +243,12 @@ function example({ method, path, requestBody, parameters }: Operation, isOpen: b
 }
 
 function sample(name: string, schema: Schema): unknown {
-  const { type, enum: values, minimum, items } = plain(schema);
+  const { type, enum: values, minimum, items, minItems = 1 } = plain(schema);
   if (name === 'package_id') return 'code-review';
   if (values !== undefined) return values[0];
   if (type === 'boolean') return true;
   if (type === 'integer' || type === 'number') return minimum ?? 1;
-  if (items !== undefined) return [sample('', items)];
+  if (items !== undefined) return Array.from({ length: minItems }, () => sample('', items));
   return type === 'object' ? {} : '…';
 }
 

@@ -206,7 +206,8 @@ export const routes: readonly Route[] = [
   {
     method: 'GET',
     path: '/playground/runs/:id/stream',
-    summary: 'Follow a run',
+    summary:
+      'Follow a run: one that nobody follows for abandon_after_ms (10 s) is stopped, and charged for what it had delivered',
     name: 'runs.stream',
     procedure: runs.stream,
     ...runId,

@@ -75,7 +75,7 @@ describe('the packed package (spec 11.1)', () => {
     const compiled = (expression: string) => {
       project.write(
         'typed.ts',
-        `import { createPlaygroundClient } from 'prpm-playground/client';
+        `import { createPlaygroundClient, PlaygroundError } from 'prpm-playground/client';
 const { api, run } = createPlaygroundClient({ url: 'http://localhost' });
 export const found = ${expression};\n`,
       );
@@ -87,5 +87,7 @@ export const found = ${expression};\n`,
     await compiled('await api.credits.balance.query().then((credits) => credits.nonsense)').rejects.toThrow(/nonsense/);
     await compiled("run({ packageId: 'x', inputs: 'y' })").rejects.toThrow(/inputs/);
     await compiled('await api.nothing.query()').rejects.toThrow(/nothing/);
+    await compiled("PlaygroundError.from(null).code === 'insufficient_credits'").resolves.toBe('');
+    await compiled("PlaygroundError.from(null).code === 'insuficient_credits'").rejects.toThrow(/no overlap/);
   });
 });

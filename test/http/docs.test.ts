@@ -27,6 +27,11 @@ describe('/docs (spec 11.2)', () => {
     expect(text).not.toMatch(/undefined|\[object|NaN/);
   });
 
+  it('shows a call of each route with as many entries as it takes', () => {
+    const call = /<pre[^>]*>curl[^<]*\/playground\/compare&quot;[^<]*<\/pre>/.exec(text)?.[0];
+    expect(call).toContain('&quot;sides&quot;:[{},{}]');
+  });
+
   it('runs no script, loads nothing, and may be framed by nobody', () => {
     const policy = headers['content-security-policy'];
     expect(policy).toContain("default-src 'none'");

@@ -46,7 +46,7 @@ describe.each(['sonnet', 'gpt-4o-mini'])('what %s answers badly', (model) => {
     );
     expect(list.at(-1)).toMatchObject({
       event: 'run.failed',
-      data: { error: 'provider_unavailable', receipt: { status: 'failed', estimated: true } },
+      data: { error: 'provider_unavailable', retry_after: 5, receipt: { status: 'failed', estimated: true } },
     });
   });
 
