@@ -31,11 +31,13 @@ export type Directives = {
   malformed?: true;
   /** Send the stream's bytes in portions of seven, through the middle of characters and lines. */
   ragged?: true;
+  /** A NUL character after each blank of the answer, or of the error's message. */
+  nul?: true;
   /** All of this only for the first n calls with the same text. */
   times?: number;
 };
 
-const FLAGS = ['hang', 'reset', 'no-usage', 'error-mid-stream', 'malformed', 'ragged'] as const;
+const FLAGS = ['hang', 'reset', 'no-usage', 'error-mid-stream', 'malformed', 'ragged', 'nul'] as const;
 const NUMBERS = ['status', 'retry-after', 'slow', 'cut', 'tokens', 'pace', 'times'] as const;
 
 /** Throws, with a sentence for the person who wrote it, where a directive is not known or makes no sense. */

@@ -111,19 +111,20 @@ export async function startStandIns(options: Options = {}): Promise<StandIns> {
       const ask = dialect.read(request.headers, parseBody(body));
       const input = ask.turns.findLast(({ role }) => role === 'user')?.text ?? '';
       const wanted = directives(input);
+      const worded = (text: string) => (wanted.nul ? text.replaceAll(' ', ' \0') : text);
       if (wanted.status !== undefined && wanted.status !== 200) {
         const pause = wanted['retry-after'] ?? (wanted.status === 429 ? 20 : null);
         const retry = { 'x-should-retry': String(wanted.status === 429 || wanted.status >= 500) };
         return refuse(
           wanted.status,
-          wordsOf(wanted.status),
+          worded(wordsOf(wanted.status)),
           pause === null ? retry : { ...retry, 'retry-after': String(pause) },
         );
       }
       if (wanted.reset) return destroy();
       if (wanted.hang) return;
 
-      const said = wanted.tokens === undefined ? compose(ask.system, input) : filler(wanted.tokens);
+      const said = worded(wanted.tokens === undefined ? compose(ask.system, input) : filler(wanted.tokens));
       const { pieces, tokens: output, cut } = cutAnswer(said, ask.maxTokens);
       const counted = {
         input: await countInput(ask),

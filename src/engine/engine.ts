@@ -20,7 +20,7 @@ import {
 } from '../calls/runs.ts';
 import { readSession, type SessionWithExchanges } from '../calls/sessions.ts';
 import type { Database } from '../database/client.ts';
-import { isDatabaseDown, isPassing } from '../errors/database.ts';
+import { isDatabaseDown, isDataException, isPassing } from '../errors/database.ts';
 import { Failure } from '../errors/failure.ts';
 import { type Refusal, refusalFailure } from '../errors/refusal.ts';
 import { registry } from '../errors/registry.ts';
@@ -276,16 +276,23 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
       errorReason: cutOff ? 'The server had to stop before the answer was complete.' : (result.failure?.reason ?? null),
       durationMs: Math.round(result.durationMs),
     };
-    const book = () =>
-      ending === 'failed' && answer === ''
-        ? books.release(settlement)
-        : books.settle({
-            ...settlement,
-            ...{ ending, answer, estimated: !result.usageComplete },
-            firstTokenMs: result.firstTokenMs === null ? null : Math.round(result.firstTokenMs),
-          });
+    const firstTokenMs = result.firstTokenMs === null ? null : Math.round(result.firstTokenMs);
+    const book = (used: Usage, estimated: boolean) =>
+      persist(
+        () =>
+          ending === 'failed' && answer === ''
+            ? books.release({ ...settlement, usage: used })
+            : books.settle({ ...settlement, usage: used, ending, answer, estimated, firstTokenMs }),
+        SETTLE_MS,
+        closing.signal,
+      );
     try {
-      const receipt = await persist(book, SETTLE_MS, closing.signal);
+      const receipt = await book(usage, !result.usageComplete).catch(async (error: unknown) => {
+        if (!isDataException(error)) throw error;
+        // No run is free because a count of it cannot be stored.
+        log.error({ error, runId: run.runId }, 'a run could not be settled with the usage reported; it is estimated');
+        return book({ ...NO_USAGE, output: await countTokens(answer, run.tokenizer) }, true);
+      });
       return { receipt, answer, failure: failureOf(receipt, result.failure?.retryAfterSeconds) };
     } catch (error) {
       log.error({ error, runId: run.runId }, 'a run could not be settled; its hold will expire');

@@ -42,6 +42,11 @@ export function isPassing(error: unknown): boolean {
   return isDatabaseDown(error) || /^(25006|40|53|55P03|57014|58)/.test(codeOf(error));
 }
 
+/** The statement carried something that PostgreSQL cannot store or reckon with (class 22). */
+export function isDataException(error: unknown): boolean {
+  return codeOf(error).startsWith('22');
+}
+
 /** What a database error means to the caller; undefined where it means nothing to them. */
 export function databaseFailure(error: unknown): Failure | undefined {
   if (codeOf(error) === '57014')

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { unavailable } from './failure.ts';
+import { unavailable, withoutNul } from './failure.ts';
 import type { Adapter, CallOptions, Failure, ProviderCall, ProviderResult, Sink, TokenCounts } from './provider.ts';
 
 /** Waits before the second and the third attempt, where the provider names none; milliseconds. */
@@ -14,6 +14,8 @@ const TIMED_OUT: Failure = {
   credentialsRejected: false,
 };
 const CUT_OFF = unavailable('The answer broke off.');
+/** More than any call can use. What is reported above it, the database's integers might not hold. */
+const MOST_TOKENS = 100_000_000;
 
 /**
  * One call with its clock, its retries and its end. Whatever happens, what was streamed and reported so far is in the
@@ -68,8 +70,9 @@ export async function callThrough(adapter: Adapter, call: ProviderCall, options:
       // The SDKs still hand over what they had buffered when they were aborted.
       if (delta === '' || attempt.signal.aborted) return;
       this.otherContent();
-      text += delta;
-      tell(options.onText, delta);
+      const shown = withoutNul(delta);
+      text += shown;
+      tell(options.onText, shown);
     },
     otherContent() {
       if (firstTokenMs !== null) return;
@@ -122,9 +125,8 @@ export async function callThrough(adapter: Adapter, call: ProviderCall, options:
 
 /** A report that says what cannot be is no report. */
 function sound({ input, cached, cacheWrite, output }: TokenCounts): boolean {
-  return (
-    [input, cached, cacheWrite, output].every((n) => Number.isSafeInteger(n) && n >= 0) && cached + cacheWrite <= input
-  );
+  const can = (n: number) => Number.isInteger(n) && n >= 0 && n <= MOST_TOKENS;
+  return [input, cached, cacheWrite, output].every(can) && cached + cacheWrite <= input;
 }
 
 function backoff(tries: number): number {

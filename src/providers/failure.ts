@@ -76,9 +76,14 @@ function aboutOurAccount(type: string | null, message: string): boolean {
   return type === 'billing_error' || /credit balance|billing|quota|organi[sz]ation|workspace|api key/i.test(message);
 }
 
+/** PostgreSQL stores any character but NUL. */
+export function withoutNul(text: string): string {
+  return text.replaceAll('\0', '\ufffd');
+}
+
 /** A provider's message as one short line without keys, ids and addresses. */
 function shown(message: string): string {
-  const line = message
+  const line = withoutNul(message)
     .replace(/\b(bearer|basic)\s+[\w.~+/=-]+/gi, '…')
     .replace(/\bsk[-_][\w*.-]+/gi, '…')
     .replace(/\b(?:org|proj|user|req|msg|chatcmpl)[-_](?=[\w.-]*\d)[\w.-]{6,}/gi, '…')

@@ -36,7 +36,7 @@ export type Failure = {
 };
 
 export type ProviderResult = {
-  /** All text that was handed to onText. */
+  /** All text that was handed to onText, with U+FFFD for each NUL. */
   text: string;
   /** As reported, never estimated; null where no report came. */
   usage: TokenCounts | null;

@@ -58,6 +58,32 @@ describe.each(['sonnet', 'gpt-4o-mini'])('what %s answers badly', (model) => {
     expect(json.tokens.output).toBeGreaterThan(0);
   });
 
+  it('with NUL characters, which PostgreSQL cannot store, is settled and charged, with U+FFFD for each', async () => {
+    const { status, json } = await run('hello [[sandbox: tokens=40 nul]]', model);
+    expect(status).toBe(200);
+    expect(json).toMatchObject({ status: 'completed', estimated: false });
+    expect(json.credits_spent).toBeGreaterThanOrEqual(1);
+    expect(json.response).toMatch(/^word( \ufffdword)+$/);
+    const [row] = await database.owner`select answer from run_texts where run_id = ${json.run_id}`;
+    expect(row?.answer).toBe(json.response);
+  });
+
+  it('with NUL characters in its reason is released at once, with U+FFFD for each', async () => {
+    const { status, json } = await run('hello [[sandbox: status=400 nul]]', model);
+    expect([status, json.error]).toEqual([502, 'provider_error']);
+    expect(json.details).toMatchObject({ status: 'released', credits_spent: 0 });
+    const [row] = await database.owner`select error_reason from runs order by id desc limit 1`;
+    expect(row?.error_reason).toContain('this \ufffdinput \ufffdwas \ufffdrefused');
+  });
+
+  it('with a report of more tokens than can be is counted by us and never free', async () => {
+    const { status, json } = await run('hello [[sandbox: usage=input:3000000000,output:50]]', model);
+    expect(status).toBe(200);
+    expect(json).toMatchObject({ status: 'completed', estimated: true });
+    expect(json.credits_spent).toBeGreaterThanOrEqual(1);
+    expect(json.tokens.input).toBeLessThan(1_000);
+  });
+
   it('too late is a timeout that costs nothing', async () => {
     await database.owner`update settings set first_token_timeout_ms = 150, run_timeout_ms = 1000`;
     const { status, json } = await run('hello [[sandbox: hang]]', model);
@@ -74,6 +100,19 @@ it('tokens and cost are what the provider reported, exactly', async () => {
     select r.cost = (700 * p.input + 400 * coalesce(p.cached_read, p.input) + 100 * coalesce(p.cache_write, p.input) + 77 * p.output) * 0.000001 as exact
     from runs r join model_prices p on p.id = r.price_id where r.id = ${json.run_id}`;
   expect(row?.exact).toBe(true);
+});
+
+it('a report that the database cannot take is left out, and the run charged as one without', async () => {
+  await database.owner.unsafe(`
+    create function overflow() returns trigger language plpgsql as $$
+    begin
+      raise exception 'out of range' using errcode = '22003';
+    end $$;
+    create trigger overflow before update on runs for each row when (new.input_tokens = 4321) execute function overflow()`);
+  const { status, json } = await run('hello [[sandbox: tokens=40 usage=input:4321,output:77]]', 'gpt-4o-mini');
+  await database.owner.unsafe('drop trigger overflow on runs; drop function overflow()');
+  expect([status, json.status, json.estimated, json.tokens.output]).toEqual([200, 'completed', true, 40]);
+  expect(json.credits_spent).toBeGreaterThanOrEqual(1);
 });
 
 it('a provider without a key says so, and the others work', async () => {

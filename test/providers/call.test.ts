@@ -52,6 +52,21 @@ describe.each(NAMES)('%s', (provider) => {
     expect(answer.text).not.toBe('');
   });
 
+  test('a report of more tokens than can be is none', async () => {
+    const most = await ask(providers, call(provider, '[[sandbox: usage=input:100000000,output:50]] hello'));
+    expect(most).toMatchObject({ usage: { input: 100_000_000, output: 50 }, usageComplete: true });
+    const more = await ask(providers, call(provider, '[[sandbox: usage=input:100000001,output:50]] hello'));
+    expect(more).toMatchObject({ ending: 'complete', usage: null, usageComplete: false, reports: [] });
+  });
+
+  test('a NUL is told as U+FFFD, in the answer and in the reason for none', async () => {
+    const answer = await ask(providers, call(provider, '[[sandbox: tokens=4 nul]]'));
+    expect(answer.text).toBe('word \ufffdword \ufffdword \ufffdword');
+    expect(answer.deltas.join('')).toBe(answer.text);
+    const { failure } = await ask(providers, call(provider, '[[sandbox: status=400 nul]]'));
+    expect(failure?.reason).toContain('this \ufffdinput \ufffdwas \ufffdrefused');
+  });
+
   test('text that is split in the middle of characters and lines arrives whole', async () => {
     const text = 'Füße 日本語 😀👩‍👩‍👧 Ωμέγα — ok';
     const answer = await ask(providers, call(provider, `${text} [[sandbox: ragged]]`));
