@@ -31,6 +31,7 @@ export async function callThrough(adapter: Adapter, call: ProviderCall, options:
   let usageComplete = false;
   let ended: 'complete' | 'length' | null = null;
   let called = false;
+  let billed = false;
   let firstTokenMs: number | null = null;
   let endedBy: 'caller' | 'clock' | null = null;
   let callersError: { error: unknown } | null = null;
@@ -101,7 +102,8 @@ export async function callThrough(adapter: Adapter, call: ProviderCall, options:
       } catch (error) {
         if (attempt.signal.aborted) return null;
         const { mayRetry, mayBill, ...failure } = adapter.failure(error);
-        called = mayBill;
+        billed ||= mayBill;
+        called = billed;
         const pause = failure.retryAfterSeconds === null ? backoff(tries) : failure.retryAfterSeconds * 1_000;
         const worthwhile = pause <= LONGEST_PAUSE_MS && elapsed() + pause < call.firstTokenTimeoutMs / 2;
         if (!mayRetry || tries >= BACKOFF_MS.length || !worthwhile) return failure;

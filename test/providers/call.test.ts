@@ -128,6 +128,18 @@ describe.each(NAMES)('%s', (provider) => {
       },
     );
 
+    test.each(['status=429 retry-after=1', 'status=503', 'status=400'])(
+      'and refused (%s), and stays called: the first attempt broke after it was sent',
+      async (refusal) => {
+        const seen = await requests(provider, async () => {
+          standIns.disturb({ status: 200, reset: true, times: 1 });
+          const patient = call(provider, `[[sandbox: ${refusal}]]`, { firstTokenTimeoutMs: 60_000, timeoutMs: 60_000 });
+          expect(await ask(providers, patient)).toMatchObject({ ending: 'failed', called: true, usage: null });
+        });
+        expect(seen).toBe(refusal === 'status=400' ? 2 : 3);
+      },
+    );
+
     test('twice at most', async () => {
       const seen = await requests(provider, () => ask(providers, call(provider, '[[sandbox: status=503]]')));
       expect(seen).toBe(3);
