@@ -1,8 +1,8 @@
-import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { z } from 'zod';
 import { exportedSchema } from '../trpc/accounts.ts';
 import { filePieceSchema } from '../trpc/session-file.ts';
+import { write } from './write.ts';
 
 /**
  * Writes pages of tables as one JSON object with an array for each table, as they come and as fast as they are taken. Where
@@ -66,11 +66,6 @@ function begin(
     ...{ 'content-type': contentType, 'cache-control': 'no-store' },
     ...{ 'content-disposition': `attachment; filename="${filename}"`, ...headers },
   });
-}
-
-/** As fast as it is taken. */
-async function write(outgoing: ServerResponse, text: string): Promise<void> {
-  if (!outgoing.write(text)) await Promise.race([once(outgoing, 'drain'), once(outgoing, 'close')]);
 }
 
 export const exportAnswerSchema = z.object({ exported_at: z.string() }).catchall(z.array(z.unknown()));

@@ -1,7 +1,7 @@
-import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { TrackedEnvelope } from '@trpc/server';
 import { snakeCase } from '../names.ts';
+import { write } from './write.ts';
 
 const PING_MS = 15_000;
 
@@ -28,8 +28,7 @@ export async function sendEvents(
   try {
     for await (const [id, { type, data }] of events) {
       if (outgoing.destroyed) break;
-      const isTaken = outgoing.write(`id: ${id}\nevent: ${type}\ndata: ${JSON.stringify(snakeCase(data))}\n\n`);
-      if (!isTaken) await Promise.race([once(outgoing, 'drain'), once(outgoing, 'close')]);
+      await write(outgoing, `id: ${id}\nevent: ${type}\ndata: ${JSON.stringify(snakeCase(data))}\n\n`);
     }
   } catch (error) {
     const { type, data } = failed(error);
