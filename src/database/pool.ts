@@ -132,6 +132,8 @@ export function openPool(size: number, connect: (onclose: () => void) => postgre
 
   function run<Row extends object>(text: TemplateStringsArray, ...values: Value[]): Promise<Row[]> {
     if (closed) return Promise.reject(connectionError('CONNECTION_ENDED'));
+    // PostgreSQL would refuse it, and that would cost others of its line their statements.
+    if (values.some(hasNul)) return Promise.reject(nulError());
     return new Promise((resolve, reject) => {
       waiting.push({ text, values, since: 0, resolve: (rows) => resolve(rows as Row[]), reject }); // by the caller's word
       pump();
@@ -150,6 +152,15 @@ export function openPool(size: number, connect: (onclose: () => void) => postgre
 }
 
 const HELLO = Object.assign(['select'], { raw: ['select'] });
+
+function hasNul(value: Value): boolean {
+  return typeof value === 'string' ? value.includes('\0') : Array.isArray(value) && value.some(hasNul);
+}
+
+/** As PostgreSQL gives it. */
+function nulError(): Error {
+  return Object.assign(new Error('a text for the database has a NUL character'), { code: '22021' });
+}
 
 /** As postgres.js gives them. */
 function connectionError(code: 'CONNECTION_CLOSED' | 'CONNECTION_ENDED' | 'CONNECT_TIMEOUT'): Error {

@@ -16,6 +16,9 @@ const DOWN = new Set([
   'CONNECTION_DESTROYED',
 ]);
 
+/** A character that PostgreSQL does not take: of well-formed text that is NUL alone. */
+const NO_TEXT = '22021';
+
 const OURS: Record<string, ErrorCode> = {
   PR400: 'validation_error',
   PR403: 'forbidden',
@@ -52,6 +55,8 @@ export function databaseFailure(error: unknown): Failure | undefined {
   if (codeOf(error) === '57014')
     return new Failure('database_unavailable', 'The database took too long.', { retryAfter: 5 }, { cause: error });
   if (isPassing(error)) return new Failure('database_unavailable', undefined, { retryAfter: 2 }, { cause: error });
+  if (codeOf(error) === NO_TEXT)
+    return new Failure('validation_error', 'A text of the request has a NUL character.', {}, { cause: error });
   const code = OURS[codeOf(error)];
   if (code === undefined || !(error instanceof Error)) return undefined;
   const hint = textOf(error, 'hint');

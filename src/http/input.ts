@@ -23,14 +23,17 @@ export function camelKeys(value: object, depth = 0): Record<string, unknown> {
   return result;
 }
 
-/** Path of a text that PostgreSQL cannot store, or of what is nested too deeply; null where there is none. */
+/** Path of a text that PostgreSQL cannot store, of what has such a name inside, or is nested too deeply; null where there is none. */
 export function unstorable(value: unknown, depth = 0): string | null {
-  if (typeof value === 'string') return value.isWellFormed() && !value.includes('\0') ? null : '';
+  if (typeof value === 'string') return isStorable(value) ? null : '';
   if (typeof value !== 'object' || value === null) return null;
   if (depth > DEEPEST) return '';
   for (const [key, inner] of Object.entries(value)) {
+    if (!isStorable(key)) return '';
     const path = unstorable(inner, depth + 1);
     if (path !== null) return path === '' ? key : `${key}.${path}`;
   }
   return null;
 }
+
+const isStorable = (text: string) => text.isWellFormed() && !text.includes('\0');

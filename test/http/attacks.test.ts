@@ -5,7 +5,7 @@ import { OAuth2Server } from 'oauth2-mock-server';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RunningServer } from '../../src/server.ts';
 import { soak } from '../proof/place.ts';
-import { call, openHouse, until } from './house.ts';
+import { call, hold, openHouse, until } from './house.ts';
 
 const house = await openHouse();
 const { url, ada, bob } = house;
@@ -206,6 +206,42 @@ describe('a request that is not quite one', () => {
     const { status, text: said } = await call(url, 'POST', '/trpc/runs.execute', { token: ada.token, body });
     expect(status).toBe(expected);
     expect(said).not.toMatch(/node_modules|\.ts:\d/);
+  });
+});
+
+describe('a text that PostgreSQL does not take', () => {
+  it('is refused by whatever door it comes, and costs nobody else an answer', async () => {
+    const narrow = await house.another({ DATABASE_POOL: '1' });
+    const asked = { token: ada.token, body: { package_id: 'haiku', input: 'mine' } };
+    expect((await call(narrow.url, 'POST', execute, asked)).status).toBe(200);
+    const doors = [
+      () => call(narrow.url, 'POST', '/api/v1/unsubscribe?token=%00'),
+      () =>
+        call(narrow.url, 'POST', execute, {
+          token: bob.token,
+          body: { package_id: 'haiku', input: 'his', variables: { 'a\0b': 'x' } },
+        }),
+    ];
+
+    const row = await hold(house.database, (sql) => sql`select from users where id = ${ada.userId} for update`);
+    const mine = call(narrow.url, 'POST', execute, asked);
+    const answers = [];
+    // Before, beside and after the statement that waits, on the one connection that there is.
+    do answers.push(...doors.map((open) => open()));
+    while (!(await row.isWaitedFor()));
+    answers.push(...doors.map((open) => open()));
+    await row.letGo();
+
+    const answer = await mine;
+    expect([answer.status, answer.json.status]).toEqual([200, 'completed']);
+    for (const { status, json, headers } of await Promise.all(answers)) {
+      expect([status, json.error, headers['content-type']]).toEqual([
+        400,
+        'validation_error',
+        'application/problem+json',
+      ]);
+      expect(json.message).toMatch(/NUL/);
+    }
   });
 });
 

@@ -1,5 +1,6 @@
 // A server on a database of its own, with providers' stand-ins and people who can run things.
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
+import type { ReservedSql } from 'postgres';
 import { type Options as StandInOptions, type StandIns, startStandIns } from '../../sandbox/providers/standins.ts';
 import { readEnvironment } from '../../src/config/environment.ts';
 import { type RunningServer, startServer } from '../../src/server.ts';
@@ -168,6 +169,29 @@ export async function* events(
   } finally {
     hangUp.abort();
   }
+}
+
+/**
+ * Keeps what `lock` locks, in a transaction of its own. `isWaitedFor` says whether anybody waits for it by now, `letGo` lets
+ * them go on.
+ */
+export async function hold({ owner }: TestDatabase, lock: (sql: ReservedSql) => Promise<unknown>) {
+  const sql = await owner.reserve();
+  await sql`begin`;
+  await lock(sql);
+  const [holder] = await sql`select pg_backend_pid() as pid`;
+  return {
+    isWaitedFor: async () => {
+      const waiting = await owner`
+        select from pg_stat_activity
+        where datname = current_database() and ${holder?.pid}::int = any (pg_blocking_pids(pid))`;
+      return waiting.length > 0;
+    },
+    letGo: async () => {
+      await sql`rollback`;
+      sql.release();
+    },
+  };
 }
 
 export async function all<T>(items: AsyncIterable<T>): Promise<T[]> {

@@ -28,6 +28,10 @@ describe('a wrong field is named with its limit', () => {
     ['stream', { ...good, stream: 'yes' }, /true or false/],
     ['input', { ...good, input: 'a\0b' }, /NUL/],
     ['input', { ...good, input: 'a\ud800b' }, /surrogate/],
+    ['variables', { ...good, variables: { 'a\0b': 'x' } }, /NUL/],
+    ['variables', { ...good, variables: { 'a\ud800b': 'x' } }, /surrogate/],
+    ['variables.topic.0', { ...good, variables: { topic: [{ '\0': 'x' }] } }, /NUL/],
+    ['', { ...good, 'a\0b': 'x' }, /NUL/],
     ['package_id', { ...good, packageId }, /twice/],
   ])('%s (case %#)', async (field, body, limit) => {
     const { status, json, headers } = await post(body);
