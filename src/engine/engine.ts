@@ -85,9 +85,12 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
   const models = createModels(reads, SHOWN_MS);
   const counted = createModels(sql, COUNTED_MS);
   const live = new Map<string, LiveRun>();
+  /** Runs that go on here, and requests that are being let in and may become some. */
   const active = new Set<Promise<void>>();
+  const beginning = new Set<Promise<unknown>>();
   const closing = new AbortController();
   let draining = false;
+  let stopping = false;
 
   async function tokenizerOf(userId: string, model: string | null) {
     const known = await counted(userId);
@@ -118,9 +121,20 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     };
   }
 
+  /** Has `begin` let something in, and a shutdown wait for it. */
+  async function admit<T>(begin: () => Promise<T>): Promise<T> {
+    if (draining) throw new Failure('shutting_down', undefined, { retryAfter: 2 });
+    const begun = begin();
+    beginning.add(begun);
+    try {
+      return await begun;
+    } finally {
+      beginning.delete(begun);
+    }
+  }
+
   /** Lets a run in and starts it. A refusal is thrown as a Failure. */
   async function begin(userId: string, ask: Ask, facts: Facts): Promise<Begun> {
-    if (draining) throw new Failure('shutting_down', undefined, { retryAfter: 2 });
     const request = await complete(userId, ask);
     const runId = uuidv7();
     const idempotency = ask.idempotencyKey === null ? null : { key: ask.idempotencyKey, hash: hashOf(ask) };
@@ -163,7 +177,6 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     ask: { packageId: string; packageVersion: string | null; input: string; variables: Values | null; asRun: boolean },
     facts: Facts,
   ): Promise<{ run: LiveRun; invitation: Invitation }> {
-    if (draining) throw new Failure('shutting_down', undefined, { retryAfter: 2 });
     const { packageId, packageVersion, input, variables, asRun } = ask;
     const inputTokens = await countTokens(input, VISITORS_TOKENIZER);
     const request = { packageId, packageVersion, inputTokens, countedWith: VISITORS_TOKENIZER, variables, asRun };
@@ -204,6 +217,7 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     facts.runId = runId;
     metrics?.runBegan();
     live.set(runId, run);
+    if (stopping) run.stop('shutdown');
     const traced = facts.trace?.run({ runId, sessionId: begun.begunSessionId, model: begun.modelAlias });
     return track(carryOut(run, call, books, traced));
   }
@@ -373,16 +387,19 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     },
   });
 
+  /** Resolves when nothing goes on here, nor is about to. */
+  async function idle(): Promise<void> {
+    while (beginning.size + active.size > 0) await Promise.allSettled([...beginning, ...active]);
+  }
+
   return {
-    begin,
-    beginAnonymous,
+    begin: (...asked: Parameters<typeof begin>) => admit(() => begin(...asked)),
+    beginAnonymous: (...asked: Parameters<typeof beginAnonymous>) => admit(() => beginAnonymous(...asked)),
     comparisons: {
       ...comparisons,
       /** Lets all sides in and starts them. A refusal is thrown as a Failure that names its side. */
-      async begin(userId: string, ask: ComparisonAsk, facts: Facts): Promise<BegunComparison> {
-        if (draining) throw new Failure('shutting_down', undefined, { retryAfter: 2 });
-        return comparisons.begin(userId, ask, facts);
-      },
+      begin: (userId: string, ask: ComparisonAsk, facts: Facts): Promise<BegunComparison> =>
+        admit(() => comparisons.begin(userId, ask, facts)),
     },
 
     /** Follows a visitor's run that is carried out here. Who knows its id may. */
@@ -449,14 +466,15 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
       return session === undefined ? [] : conversationUpTo(session, begun.runId);
     },
 
-    /** Lets nothing in any more, waits for what runs, then ends the rest and settles it with what it has. */
+    /** Lets nothing in any more, waits for what runs or is about to, then ends the rest and settles it with what it has. */
     async drain(limitMs: number): Promise<void> {
       draining = true;
-      await within(limitMs, Promise.all(active));
+      await within(limitMs, idle());
+      stopping = true;
       for (const run of live.values()) run.stop('shutdown');
-      await within(LAST_SETTLE_MS, Promise.all(active));
+      await within(LAST_SETTLE_MS, idle());
       closing.abort();
-      await within(LAST_SETTLE_MS, Promise.all(active));
+      await within(LAST_SETTLE_MS, idle());
     },
 
     get draining() {

@@ -228,7 +228,7 @@ describe('a text that PostgreSQL does not take', () => {
     const answers = [];
     // Before, beside and after the statement that waits, on the one connection that there is.
     do answers.push(...doors.map((open) => open()));
-    while (!(await row.isWaitedFor()));
+    while ((await row.waiting()) === 0);
     answers.push(...doors.map((open) => open()));
     await row.letGo();
 

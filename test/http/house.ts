@@ -172,8 +172,8 @@ export async function* events(
 }
 
 /**
- * Keeps what `lock` locks, in a transaction of its own. `isWaitedFor` says whether anybody waits for it by now, `letGo` lets
- * them go on.
+ * Keeps what `lock` locks, in a transaction of its own. `waiting` says how many wait for it by now, `letGo` lets them
+ * go on.
  */
 export async function hold({ owner }: TestDatabase, lock: (sql: ReservedSql) => Promise<unknown>) {
   const sql = await owner.reserve();
@@ -181,11 +181,11 @@ export async function hold({ owner }: TestDatabase, lock: (sql: ReservedSql) => 
   await lock(sql);
   const [holder] = await sql`select pg_backend_pid() as pid`;
   return {
-    isWaitedFor: async () => {
+    waiting: async () => {
       const waiting = await owner`
         select from pg_stat_activity
         where datname = current_database() and ${holder?.pid}::int = any (pg_blocking_pids(pid))`;
-      return waiting.length > 0;
+      return waiting.length;
     },
     letGo: async () => {
       await sql`rollback`;

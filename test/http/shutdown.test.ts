@@ -2,11 +2,11 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { all, call, events, openHouse, type SentEvent, until } from './house.ts';
+import { type Answer, all, type CallOptions, call, events, hold, openHouse, type SentEvent, until } from './house.ts';
 
 const house = await openHouse();
 afterAll(() => house.close());
-const { ada, packageId, database } = house;
+const { ada, bob, packageId, database } = house;
 const execute = '/api/v1/playground/execute';
 const body = (input: string) => ({ token: ada.token, body: { package_id: packageId, input } });
 const running = async () => (await database.owner`select id from runs where status = 'running'`).length;
@@ -48,6 +48,63 @@ describe('a server that is told to stop', () => {
       'released',
       0,
     ]);
+    expect(await running()).toBe(0);
+    expect(await house.audit()).toEqual([]);
+  });
+});
+
+describe('what is being let in when a server is told to stop', () => {
+  const long = '[[sandbox: tokens=100 pace=20]]';
+  const sides = [{}, { use_no_prompt: true }];
+  const rows = () =>
+    hold(database, async (sql) => {
+      await sql`lock table anonymous_visits in access exclusive mode`;
+      await sql`select from users where id in (${ada.userId}, ${bob.userId}) for update`;
+    });
+  /** Asks each of a server of its own, stops all of these while they let it in, and answers what was answered. */
+  const askThenStop = async (asked: [string, CallOptions][], variables: Record<string, string> = {}) => {
+    const servers = await Promise.all(asked.map(() => house.another(variables)));
+    const held = await rows();
+    const answers: Promise<Answer>[] = [];
+    for (const [place, [path, options]] of asked.entries()) {
+      answers.push(call(servers[place]?.url ?? '', 'POST', `/api/v1/playground/${path}`, options));
+      await until(async () => (await held.waiting()) === answers.length);
+    }
+    const closed = Promise.all(servers.map((server) => server.close()));
+    await held.letGo();
+    const answered = await Promise.all(answers);
+    await closed;
+    return answered;
+  };
+
+  it('is run to its end, answered and settled: a run, a comparison, a visitor’s run', async () => {
+    const [run, comparison, visit] = await askThenStop([
+      ['execute', body(`late ${long}`)],
+      ['compare', { token: bob.token, body: { package_id: packageId, input: `late ${long}`, sides } }],
+      ['anonymous-run', { body: { package_id: packageId, input: `late ${long}` } }],
+    ]);
+    expect([run?.status, run?.json.status]).toEqual([200, 'completed']);
+    expect(comparison?.json.sides).toMatchObject(
+      sides.map(() => ({ failure: null, receipt: { status: 'completed' } })),
+    );
+    expect([visit?.status, visit?.json.response]).toEqual([200, expect.stringMatching(/^word( word)+$/)]);
+    expect(await running()).toBe(0);
+    expect(await house.audit()).toEqual([]);
+  });
+
+  it('is ended and settled at once where it comes in too late', async () => {
+    const silent = { package_id: packageId, input: 'silent [[sandbox: hang]]' };
+    const [run, comparison] = await askThenStop(
+      [
+        ['execute', { token: ada.token, body: silent }],
+        ['compare', { token: bob.token, body: { ...silent, sides } }],
+      ],
+      { DRAIN_MS: '0' },
+    );
+    expect([run?.status, run?.json.error, run?.json.details.status]).toEqual([503, 'shutting_down', 'released']);
+    expect(comparison?.json.sides).toMatchObject(
+      sides.map(() => ({ receipt: { status: 'released', credits_spent: 0 } })),
+    );
     expect(await running()).toBe(0);
     expect(await house.audit()).toEqual([]);
   });
