@@ -15212,6 +15212,27 @@ ALTER FUNCTION core.end_subscription(user_id uuid, subscription_id text, at time
 COMMENT ON FUNCTION core.end_subscription(user_id uuid, subscription_id text, at timestamp with time zone, now timestamp with time zone) IS 'Lets a subscription''s monthly credits expire at that instant: the end of the period paid for, or at once if the money went back, and then what had rolled over of that period too. Other rollover keeps its date, purchased credits stay. Locks the user''s row. Spec 4.4.';
 
 --
+-- Name: end_throttle(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.end_throttle(user_id uuid, now timestamp with time zone) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  return case when core.judge_throttle(end_throttle.user_id, end_throttle.now) then 0 else 1 end;
+end
+$$;
+
+ALTER FUNCTION core.end_throttle(user_id uuid, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION end_throttle(user_id uuid, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.end_throttle(user_id uuid, now timestamp with time zone) IS 'Ends the throttle of a user whom no used-up limit throttles any more. Returns 1, or 0 where it stays. Locks the user''s row. Spec 3.4, 7.1.';
+
+--
 -- Name: erase_identity(uuid, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -24921,6 +24942,28 @@ ALTER FUNCTION core.users_with_expired_lots(now timestamp with time zone, after 
 --
 
 COMMENT ON FUNCTION core.users_with_expired_lots(now timestamp with time zone, after uuid, most integer) IS 'Users with credits that have expired and are not booked yet. In the order of ids, after one, at most so many. Spec 7.1.';
+
+--
+-- Name: users_with_needless_throttles(timestamp with time zone, uuid, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.users_with_needless_throttles(now timestamp with time zone, after uuid, most integer) RETURNS SETOF uuid
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT u.id
+    FROM public.users u
+   WHERE ((u.id > users_with_needless_throttles.after) AND u.is_throttled AND (u.throttled_by = 'limit'::text) AND (core.used_up_window(u.*, users_with_needless_throttles.now) IS NULL))
+   ORDER BY u.id
+  LIMIT users_with_needless_throttles.most;
+END;
+
+ALTER FUNCTION core.users_with_needless_throttles(now timestamp with time zone, after uuid, most integer) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION users_with_needless_throttles(now timestamp with time zone, after uuid, most integer); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.users_with_needless_throttles(now timestamp with time zone, after uuid, most integer) IS 'Users whom a cost limit throttles though none is used up any more: it was raised, waived, or their tier rose. In the order of ids, after one, at most so many. Spec 3.4, 7.1.';
 
 --
 -- Name: users_with_old_texts(timestamp with time zone, uuid, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -34657,6 +34700,12 @@ REVOKE ALL ON FUNCTION core.end_periods(user_id uuid, now timestamp with time zo
 REVOKE ALL ON FUNCTION core.end_subscription(user_id uuid, subscription_id text, at timestamp with time zone, now timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION end_throttle(user_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.end_throttle(user_id uuid, now timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION erase_identity(user_id uuid, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -35802,6 +35851,12 @@ REVOKE ALL ON FUNCTION core.users_with_expired_holds(now timestamp with time zon
 --
 
 REVOKE ALL ON FUNCTION core.users_with_expired_lots(now timestamp with time zone, after uuid, most integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION users_with_needless_throttles(now timestamp with time zone, after uuid, most integer); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.users_with_needless_throttles(now timestamp with time zone, after uuid, most integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION users_with_old_texts(now timestamp with time zone, after uuid, most integer); Type: ACL; Schema: core; Owner: prpm_owner

@@ -74,6 +74,22 @@ it('ends at once on an upgrade, and when the limit is raised (spec 3.4, fault 48
   expect((await world.figures(raised)).is_throttled).toBe(false);
 });
 
+it('ends by a job when the limit was raised, though its owner runs nothing; others stay (spec 3.4, 7.1)', async () => {
+  await world.ops`update cost_limits_config set daily_cost_limit = 0.1 where tier_name = 'prpm_plus_individual'`;
+  const stays = await spent({ credits: 20, tier: 'prpm_plus_individual' });
+  const [raised, held] = [await spent(), await spent()];
+  await world.ops`select from ops.throttle_user(${held}, null, 'chargeback')`;
+  const job = async () => {
+    const [done] = await world.ops.unsafe("call ops.run_job('lift-throttles', 'test')");
+    return Number(done?.rows_touched);
+  };
+  expect(await job()).toBe(0);
+  await world.ops`update cost_limits_config set daily_cost_limit = 0.2 where tier_name = 'free'`;
+  expect(await job()).toBe(1);
+  const by = async (user: string) => (await world.figures(user)).throttled_by;
+  expect([await by(raised), await by(stays), await by(held)]).toEqual([null, 'limit', 'operator']);
+});
+
 it('ends when a period is paid, and comes back to free when it is over (spec 2.5, 3.4)', async () => {
   const user = await spent();
   await world.owner`
