@@ -4327,6 +4327,7 @@ CREATE FUNCTION api.give_feedback(user_id uuid, session_id uuid, exchange_index 
 #variable_conflict use_column
 declare
   exchange uuid;
+  exchanges bigint;
 begin
   if give_feedback.is_effective is null then
     raise exception 'is_effective is missing' using errcode = 'PR400', detail = 'is_effective';
@@ -4343,6 +4344,14 @@ begin
   order by t.run_id
   offset give_feedback.exchange_index
   limit 1;
+  if not found and exists (
+    select from public.sessions s where s.user_id = give_feedback.user_id and s.id = give_feedback.session_id and s.deleted_at is null
+  ) then
+    select count(*) into exchanges
+    from public.run_texts t where t.user_id = give_feedback.user_id and t.session_id = give_feedback.session_id;
+    raise exception 'exchange_index is %, and the session has % exchanges, counted from 0', give_feedback.exchange_index, exchanges
+      using errcode = 'PR400', detail = 'exchange_index';
+  end if;
   if not found or not exists (select from public.runs r where r.user_id = give_feedback.user_id and r.id = exchange) then
     return; -- also for what was copied: its answer was another's
   end if;
@@ -4364,7 +4373,7 @@ ALTER FUNCTION api.give_feedback(user_id uuid, session_id uuid, exchange_index i
 -- Name: FUNCTION give_feedback(user_id uuid, session_id uuid, exchange_index integer, is_effective boolean, comment text); Type: COMMENT; Schema: api; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION api.give_feedback(user_id uuid, session_id uuid, exchange_index integer, is_effective boolean, comment text) IS 'Whether an answer in a user''s own session was of use, once for each exchange, counted from 0; comment at most 1,000 characters. No row where there is no such exchange of theirs; is_new is false where it was given before, and stays. Errors: PR400 naming the field. Spec 10.3.';
+COMMENT ON FUNCTION api.give_feedback(user_id uuid, session_id uuid, exchange_index integer, is_effective boolean, comment text) IS 'Whether an answer in a user''s own session was of use, once for each exchange, counted from 0; comment at most 1,000 characters. No row where there is no such session of theirs, or what was said there was copied; is_new is false where it was given before, and stays. Errors: PR400 naming the field. Spec 10.3.';
 
 --
 -- Name: grant_credits(uuid, uuid, bigint, text); Type: FUNCTION; Schema: api; Owner: prpm_owner

@@ -111,9 +111,16 @@ test('a link is read, voted on and taken back by anybody with or without a token
 });
 
 test('feedback on an answer is given once (spec 10.3)', async () => {
-  const give = (person: Person) =>
-    ask('POST', '/feedback', person, { session_id: session, exchange_index: 0, is_effective: true });
+  const give = (person: Person, index = 0) =>
+    ask('POST', '/feedback', person, { session_id: session, exchange_index: index, is_effective: true });
   expect((await give(bob)).status).toBe(404);
+  expect((await give(bob, 99)).status).toBe(404);
+  expect(await give(ada, 99)).toMatchObject({
+    status: 400,
+    json: {
+      errors: [{ field: 'exchange_index', message: expect.stringMatching(/99, and the session has \d exchanges/) }],
+    },
+  });
   expect((await give(ada)).json).toMatchObject({ success: true });
   const again = await give(ada);
   expect([again.status, again.json.error]).toEqual([409, 'feedback_exists']);
