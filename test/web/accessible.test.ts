@@ -19,13 +19,19 @@ describe.skipIf(needs('Chromium'))('each page can be read and used by everybody'
         (status) =>
           complaint.startsWith(`${status} `) || complaint.includes(`the server responded with a status of ${status}`),
       );
-    for (const width of [1280, 360]) {
+    const look = async (width: number) => {
       const { page, context, complaints } = await house.visit(person, path, { width, isStill: true });
       await page.waitForLoadState('networkidle');
       await act?.(page);
       if (width === 1280) await expectFit(page, name);
-      expect({ width, complaints: complaints.filter((one) => !isExpected(one)) }).toEqual({ width, complaints: [] });
       await context.close();
+      return complaints.filter((one) => !isExpected(one));
+    };
+    for (const width of [1280, 360]) {
+      let complaints = await look(width);
+      // What moves moves each time; what came in two pieces because the machine was busy does not.
+      if (complaints.some((one) => one.includes('layout shift'))) complaints = await look(width);
+      expect({ width, complaints }).toEqual({ width, complaints: [] });
     }
   });
 });
