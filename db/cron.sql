@@ -27,6 +27,7 @@ begin
     ('watch-budgets', '* * * * *'),
     ('choose-cached-prompts', '* * * * *'),
     ('retry-stripe-events', '* * * * *'),
+    ('lift-throttles', '*/5 * * * *'),
     ('check-alerts', '*/5 * * * *'),
     ('index-sessions', '*/5 * * * *'),
     ('forget-keys', '0 * * * *'),
