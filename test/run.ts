@@ -1,5 +1,5 @@
 // `npm test`: checks, then every test. Arguments pick test files: `npm test -- credits`. `npm run soak`: the long forms of those
-// that have one, for an hour and more.
+// that have one, for an hour and more. `npm run test:scale`: with every test's database spread over a cluster of three nodes.
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -11,7 +11,8 @@ type Counts = { passed: number; failed: number; skipped: string[] };
 
 const wanted = process.argv.slice(2);
 if (wanted.includes('--soak')) process.env.SOAK = '1';
-const files = wanted.filter((argument) => argument !== '--soak');
+if (wanted.includes('--scale')) process.env.PRPM_SCALE = '1';
+const files = wanted.filter((argument) => !argument.startsWith('--'));
 const isComplete = files.length === 0;
 const isCi = process.env.CI === 'true';
 

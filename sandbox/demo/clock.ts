@@ -15,7 +15,7 @@ export async function takeClock(owner: postgres.Sql): Promise<Clock> {
     async moveTo(moment) {
       if (moment <= latest) return;
       latest = moment;
-      await owner`update public.settings set clock_offset = ${moment}::timestamptz - clock_timestamp()`;
+      await owner`update public.settings set clock_offset = ${moment}::timestamptz - now()`;
     },
     async reset() {
       await owner`update public.settings set clock_offset = '0'`;

@@ -33,6 +33,8 @@ export type Cluster = {
   pid: number;
   kind: 'system' | 'embedded';
   hasPgCron: boolean;
+  /** Lines of libpq's password file (host:port:database:user:password), by which this server calls others. */
+  keepPasswords(lines: readonly string[]): void;
   /** Stops the server and lets go of the directory; a second call does nothing. */
   stop(mode?: StopMode): Promise<void>;
 };
@@ -44,6 +46,8 @@ export type ClusterOptions = {
   port?: number;
   /** Lines for postgresql.conf, name to value, unquoted. */
   settings?: Record<string, string>;
+  /** Of the superuser, where the cluster is made by this call; else it gets one by chance. */
+  password?: string;
   /** Default true. False is for clusters that nobody misses after a power cut. */
   fsync?: boolean;
   /** The directory holds a base backup: `settings` say what it recovers to. Default false. */
@@ -74,7 +78,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   try {
     const binaries = findBinaries(place);
     if (existsSync(place.data)) await stopAbandoned(place, binaries);
-    else await initialise(place, binaries, options.fsync ?? true);
+    else await initialise(place, binaries, options);
     if (options.recover) writeFileSync(join(place.data, 'recovery.signal'), '', { mode: 0o644 });
     const port = await start(place, binaries, options);
     const password = readFileSync(join(home, 'password'), 'utf8');
@@ -85,6 +89,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       pid: postmasterOf(place) ?? 0,
       kind: binaries.kind,
       hasPgCron: hasLibrary(binaries, 'pg_cron'),
+      keepPasswords: (lines) => keepSecret(place, 'pgpass', `${lines.join('\n')}\n`),
       stop: (mode = 'fast') => {
         stopping ??= stop(place, binaries, mode).finally(lock.release);
         return stopping;
@@ -103,7 +108,7 @@ export async function backUpCluster(cluster: Pick<Cluster, 'url'>, directory: st
   const place = { home, data: join(home, 'data'), log: join(home, 'log'), account };
   const program = findClientProgram('pg_basebackup');
   if (program === undefined) throw new Error('There is no pg_basebackup of PostgreSQL 15 on this machine.');
-  keepPassword(place, decodeURIComponent(new URL(cluster.url).password));
+  keepSecret(place, 'password', decodeURIComponent(new URL(cluster.url).password));
   const args = ['--pgdata', place.data, '--checkpoint=fast', '--no-sync', '--dbname', cluster.url];
   const { code, output } = await run(program, args, { ...asServer(place), stdio: ['ignore', 'pipe', 'pipe'] });
   if (code !== 0) throw new Error(`pg_basebackup failed:\n${output}`);
@@ -308,10 +313,10 @@ function asServer({ account }: Pick<Place, 'account'>): SpawnOptions & { stdio: 
   return { ...account, cwd: '/', stdio: 'ignore' };
 }
 
-async function initialise(place: Place, binaries: Binaries, fsync: boolean): Promise<void> {
+async function initialise(place: Place, binaries: Binaries, { fsync = true, password }: ClusterOptions): Promise<void> {
   const unfinished = `${place.data}.new`;
   rmSync(unfinished, { recursive: true, force: true });
-  const passwordFile = keepPassword(place, randomBytes(24).toString('base64url'));
+  const passwordFile = keepSecret(place, 'password', password ?? randomBytes(24).toString('base64url'));
   const locale = process.platform === 'darwin' ? 'C' : 'C.UTF-8';
   const { code, output } = await run(
     join(binaries.bin, 'initdb'),
@@ -326,9 +331,9 @@ async function initialise(place: Place, binaries: Binaries, fsync: boolean): Pro
   renameSync(unfinished, place.data); // so that a directory named `data` is always a whole one
 }
 
-function keepPassword({ home, account }: Place, password: string): string {
-  const file = join(home, 'password');
-  writeFileSync(file, password, { mode: 0o600 });
+function keepSecret({ home, account }: Place, name: string, text: string): string {
+  const file = join(home, name);
+  writeFileSync(file, text, { mode: 0o600 });
   if (account) chownSync(file, account.uid, account.gid);
   return file;
 }
@@ -343,7 +348,10 @@ async function start(place: Place, binaries: Binaries, options: ClusterOptions):
     const { code } = await run(
       join(binaries.bin, 'pg_ctl'),
       ['start', '-D', place.data, '-l', place.log, '-w', '-t', '300', '-s'],
-      asServer(place), // with a pipe, we would wait for the server instead of pg_ctl
+      {
+        ...asServer(place), // with a pipe, we would wait for the server instead of pg_ctl
+        env: { ...process.env, PGPASSFILE: join(place.home, 'pgpass') },
+      },
     );
     if (code === 0) {
       writeFileSync(lastPort, String(port));

@@ -38,7 +38,7 @@ export async function openBilling(given?: TestDatabase) {
   /** The product's clock is Stripe's. */
   async function setClock(at = database): Promise<void> {
     const now = stripe.clock.now().toISOString();
-    await at.owner`update settings set clock_offset = ${now}::timestamptz - clock_timestamp()`;
+    await at.owner`update settings set clock_offset = ${now}::timestamptz - now()`;
   }
   await setClock();
 

@@ -1,5 +1,7 @@
 // Inputs that a package's people propose, and what counts as taken and tried. Spec 10.4.
+
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { setClockToNoon } from '../harness/clock.ts';
 import { call, type House, openHouse, type Person } from '../http/house.ts';
 
 let house: House;
@@ -10,9 +12,8 @@ beforeAll(async () => {
   house = await openHouse();
   url = (await house.another({ TRUSTED_PROXIES: '127.0.0.1' })).url;
   cara = await house.person('cara');
-  await house.database.owner`
-    update settings set visitor_reads_per_minute = 100000, clock_offset_allowed = true,
-      clock_offset = (date_trunc('day', now() at time zone 'UTC') + interval '36 hours') at time zone 'UTC' - now()`; // noon
+  await setClockToNoon(house.database.owner);
+  await house.database.owner`update settings set visitor_reads_per_minute = 100000`;
 });
 afterAll(() => house.close());
 beforeEach(async () => {

@@ -50,7 +50,7 @@ export async function openPlace() {
 
   /** The product's clock is Stripe's. */
   async function setClock() {
-    await owner`update settings set clock_offset = ${stripe.clock.now().toISOString()}::timestamptz - clock_timestamp()`;
+    await owner`update settings set clock_offset = ${stripe.clock.now().toISOString()}::timestamptz - now()`;
   }
 
   async function advance(ms: number) {

@@ -20,15 +20,21 @@ export type TestDatabase = {
 /** A migrated database of one's own, for a test file; `afterAll(() => database.drop())` belongs to it. */
 export async function createDatabase(): Promise<TestDatabase> {
   const superuser = inject('superuserUrl');
+  const nodes = inject('nodeUrls');
   const name = `test_${randomBytes(6).toString('hex')}`;
-  await createOwnedDatabase(superuser, name, 'prpm_template');
-  return connectDatabase(superuser, inject('passwords'), name);
+  for (const node of nodes) await createOwnedDatabase(node, name, 'prpm_template');
+  return connectDatabase(superuser, inject('passwords'), name, nodes);
 }
 
 export type TestPasswords = Record<'prpm_owner' | 'prpm_app' | 'prpm_ops', string>;
 
 /** Clients for a database that is there, on whatever cluster. */
-export function connectDatabase(superuser: string, passwords: TestPasswords, name: string): TestDatabase {
+export function connectDatabase(
+  superuser: string,
+  passwords: TestPasswords,
+  name: string,
+  nodes: readonly string[] = [superuser],
+): TestDatabase {
   const ownerUrl = roleUrl(superuser, 'prpm_owner', passwords.prpm_owner, name);
   const appUrl = roleUrl(superuser, 'prpm_app', passwords.prpm_app, name);
   const opsUrl = roleUrl(superuser, 'prpm_ops', passwords.prpm_ops, name);
@@ -37,9 +43,11 @@ export function connectDatabase(superuser: string, passwords: TestPasswords, nam
     ...{ name, ownerUrl, appUrl, opsUrl, superuserUrl: withDatabase(superuser, name), owner, app, ops },
     drop: async () => {
       await Promise.all([owner.end({ timeout: 1 }), app.end({ timeout: 1 }), ops.end({ timeout: 1 })]);
-      const sql = postgres(superuser, { max: 1 });
-      await sql`drop database if exists ${sql(name)} with (force)`;
-      await sql.end();
+      for (const node of nodes) {
+        const sql = postgres(node, { max: 1 });
+        await sql`drop database if exists ${sql(name)} with (force)`;
+        await sql.end();
+      }
     },
   };
 }

@@ -2,14 +2,18 @@
 import postgres from 'postgres';
 import type { TestProject } from 'vitest/node';
 import { startTemporaryCluster } from '../../sandbox/postgres/cluster.ts';
+import { startNodes } from '../../sandbox/scale/nodes.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { createDatabase, createRoles, randomPassword, withDatabase } from '../../src/database/roles.ts';
+import { distribute, joinNodes } from '../../src/scale/distribute.ts';
 
 const template = 'prpm_template';
 
 declare module 'vitest' {
   interface ProvidedContext {
     superuserUrl: string;
+    /** The same on each node where the tests run on a cluster (npm run test:scale), the coordinator's first; else the one. */
+    nodeUrls: string[];
     /** Of prpm_owner, prpm_app, prpm_ops, prpm_cron and prpm_readonly, so that tests can connect as each. */
     passwords: Record<'prpm_owner' | 'prpm_app' | 'prpm_ops' | 'prpm_cron' | 'prpm_readonly', string>;
   }
@@ -24,11 +28,26 @@ async function afterMigrate(sql: postgres.Sql): Promise<void> {
 async function seal(superuserUrl: string): Promise<void> {
   const sql = postgres(superuserUrl, { max: 1 });
   await sql.unsafe(`alter database ${template} is_template true allow_connections false`);
+  await sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = ${template}`;
   await sql.end();
 }
 
+type Servers = {
+  urls: [string, ...string[]];
+  keepPasswords(passwords: Record<string, string>): void;
+  stop(): Promise<void>;
+};
+
+async function startServers(): Promise<Servers> {
+  if (process.env.PRPM_SCALE !== '1') {
+    const cluster = await startTemporaryCluster({ settings: { max_connections: '200' } });
+    return { urls: [cluster.url], keepPasswords: () => {}, stop: cluster.stop };
+  }
+  return startNodes({ start: (_, options) => startTemporaryCluster(options), password: randomPassword(), shards: 4 });
+}
+
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const cluster = await startTemporaryCluster({ settings: { max_connections: '200' } });
+  const servers = await startServers();
   const passwords = {
     prpm_owner: randomPassword(),
     prpm_app: randomPassword(),
@@ -37,19 +56,28 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     prpm_readonly: randomPassword(),
   };
   try {
-    await createRoles(cluster.url, passwords);
-    await createDatabase(cluster.url, template);
-    const templateUrl = withDatabase(cluster.url, template);
+    servers.keepPasswords(passwords);
+    for (const url of servers.urls) {
+      await createRoles(url, passwords);
+      await createDatabase(url, template);
+    }
+    const templateUrls = servers.urls.map((url) => withDatabase(url, template));
+    const [templateUrl = ''] = templateUrls;
     await migrate(templateUrl, { current: true });
     const sql = postgres(templateUrl, { max: 1, onnotice: () => {} });
     await afterMigrate(sql);
     await sql.end();
-    await seal(cluster.url);
+    if (templateUrls.length > 1) {
+      await joinNodes(templateUrls);
+      await distribute(templateUrl);
+    }
+    for (const url of servers.urls) await seal(url);
   } catch (error) {
-    await cluster.stop();
+    await servers.stop();
     throw error;
   }
-  project.provide('superuserUrl', cluster.url);
+  project.provide('superuserUrl', servers.urls[0]);
+  project.provide('nodeUrls', servers.urls);
   project.provide('passwords', passwords);
-  return () => cluster.stop();
+  return () => servers.stop();
 }

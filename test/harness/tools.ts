@@ -35,3 +35,8 @@ export function needs(...tools: Tool[]): boolean {
   if (list) for (const tool of absent) appendFileSync(list, `${tool}\n`);
   return absent.length > 0;
 }
+
+/** For `it.skipIf(differsOnCluster('there are no triggers'))`: true where the tests run on a cluster. docs/scale.md says each reason. */
+export function differsOnCluster(_reason: string): boolean {
+  return process.env.PRPM_SCALE === '1';
+}

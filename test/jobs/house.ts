@@ -38,7 +38,7 @@ export async function openJobs() {
   async function at(time: string): Promise<void> {
     await ops`
       update settings
-      set clock_offset = make_interval(secs => extract(epoch from ${time}::timestamptz - clock_timestamp())::float8)`;
+      set clock_offset = make_interval(secs => extract(epoch from ${time}::timestamptz - now())::float8)`;
   }
 
   /** The job `probe`, as if it had never run. */

@@ -8,7 +8,7 @@ afterEach(() => database.owner`truncate job_runs`);
 
 /** Moves the database's clock there. */
 async function at(time: string): Promise<void> {
-  await database.owner`update settings set clock_offset = ${time}::timestamptz - clock_timestamp()`;
+  await database.owner`update settings set clock_offset = ${time}::timestamptz - now()`;
 }
 
 const of = async (job: string) => {

@@ -16,7 +16,7 @@ const expire = '/api/v1/playground/credits/cron/expire';
 const at = (time: string) =>
   database.ops`
     update settings
-    set clock_offset = make_interval(secs => extract(epoch from ${time}::timestamptz - clock_timestamp())::float8)`;
+    set clock_offset = make_interval(secs => extract(epoch from ${time}::timestamptz - now())::float8)`;
 
 describe('the cron routes', () => {
   it('do what is due and say so, without credentials or body, once a slot, and no harm however often (spec 7.3)', async () => {

@@ -84,7 +84,7 @@ async function copyOf(template: string): Promise<Copy> {
   const at = async (time: string) => {
     await ops`
       update settings
-      set clock_offset = make_interval(secs => extract(epoch from ${time}::timestamptz - clock_timestamp())::float8)`;
+      set clock_offset = make_interval(secs => extract(epoch from ${time}::timestamptz - now())::float8)`;
   };
   return { name, ops, at, close: () => ops.end() };
 }

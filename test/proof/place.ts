@@ -1,5 +1,6 @@
 // A place to prove things in: servers as processes of their own, to be killed or to be measured, on one database; people;
 // a gate before the providers' stand-ins that counts the calls for each question; and what a client saw of its stream.
+
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
@@ -9,6 +10,7 @@ import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import type postgres from 'postgres';
 import { type Options as StandInOptions, type StandIns, startStandIns } from '../../sandbox/providers/standins.ts';
+import { moveClock, setClockToNoon } from '../harness/clock.ts';
 import { type Answer, call, events, type SentEvent, until } from '../http/house.ts';
 
 /** SOAK=1 asks for larger counts than every change can wait for. */
@@ -73,10 +75,7 @@ export async function openPlace({ owner, app, ops, appUrl }: Clients, options: S
     return [...rows];
   }
 
-  // Noon of tomorrow, and on from there: no day ends by chance.
-  await owner`
-    update settings set clock_offset_allowed = true,
-      clock_offset = (date_trunc('day', now() at time zone 'UTC') + interval '36 hours') at time zone 'UTC' - now()`;
+  await setClockToNoon(owner);
   const author = await person();
   await app`
     select from api.publish_version(${author.userId}, 'plain', 'For tests', '{}', 'public', null, '1.0.0', 'Answer plainly.', 4, 4, 6)`;
@@ -102,8 +101,7 @@ export async function openPlace({ owner, app, ops, appUrl }: Clients, options: S
 
     /** Moves the product's clock on. */
     async pass(interval: string): Promise<void> {
-      await owner`
-        update settings set clock_offset = (clock_timestamp() + clock_offset + ${interval}::text::interval) - clock_timestamp()`;
+      await moveClock(owner, interval);
     },
 
     /** Waits until the database has carried out what dead servers had asked for, and has seen that they are gone. */

@@ -144,7 +144,7 @@ const databaseNow = async (): Promise<number> => {
   return row?.ms;
 };
 const setClock = (ms: number) =>
-  owner`update settings set clock_offset = make_interval(secs => ${ms / 1000}::float8 - extract(epoch from clock_timestamp())::float8)`;
+  owner`update settings set clock_offset = make_interval(secs => ${ms / 1000}::float8 - extract(epoch from now())::float8)`;
 
 /** The clock of the product and Stripe's go on together. */
 async function pass(ms: number): Promise<void> {

@@ -184,7 +184,7 @@ const tick = 8_000;
 const rounded = (instant: number) => Math.ceil(instant / tick) * tick;
 const iso = (instant: number) => new Date(instant).toISOString();
 const setClock = () => owner`
-  update settings set clock_offset = make_interval(secs => extract(epoch from ${iso(clock)}::text::timestamptz - clock_timestamp())::float8)`;
+  update settings set clock_offset = make_interval(secs => extract(epoch from ${iso(clock)}::text::timestamptz - now())::float8)`;
 
 const inDollars = (limit: Money | null) => (limit === null ? null : Number(limit) / 1e12);
 

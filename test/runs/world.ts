@@ -238,7 +238,7 @@ function buildWorld(database: TestDatabase) {
   async function at(instant: string) {
     await ops`
       update settings
-      set clock_offset = make_interval(secs => extract(epoch from ${instant}::timestamptz - clock_timestamp())::float8)`;
+      set clock_offset = make_interval(secs => extract(epoch from ${instant}::timestamptz - now())::float8)`;
   }
 
   /** Moves the product's clock on. */

@@ -1,6 +1,8 @@
 // People and their runs for the tests of reading: set up by calling what an operator and the server call.
+
 import type postgres from 'postgres';
 import { uuidv7 } from 'uuidv7';
+import { moveClock } from '../harness/clock.ts';
 import type { TestDatabase } from '../harness/database.ts';
 
 type Ending = 'completed' | 'stopped' | 'failed';
@@ -72,8 +74,7 @@ export async function converse(database: TestDatabase, user: string, run: Run = 
 
 /** Moves the product's clock on, from where it is. */
 export async function wait(database: TestDatabase, interval: string): Promise<void> {
-  await database.owner`
-    update settings set clock_offset = (clock_timestamp() + clock_offset + ${interval}::interval) - clock_timestamp()`;
+  await moveClock(database.owner, interval);
 }
 
 /** A pack, bought and paid. Returns the purchase. */
