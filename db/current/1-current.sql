@@ -1,1 +1,29 @@
 -- The next migration goes here. It runs again on every change, so write it to run twice.
+--! include limits/count_in_window.sql
+--! include runs/checkpoint_run.sql
+--! include runs/read_run.sql
+--! include runs/begin_run.sql
+--! include credits/grant_period.sql
+--! include credits/audit_lots.sql
+--! include credits/read_credits.sql
+--! include limits/explain_throttle.sql
+--! include credits/explain_balance.sql
+--! include runs/explain_refusal.sql
+--! include analytics/read_user_costs.sql
+--! include credits/audit_purchases.sql
+drop function if exists core.standings(timestamptz);
+--! include limits/standings.sql
+--! include limits/judge_throttle.sql
+--! include runs/end_anonymous_runs.sql
+--! include catalog/change_row.sql
+--! include limits/throttled_now.sql
+--! include limits/users_at_risk.sql
+--! include limits/tier_differences.sql
+--! include limits/users_with_needless_throttles.sql
+--! include limits/release_throttle.sql
+--! include credits/audit_periods.sql
+--! include runs/audit_users.sql
+--! include runs/audit_runs.sql
+--! include runs/audit_references.sql
+--! include limits/change_config.sql
+--! include accounts/watch_throttle.sql

@@ -22,10 +22,12 @@ export async function distribute(coordinatorUrl: string, say: (line: string) => 
       const toDo = tables.filter(({ kind, isDistributed }) => kind !== 'ops' && !isDistributed);
       await useProcedures(tx);
       await readByColumns(tx);
+      // It changes a table that is on all nodes after it read everybody, which may not be at once.
+      await tx`alter routine core.change_config set citus.multi_shard_modify_mode = 'sequential'`;
       if (toDo.length > 0) {
         const views = await hideViews(tx);
         const keys = await dropForeignKeys(tx);
-        await dropTriggers(tx);
+        const triggers = await dropTriggers(tx);
         await tx`set local citus.enable_ddl_propagation = on`;
         for (const { name } of toDo.filter(({ kind }) => kind === 'config'))
           await tx`select create_reference_table(${name}::regclass)`;
@@ -34,11 +36,14 @@ export async function distribute(coordinatorUrl: string, say: (line: string) => 
           await tx`select create_distributed_table(${name}::regclass, ${key}, colocate_with => ${group})`;
         }
         for (const key of keys) await tx.unsafe(key);
+        await tx`set local citus.enable_unsafe_triggers = on`;
+        for (const trigger of triggers) await tx.unsafe(trigger);
         await tx`set local citus.enable_ddl_propagation = off`;
         for (const view of views) await tx.unsafe(view);
         say(`distributed ${toDo.length} tables`);
       }
     });
+    await delegateCalls(sql);
     await spreadFunctions(sql, say);
   } finally {
     await sql.end();
@@ -79,10 +84,11 @@ async function readTables(sql: Asks): Promise<Table[]> {
  */
 async function useProcedures(sql: Asks): Promise<void> {
   const routines = await sql<
-    (Routine & { body: string; isSet: boolean; type: string; hasPath: boolean; isPure: boolean })[]
+    (Routine & { body: string; isSet: boolean; type: string; out: string[]; hasPath: boolean; isPure: boolean })[]
   >`
     select p.oid::regprocedure::text as name, pg_get_functiondef(p.oid) as definition, pg_get_function_sqlbody(p.oid) as body,
       p.proretset as "isSet", format_type(p.prorettype, null) as type, p.proconfig is not null as "hasPath",
+      array(select format('%I', a.name) from unnest(p.proargnames, p.proargmodes) with ordinality a (name, mode, n) where a.mode = 'o' order by a.n) as out,
       not exists (
         select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass
           and d.refobjsubid = 0
@@ -94,14 +100,14 @@ async function useProcedures(sql: Asks): Promise<void> {
         select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass
           and d.deptype = 'n'
       )`;
-  for (const { definition, body, isSet, type, hasPath, isPure, name } of routines) {
+  for (const { definition, body, isSet, type, out, hasPath, isPure, name } of routines) {
     const head = definition
       .slice(0, definition.length - body.length - 1)
       .replace('LANGUAGE sql', 'LANGUAGE plpgsql')
       .trimEnd();
     const path = hasPath ? '' : ` SET search_path TO ''`;
     await sql
-      .unsafe(`${head}${path}\nAS $procedure$${asProcedure(body, isSet, isPure, type)}$procedure$`)
+      .unsafe(`${head}${path}\nAS $procedure$${asProcedure(body, isSet, isPure, type, out)}$procedure$`)
       .catch((error) => {
         throw new Error(`${name}: ${error.message}\n${head}`, { cause: error });
       });
@@ -123,7 +129,7 @@ async function readByColumns(sql: Asks): Promise<void> {
 
 const wholeRow = /(\w+) := \(\s*select (\w+) from ((?:public|core)\.\w+ \2\b[^;]*)\);/g;
 
-function asProcedure(body: string, isSet: boolean, isPure: boolean, type: string): string {
+function asProcedure(body: string, isSet: boolean, isPure: boolean, type: string, out: string[]): string {
   const statements = statementsOf(body);
   const last = statements.at(-1) ?? '';
   const before = statements
@@ -133,6 +139,7 @@ function asProcedure(body: string, isSet: boolean, isPure: boolean, type: string
   let declared = '';
   if (type === 'void') lines.push(/^\s*select/i.test(last) ? last.replace(/select/i, 'perform') : last);
   else if (isSet) lines.push(`return query ${last}`);
+  else if (out.length > 0) lines.push(`for ${out.join(', ')} in ${last} loop return; end loop`);
   else if (isPure) lines.push(`return (${last})`);
   else {
     declared = `declare answer ${type};\n`;
@@ -175,12 +182,34 @@ async function dropForeignKeys(sql: Asks): Promise<string[]> {
   return keys.map(({ add }) => add);
 }
 
-async function dropTriggers(sql: Asks): Promise<void> {
-  const triggers = await sql<{ drop: string }[]>`
-    select format('drop trigger %I on %s', t.tgname, t.tgrelid::regclass) as drop
+/**
+ * Returns the statements that make those again that can be: on rows that go to workers, and which write nothing but those. What
+ * operators change by plain SQL is not noted on a cluster, as the log is on the coordinator alone.
+ */
+async function dropTriggers(sql: Asks): Promise<string[]> {
+  const triggers = await sql<{ drop: string; add: string; isKept: boolean }[]>`
+    select format('drop trigger %I on %s', t.tgname, t.tgrelid::regclass) as drop, pg_get_triggerdef(t.oid) as add,
+      obj_description(c.oid, 'pg_class') like 'per-user%' and t.tgname <> 'record_change' as "isKept"
     from pg_trigger t join pg_class c on c.oid = t.tgrelid
     where not t.tgisinternal and c.relnamespace in ('public'::regnamespace, 'core'::regnamespace)`;
   for (const { drop } of triggers) await sql.unsafe(drop);
+  return triggers.filter(({ isKept }) => isKept).map(({ add }) => add);
+}
+
+/**
+ * What the server calls for one person, with nothing but their own rows and config: Citus sends the whole call to the worker
+ * that has them.
+ */
+export const delegatedCalls = [
+  ...['begin_run', 'checkpoint_run', 'settle_run', 'release_run', 'read_run', 'stop_run'],
+  ...['admit_read', 'read_credits', 'read_limits'],
+];
+
+async function delegateCalls(sql: postgres.Sql): Promise<void> {
+  await sql`
+    select create_distributed_function(p.oid::regprocedure, 'user_id', colocate_with => 'public.users')
+    from pg_proc p
+    where p.pronamespace = 'api'::regnamespace and p.proname in ${sql(delegatedCalls)}`;
 }
 
 /** Types and functions as they are here, on each worker. */
@@ -189,7 +218,7 @@ async function spreadFunctions(sql: postgres.Sql, say: (line: string) => void): 
   const nodes = await sql<{ nodename: string; nodeport: number }[]>`
     select nodename, nodeport from pg_dist_node where isactive and groupid <> 0 order by nodeid`;
   const statements = await sql<{ statement: string }[]>`
-    with schemas(oid) as (values ('public'::regnamespace), ('core'::regnamespace), ('api'::regnamespace), ('ops'::regnamespace)),
+    with recursive schemas(oid) as (values ('public'::regnamespace), ('core'::regnamespace), ('api'::regnamespace), ('ops'::regnamespace)),
     routines as (
       select p.* from schemas s join pg_proc p on p.pronamespace = s.oid and p.prokind in ('f', 'p')
       where not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
@@ -198,7 +227,22 @@ async function spreadFunctions(sql: postgres.Sql, say: (line: string) => void): 
           join pg_type t on t.oid = u.type or t.typarray = u.type join pg_class c on c.oid = t.typrelid and c.relkind in ('r', 'v')
           where not exists (select from pg_dist_partition d where d.logicalrelid = c.oid)
         )
-    )
+    ),
+    reads (oid, relation) as (
+      select r.ev_class, d.refobjid
+      from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
+      join pg_class c on c.oid = r.ev_class and c.relnamespace in (select s.oid from schemas s)
+      where d.refobjid <> r.ev_class and not exists (
+        select from pg_depend x where x.classid = 'pg_class'::regclass and x.objid = c.oid and x.deptype = 'e'
+      )
+    ),
+    here_alone (oid) as (
+      select r.oid from reads r join pg_class c on c.oid = r.relation and c.relkind = 'r'
+      where not exists (select from pg_dist_partition d where d.logicalrelid = c.oid)
+      union
+      select r.oid from reads r join here_alone h on h.oid = r.relation
+    ),
+    everywhere (oid) as (select r.oid from reads r except select h.oid from here_alone h)
     select format('create schema if not exists %s authorization %I', n.oid::regnamespace, n.nspowner::regrole) as statement, 0 as step, 0 as nr
     from schemas s join pg_namespace n on n.oid = s.oid
     union all
@@ -209,6 +253,10 @@ async function spreadFunctions(sql: postgres.Sql, say: (line: string) => void): 
     union all
     select pg_get_functiondef(p.oid), 2, p.oid::bigint
     from routines p
+    union all
+    select format('create or replace view %1$s as %2$s; alter view %1$s owner to %3$I', v.oid::regclass, rtrim(pg_get_viewdef(v.oid), ';'), c.relowner::regrole),
+      3, v.oid::bigint
+    from everywhere v join pg_class c on c.oid = v.oid
     union all
     select format('alter routine %1$s owner to %2$I; revoke all on routine %1$s from public; %3$s', p.oid::regprocedure, p.proowner::regrole,
       coalesce((select string_agg(format('grant execute on routine %s to %s', p.oid::regprocedure, case a.grantee when 0 then 'public' else a.grantee::regrole::text end), '; ')

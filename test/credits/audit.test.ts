@@ -57,6 +57,7 @@ async function disturb(statement: string): Promise<string[]> {
   await superuser
     .begin(async (sql) => {
       await sql.unsafe("set local session_replication_role = 'replica'");
+      await sql.unsafe('set local role prpm_owner');
       const changed = await sql.unsafe(statement);
       expect(changed.count, 'rows disturbed').toBe(1);
       for (const row of await audit(sql)) {
@@ -109,7 +110,7 @@ describe('a figure of the user that is altered is named', () => {
     ['lifetime_api_cost = lifetime_api_cost + 1', ['lifetime_api_cost user']],
     ['total_requests = total_requests + 1', ['total_requests user']],
     ["last_run_id = 'ffffffff-ffff-7fff-bfff-ffffffffffff'", ['last_run_id user']],
-    ["last_request_at = last_request_at - interval '1 second'", ['last_request_at user']],
+    ["last_request_at = '2020-01-01Z'", ['last_request_at user']],
     ["email = 'other@example.com'", ['email user', 'email user']],
   ])('%s', async (change, expected) => {
     expect(await disturb(`update users set ${change} where id = '${ann}'`)).toEqual(expected);
@@ -142,7 +143,7 @@ describe('a figure of a run that is altered is named', () => {
     ["model = 'opus'", ['run_price run {run}']],
     ["model = 'gone'", ['reference run {run}', 'run_price run {run}']],
     ["package_version = '9.9.9'", ['reference run {run}']],
-    ['session_id = gen_random_uuid()', ['reference run {run}', 'reference text of run {run}']],
+    ["session_id = '01900000-0000-7000-8000-00000000dead'", ['reference run {run}', 'reference text of run {run}']],
     ['finished_at = null', ['run_status run {run}']],
     ["status = 'released'", ['run_charge run {run}']],
     ['hold_cost = -1', ['run_hold run {run}']],
@@ -155,7 +156,7 @@ describe('a figure of a run that is altered is named', () => {
     ['hold_included = hold_included + 1', ['held_included user']],
     ['hold_purchased = 1', ['held_purchased user']],
     ['hold_cost = hold_cost + 1', ['day_held_cost user', 'month_held_cost user']],
-    ["hold_expires_at = hold_expires_at - interval '1 hour'", ['holds_expire_at user']],
+    ["hold_expires_at = '2020-01-01Z'", ['holds_expire_at user']],
   ])('of a running one: %s', async (change, expected) => {
     expect(await disturb(`update runs set ${change} where user_id = '${ann}' and id = '${running}'`)).toEqual(expected);
   });
@@ -226,7 +227,7 @@ describe('a transfer that is altered, lost or invented is named', () => {
     [`update credit_transactions set debit = 'spent' where ${first}`, ['lot_granted', 'transfer_accounts transfer 1']],
     [`update credit_transactions set type = 'gift' where ${first}`, ['transfer_accounts transfer 1']],
     [
-      `update credit_transactions set lot_id = gen_random_uuid() where ${first}`,
+      `update credit_transactions set lot_id = '01900000-0000-7000-8000-00000000dead' where ${first}`,
       ['lot_granted', 'lot_remaining', 'reference transfer 1'],
     ],
     [
@@ -251,7 +252,7 @@ describe('a transfer that is altered, lost or invented is named', () => {
       ['balance user', 'lot_granted', 'lot_remaining', 'transaction_count user'],
     ],
     [
-      `update credit_transactions set purchase_id = gen_random_uuid() where user_id = '{ann}' and type = 'purchase'`,
+      `update credit_transactions set purchase_id = '01900000-0000-7000-8000-00000000dead' where user_id = '{ann}' and type = 'purchase'`,
       ['purchase_credits purchase {purchase}', 'reference transfer 2'],
     ],
     [
@@ -272,6 +273,7 @@ test('what names a user, run or lot that is not there is named', async () => {
   await superuser
     .begin(async (sql) => {
       await sql.unsafe("set local session_replication_role = 'replica'");
+      await sql.unsafe('set local role prpm_owner');
       await sql.unsafe(`insert into organization_members (user_id, organization_id) values (${nobody}, ${nobody})`);
       await sql.unsafe(`update api_tokens set user_id = ${nobody} where user_id = '${ann}'`);
       await sql.unsafe(`insert into user_emails values ('ghost@example.com', ${nobody})`);

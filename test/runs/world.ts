@@ -195,6 +195,7 @@ function buildWorld(database: TestDatabase) {
   const { owner, app, ops } = database;
   const author = { id: '' };
   let people = 0;
+  let kept: postgres.Row[] = [];
 
   async function furnish() {
     await at(noon);
@@ -212,7 +213,9 @@ function buildWorld(database: TestDatabase) {
     author.id = await person();
     await publish(author.id, 'plain', '1.0.0');
     await owner`create schema kept`;
-    await owner`create table kept.limits as table cost_limits_config`;
+    kept = await owner`
+      select tier_name, monthly_cost_limit, daily_cost_limit, hourly_request_limit, minute_request_limit, throttle_on_exceed, is_active
+      from cost_limits_config`;
     await owner`create table kept.settings as table settings`;
   }
 
@@ -220,13 +223,9 @@ function buildWorld(database: TestDatabase) {
   async function putBack() {
     await owner`delete from settings`;
     await owner`insert into settings select * from kept.settings`;
-    await owner`
-      update cost_limits_config c
-      set monthly_cost_limit = k.monthly_cost_limit, daily_cost_limit = k.daily_cost_limit,
-        hourly_request_limit = k.hourly_request_limit, minute_request_limit = k.minute_request_limit,
-        throttle_on_exceed = k.throttle_on_exceed, is_active = k.is_active
-      from kept.limits k
-      where k.tier_name = c.tier_name`;
+    for (const { tier_name, ...limits } of kept) {
+      await owner`update cost_limits_config set ${owner(limits)} where tier_name = ${tier_name}`;
+    }
     await at(noon);
   }
 
@@ -472,7 +471,7 @@ function buildWorld(database: TestDatabase) {
       close,
       appUrl: database.appUrl,
       ownerUrl: database.ownerUrl,
-      superuserUrl: database.superuserUrl,
+      name: database.name, superuserUrl: database.superuserUrl,
     },
   };
 }
