@@ -1,1 +1,23 @@
 -- The next migration goes here. It runs again on every change, so write it to run twice.
+--! include catalog/change_package.sql
+--! include catalog/change_row.sql
+--! include catalog/change_version.sql
+--! include catalog/complete_suggested_input.sql
+--! include catalog/create_suggested_input.sql
+--! include catalog/list_author_inputs.sql
+--! include catalog/list_suggested_inputs.sql
+--! include catalog/search_packages.sql
+--! include jobs/health_figures.sql
+--! include jobs/ops_due_jobs.sql
+--! include jobs/read_metrics.sql
+--! include sessions/describe_sessions.sql
+--! include sessions/list_results.sql
+--! include sessions/may_see_share.sql
+--! include sessions/old_texts.sql
+--! include sessions/ops_index_sessions.sql
+--! include sessions/put_session_index.sql
+--! include sessions/read_shared.sql
+--! include sessions/rename_session.sql
+--! include sessions/session_exchanges.sql
+--! include sessions/shared_sides.sql
+--! include sessions/unindexed_runs.sql
