@@ -7,6 +7,11 @@
 --! include catalog/list_author_inputs.sql
 --! include catalog/list_suggested_inputs.sql
 --! include catalog/search_packages.sql
+--! include jobs/continue_job.sql
+--! include jobs/faults_of_catalog.sql
+--! include jobs/faults_of_work.sql
+--! include jobs/faults_of_rights.sql
+--! include jobs/finish_erasures.sql
 --! include jobs/health_figures.sql
 --! include jobs/ops_due_jobs.sql
 --! include jobs/read_metrics.sql
