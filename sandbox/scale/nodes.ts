@@ -75,6 +75,8 @@ const nodeSettings = {
   'citus.node_conninfo': 'sslmode=prefer',
   'citus.show_shards_for_app_name_prefixes': '',
   'citus.enable_statistics_collection': 'off',
+  // A transaction may read many shards and then write a config table.
+  'citus.multi_shard_modify_mode': 'sequential',
   // A function that a statement calls on a worker may itself read settings and limits, which are on every node.
   'citus.allow_nested_distributed_execution': 'on',
 };

@@ -34,6 +34,8 @@ async function disturbed<T>(statements: string, look: (sql: postgres.Transaction
   let found: { it: T } | undefined;
   await superuser
     .begin(async (sql) => {
+      // As who owns the tables, where that is enough: the functions do, and one transaction on a cluster is of one role.
+      if (!/alter role|grant prpm_/.test(statements)) await sql`set local role prpm_owner`;
       await sql.unsafe(statements);
       found = { it: await look(sql) };
       throw undo;

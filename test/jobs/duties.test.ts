@@ -53,7 +53,7 @@ it('audits in batches, all users and what is of nobody, however far apart the fa
   await owner`delete from api_tokens where id = ${token}`;
   expect(await audit()).toBeNull();
   await ops`update settings set job_batch = 500`;
-});
+}, 300_000); // after each batch it rests five times as long as that took
 
 it('drops the texts of sessions that nobody used for run_text_days, says more than a fortnight before whose, and keeps the books (spec 7.1)', async () => {
   await world.at('2033-01-01T12:00:00Z');

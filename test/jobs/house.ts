@@ -14,8 +14,11 @@ export async function openJobs() {
   await owner.unsafe(`
     create table touched (user_id uuid not null, slow boolean not null default false);
     create table troubles (user_id uuid primary key, slow double precision not null default 0, fails boolean not null default false);
-    create function core.everybody(now timestamptz, after uuid, most integer) returns setof uuid language sql stable
-      begin atomic select u.id from public.users u where u.id > after order by u.id limit most; end;
+    create function core.everybody(now timestamptz, after uuid, most integer) returns setof uuid language plpgsql stable as $$
+    begin
+      return query select u.id from public.users u where u.id > after order by u.id limit most;
+    end
+    $$;
     create function core.touch(user_id uuid, now timestamptz) returns integer language plpgsql set search_path = '' as $$
     declare
       trouble public.troubles;
@@ -54,9 +57,10 @@ export async function openJobs() {
   /** How often each person was touched, and nobody else: [times, people] pairs. */
   async function touches(): Promise<[number, number][]> {
     const rows = await owner<{ times: number; people: number }[]>`
-      select times::int, count(*)::int as people
-      from (select u.id, count(t.user_id) as times from users u left join touched t on t.user_id = u.id group by u.id) x
-      group by times order by times`;
+      with t as materialized (select user_id, count(*) as times from touched group by user_id)
+      select coalesce(t.times, 0)::int as times, count(*)::int as people
+      from users u left join t on t.user_id = u.id
+      group by 1 order by 1`;
     return rows.map((row) => [row.times, row.people]);
   }
 

@@ -42,8 +42,8 @@ describe.skipIf(needs('psql'))('in one line an operator learns', () => {
     await converse(database, guest, { model: 'gpt-4o-mini', usage: { input: 100_000, output: 50_000 } });
     await database.ops`update cost_limits_config set hourly_request_limit = 1 where tier_name = 'free'`;
     await expect(converse(database, user)).rejects.toThrow('hourly_request_limit');
-    await database.ops`
-      update cost_limits_config set monthly_cost_limit = (select current_month_limited_cost * 1.2 from users where id = ${guest}) where tier_name = 'free'`;
+    const [spent] = await database.ops`select current_month_limited_cost * 1.2 as most from users where id = ${guest}`;
+    await database.ops`update cost_limits_config set monthly_cost_limit = ${spent?.most} where tier_name = 'free'`;
   });
   afterAll(() => database.drop());
 

@@ -9,11 +9,13 @@ import { openWorld } from '../runs/world.ts';
 
 const world = await openWorld();
 const superuserUrl = inject('superuserUrl');
-const superuser = postgres(superuserUrl, { max: 1, onnotice: () => {} });
+const nodes = inject('nodeUrls').map((url) => ({ url, superuser: postgres(url, { max: 1, onnotice: () => {} }) }));
 const copies: string[] = [];
 afterAll(async () => {
-  for (const name of copies) await superuser`drop database ${superuser(name)} with (force)`;
-  await superuser.end();
+  for (const { superuser } of nodes) {
+    for (const name of copies) await superuser`drop database ${superuser(name)} with (force)`;
+    await superuser.end();
+  }
 });
 
 /** From the end of January, over a leap day and three turns of the month, to the end of April. */
@@ -66,14 +68,16 @@ type Copy = { name: string; ops: postgres.Sql; at(time: string): Promise<void>; 
 
 async function copyOf(template: string): Promise<Copy> {
   const name = `${template}_${copies.length}`;
-  for (;;) {
-    await superuser`select pg_terminate_backend(pid) from pg_stat_activity where datname = ${template}`;
-    try {
-      await createDatabase(superuserUrl, name, template);
-      break;
-    } catch (error) {
-      if (!/is being accessed by other users/.test(String(error))) throw error;
-      await sleep(50);
+  for (const { url, superuser } of nodes) {
+    for (;;) {
+      await superuser`select pg_terminate_backend(pid) from pg_stat_activity where datname = ${template}`;
+      try {
+        await createDatabase(url, name, template);
+        break;
+      } catch (error) {
+        if (!/is being accessed by other users/.test(String(error))) throw error;
+        await sleep(50);
+      }
     }
   }
   copies.push(name);
@@ -177,4 +181,4 @@ it('three months off, two schedulers and two servers at once, callers killed: as
 
   await killer.end();
   await Promise.all([...clients, punctual, before, off, beset].map((one) => one.close()));
-}, 120_000);
+}, 500_000);
