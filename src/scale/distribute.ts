@@ -1,10 +1,12 @@
 // Spreads a database over the nodes of a Citus cluster: tables by their declared kind, functions to every node.
+import { readFile } from 'node:fs/promises';
 import postgres from 'postgres';
+import { type Asks, readByColumns, useProcedures } from './routines.ts';
+
+const spreadSql = new URL('../../db/scale/spread.sql', import.meta.url);
 
 type Kind = 'per-user' | 'config' | 'ops';
 type Table = { name: string; kind: Kind; isDistributed: boolean };
-type Asks = postgres.ISql<Record<never, unknown>>;
-type Routine = { name: string; definition: string };
 
 /**
  * Distributes the database that `coordinatorUrl` names, as a superuser. One transaction: it is all there, or nothing has
@@ -49,24 +51,6 @@ export async function distribute(coordinatorUrl: string, say: (line: string) => 
   }
 }
 
-/**
- * Makes one cluster of the databases of the same name on several servers; `urls` are a superuser's, the coordinator's first.
- * What is joined already stays so.
- */
-export async function joinNodes(urls: readonly string[]): Promise<void> {
-  for (const url of urls) {
-    const sql = postgres(url, { max: 1, onnotice: () => {}, connect_timeout: 10 });
-    await sql`create extension if not exists citus`;
-    await sql.end();
-  }
-  const [coordinator, ...workers] = urls.map((url) => new URL(url));
-  const sql = postgres(urls[0] ?? '', { max: 1, onnotice: () => {}, connect_timeout: 10 });
-  if (coordinator !== undefined)
-    await sql`select citus_set_coordinator_host(${coordinator.hostname}, ${Number(coordinator.port)})`;
-  for (const { hostname, port } of workers) await sql`select citus_add_node(${hostname}, ${Number(port)})`;
-  await sql.end();
-}
-
 async function readTables(sql: Asks): Promise<Table[]> {
   return sql<Table[]>`
     select format('%I.%I', n.nspname, c.relname) as name,
@@ -75,86 +59,6 @@ async function readTables(sql: Asks): Promise<Table[]> {
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where c.relkind = 'r' and n.nspname in ('public', 'core')
     order by c.relname <> 'users', 1`;
-}
-
-/**
- * A function in SQL that reads a table depends on it, which Citus follows in circles, and may not read a distributed one by
- * its parameters. The same statements in plpgsql may.
- */
-async function useProcedures(sql: Asks): Promise<void> {
-  const routines = await sql<
-    (Routine & { body: string; isSet: boolean; type: string; out: string[]; hasPath: boolean; isPure: boolean })[]
-  >`
-    select p.oid::regprocedure::text as name, pg_get_functiondef(p.oid) as definition, pg_get_function_sqlbody(p.oid) as body,
-      p.proretset as "isSet", format_type(p.prorettype, null) as type, p.proconfig is not null as "hasPath",
-      array(select format('%I', a.name) from unnest(p.proargnames, p.proargmodes) with ordinality a (name, mode, n) where a.mode = 'o' order by a.n) as out,
-      not exists (
-        select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass
-          and d.refobjsubid = 0
-      ) as "isPure"
-    from pg_proc p join pg_language l on l.oid = p.prolang
-    where l.lanname = 'sql' and p.pronamespace in ('public'::regnamespace, 'core'::regnamespace, 'api'::regnamespace, 'ops'::regnamespace)
-      and p.prosqlbody is not null
-      and exists (
-        select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass
-          and d.deptype = 'n'
-      )`;
-  for (const { definition, body, isSet, type, out, hasPath, isPure, name } of routines) {
-    const head = definition
-      .slice(0, definition.length - body.length - 1)
-      .replace('LANGUAGE sql', 'LANGUAGE plpgsql')
-      .trimEnd();
-    const path = hasPath ? '' : ` SET search_path TO ''`;
-    await sql
-      .unsafe(`${head}${path}\nAS $procedure$${asProcedure(body, isSet, isPure, type, out)}$procedure$`)
-      .catch((error) => {
-        throw new Error(`${name}: ${error.message}\n${head}`, { cause: error });
-      });
-  }
-}
-
-/**
- * A row read whole into a variable takes the variable for a parameter of the statement, and its type is not to be told on
- * another node. Reading its columns is a little slower and goes everywhere.
- */
-async function readByColumns(sql: Asks): Promise<void> {
-  const routines = await sql<Routine[]>`
-    select p.oid::regprocedure::text as name, pg_get_functiondef(p.oid) as definition
-    from pg_proc p join pg_language l on l.oid = p.prolang
-    where l.lanname = 'plpgsql' and p.pronamespace in ('public'::regnamespace, 'core'::regnamespace, 'api'::regnamespace, 'ops'::regnamespace)
-      and p.prosrc ~ ':= \\(\\s*select \\w+ from'`;
-  for (const { definition } of routines) await sql.unsafe(definition.replace(wholeRow, 'select $2.* into $1 from $3;'));
-}
-
-const wholeRow = /(\w+) := \(\s*select (\w+) from ((?:public|core)\.\w+ \2\b[^;]*)\);/g;
-
-function asProcedure(body: string, isSet: boolean, isPure: boolean, type: string, out: string[]): string {
-  const statements = statementsOf(body);
-  const last = statements.at(-1) ?? '';
-  const before = statements
-    .slice(0, -1)
-    .map((statement) => (/^\s*select/i.test(statement) ? statement.replace(/select/i, 'perform') : statement));
-  const lines = [...before];
-  let declared = '';
-  if (type === 'void') lines.push(/^\s*select/i.test(last) ? last.replace(/select/i, 'perform') : last);
-  else if (isSet) lines.push(`return query ${last}`);
-  else if (out.length > 0) lines.push(`for ${out.join(', ')} in ${last} loop return; end loop`);
-  else if (isPure) lines.push(`return (${last})`);
-  else {
-    declared = `declare answer ${type};\n`;
-    lines.push(`for answer in ${last} loop return answer; end loop`, 'return null');
-  }
-  return `\n#variable_conflict use_column\n${declared}begin\n${lines.map((line) => `${line};\n`).join('')}end\n`;
-}
-
-/** The statements of BEGIN ATOMIC … END as PostgreSQL prints it: each begins with one space and ends with a semicolon and a line's end. */
-function statementsOf(body: string): string[] {
-  return body
-    .replace(/^BEGIN ATOMIC\n/, '')
-    .replace(/END\s*$/, '')
-    .split(/;\n(?= [A-Z]|$)/)
-    .map((statement) => statement.trim())
-    .filter((statement) => statement !== '');
 }
 
 /** Makes each view read nothing, and returns the statements that make them as they were. */
@@ -224,55 +128,7 @@ async function spreadFunctions(sql: postgres.Sql, say: (line: string) => void): 
   await sql`set search_path = ''`;
   const nodes = await sql<{ nodename: string; nodeport: number }[]>`
     select nodename, nodeport from pg_dist_node where isactive and groupid <> 0 order by nodeid`;
-  const statements = await sql<{ statement: string }[]>`
-    with recursive schemas(oid) as (values ('public'::regnamespace), ('core'::regnamespace), ('api'::regnamespace), ('ops'::regnamespace)),
-    routines as (
-      select p.* from schemas s join pg_proc p on p.pronamespace = s.oid and p.prokind in ('f', 'p')
-      where not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
-        and not exists ( -- rows of what is here alone
-          select from unnest(p.proargtypes::oid[] || p.prorettype || coalesce(p.proallargtypes, '{}')) u(type)
-          join pg_type t on t.oid = u.type or t.typarray = u.type join pg_class c on c.oid = t.typrelid and c.relkind in ('r', 'v')
-          where not exists (select from pg_dist_partition d where d.logicalrelid = c.oid)
-        )
-    ),
-    reads (oid, relation) as (
-      select r.ev_class, d.refobjid
-      from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
-      join pg_class c on c.oid = r.ev_class and c.relnamespace in (select s.oid from schemas s)
-      where d.refobjid <> r.ev_class and not exists (
-        select from pg_depend x where x.classid = 'pg_class'::regclass and x.objid = c.oid and x.deptype = 'e'
-      )
-    ),
-    here_alone (oid) as (
-      select r.oid from reads r join pg_class c on c.oid = r.relation and c.relkind = 'r'
-      where not exists (select from pg_dist_partition d where d.logicalrelid = c.oid)
-      union
-      select r.oid from reads r join here_alone h on h.oid = r.relation
-    ),
-    everywhere (oid) as (select r.oid from reads r except select h.oid from here_alone h)
-    select format('create schema if not exists %s authorization %I', n.oid::regnamespace, n.nspowner::regrole) as statement, 0 as step, 0 as nr
-    from schemas s join pg_namespace n on n.oid = s.oid
-    union all
-    select format('do $do$ begin create type %s as (%s); alter type %s owner to %I; exception when duplicate_object then null; end $do$', t.oid::regtype,
-      (select string_agg(format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' order by a.attnum)
-       from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), t.oid::regtype, t.typowner::regrole), 1, t.oid::bigint
-    from schemas s join pg_type t on t.typnamespace = s.oid join pg_class c on c.oid = t.typrelid and c.relkind = 'c'
-    union all
-    select pg_get_functiondef(p.oid), 2, p.oid::bigint
-    from routines p
-    union all
-    select format('create or replace view %1$s as %2$s; alter view %1$s owner to %3$I', v.oid::regclass, rtrim(pg_get_viewdef(v.oid), ';'), c.relowner::regrole),
-      3, v.oid::bigint
-    from everywhere v join pg_class c on c.oid = v.oid
-    union all
-    select format('alter routine %1$s owner to %2$I; revoke all on routine %1$s from public; %3$s', p.oid::regprocedure, p.proowner::regrole,
-      coalesce((select string_agg(format('grant execute on routine %s to %s', p.oid::regprocedure, case a.grantee when 0 then 'public' else a.grantee::regrole::text end), '; ')
-       from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a), '')), 3, p.oid::bigint
-    from routines p
-    union all
-    select format('grant usage on schema %s to %s', n.oid::regnamespace, case a.grantee when 0 then 'public' else a.grantee::regrole::text end), 4, 0
-    from schemas s join pg_namespace n on n.oid = s.oid, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a where a.privilege_type = 'USAGE'
-    order by step, nr`;
+  const statements = await sql.unsafe<{ statement: string }[]>(await readFile(spreadSql, 'utf8'));
   for (const { nodename, nodeport } of nodes) {
     const worker = postgres({ ...connectionOf(sql), host: nodename, port: nodeport, max: 1, onnotice: () => {} });
     try {

@@ -5,7 +5,8 @@ import { startTemporaryCluster } from '../../sandbox/postgres/cluster.ts';
 import { startNodes } from '../../sandbox/scale/nodes.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import { createDatabase, createRoles, randomPassword, withDatabase } from '../../src/database/roles.ts';
-import { distribute, joinNodes } from '../../src/scale/distribute.ts';
+import { distribute } from '../../src/scale/distribute.ts';
+import { joinNodes } from '../../src/scale/join.ts';
 
 const template = 'prpm_template';
 
@@ -61,14 +62,14 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
       await createRoles(url, passwords);
       await createDatabase(url, template);
     }
-    const templateUrls = servers.urls.map((url) => withDatabase(url, template));
-    const [templateUrl = ''] = templateUrls;
+    const [templateUrl, ...workerUrls] = servers.urls.map((url) => withDatabase(url, template));
+    if (templateUrl === undefined) throw new Error('no server was started');
     await migrate(templateUrl, { current: true });
     const sql = postgres(templateUrl, { max: 1, onnotice: () => {} });
     await afterMigrate(sql);
     await sql.end();
-    if (templateUrls.length > 1) {
-      await joinNodes(templateUrls);
+    if (workerUrls.length > 0) {
+      await joinNodes([templateUrl, ...workerUrls]);
       await distribute(templateUrl);
     }
     for (const url of servers.urls) await seal(url);

@@ -471,7 +471,8 @@ function buildWorld(database: TestDatabase) {
       close,
       appUrl: database.appUrl,
       ownerUrl: database.ownerUrl,
-      name: database.name, superuserUrl: database.superuserUrl,
+      name: database.name,
+      superuserUrl: database.superuserUrl,
     },
   };
 }

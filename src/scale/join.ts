@@ -1,0 +1,100 @@
+// Makes one Citus cluster of several servers: the same roles, a database of the same name on each, and who belongs to whom.
+import postgres from 'postgres';
+import { createDatabase, createRoles, roleNames, withDatabase } from '../database/roles.ts';
+
+/** Each of its plans is kept for ever in these, which fills a connection's memory in minutes. */
+const LEAK_STATEMENTS = 400;
+const LEAK_BYTES = 2_000_000;
+
+/**
+ * `urls` are a superuser's for the database, the coordinator's first; a worker's is made if it is not there. What is joined
+ * already stays so. Throws, with what to do, where Citus is missing or cannot be used; then nothing is distributed yet.
+ */
+export async function joinNodes(urls: readonly [string, ...string[]]): Promise<void> {
+  const [coordinatorUrl, ...workerUrls] = urls;
+  for (const url of urls) await refuseWithoutCitus(url);
+  await using coordinator = connect(coordinatorUrl);
+  const logins = await coordinator<{ name: string; verifier: string | null }[]>`
+    select rolname as name, rolpassword as verifier from pg_authid where rolname in ${coordinator(roleNames)}`;
+  for (const url of workerUrls) await prepareWorker(url, logins);
+  for (const url of urls) {
+    await using sql = connect(url);
+    await sql`set citus.enable_ddl_propagation = off`;
+    await sql`create extension if not exists citus`;
+  }
+  const { hostname, port } = new URL(coordinatorUrl);
+  await coordinator`select citus_set_coordinator_host(${hostname}, ${Number(port || 5432)})`;
+  for (const url of workerUrls) {
+    const worker = new URL(url);
+    await coordinator`select citus_add_node(${worker.hostname}, ${Number(worker.port || 5432)})`;
+  }
+  for (const url of workerUrls) await refuseLeak(url, coordinator);
+}
+
+/** The same roles with the same passwords, and the database. */
+async function prepareWorker(url: string, logins: readonly { name: string; verifier: string | null }[]): Promise<void> {
+  const database = decodeURIComponent(new URL(url).pathname.slice(1));
+  const server = withDatabase(url, 'postgres');
+  {
+    await using sql = connect(server);
+    await createRoles(server, {});
+    for (const { name, verifier } of logins) {
+      if (verifier !== null) await sql.unsafe(`alter role ${name} password '${verifier}'`);
+    }
+  }
+  await createDatabase(server, database);
+}
+
+async function refuseWithoutCitus(url: string): Promise<void> {
+  await using sql = connect(withDatabase(url, 'postgres'));
+  const [row] = await sql<{ isThere: boolean; isLoaded: boolean }[]>`
+    select exists (select from pg_available_extensions where name = 'citus') as "isThere",
+      current_setting('shared_preload_libraries') ~ '\\ycitus\\y' as "isLoaded"`;
+  const { host } = new URL(url);
+  if (!row?.isThere)
+    throw new Error(`There is no Citus at ${host}. Install it there for this PostgreSQL; docs/scale.md says which.`);
+  if (!row.isLoaded)
+    throw new Error(
+      `Citus is not loaded at ${host}. Put citus first into shared_preload_libraries there, and restart PostgreSQL.`,
+    );
+}
+
+/**
+ * Some releases plan each statement of a function anew and keep all of the plans. Tried on a table of its own, since the
+ * version does not tell whether a build was mended.
+ */
+async function refuseLeak(url: string, coordinator: postgres.Sql): Promise<void> {
+  await coordinator`create table if not exists public.scale_probe (id uuid primary key)`;
+  try {
+    await coordinator`select create_distributed_table('public.scale_probe', 'id', colocate_with => 'none', shard_count => 1)
+      where not exists (select from pg_dist_partition where logicalrelid = 'public.scale_probe'::regclass)`;
+    await using sql = connect(url);
+    const bytes = async () => {
+      const [row] = await sql<{ bytes: string }[]>`select sum(total_bytes) as bytes from pg_backend_memory_contexts`;
+      return Number(row?.bytes);
+    };
+    const ask = (times: number) =>
+      sql.unsafe(`do $$ declare n uuid := gen_random_uuid(); begin
+        for i in 1 .. ${times} loop perform from public.scale_probe x where x.id = n; end loop; end $$`);
+    await ask(20);
+    const before = await bytes();
+    await ask(LEAK_STATEMENTS);
+    const grown = (await bytes()) - before;
+    if (grown > LEAK_BYTES) {
+      const [row] = await sql<
+        { version: string }[]
+      >`select extversion as version from pg_extension where extname = 'citus'`;
+      throw new Error(
+        `Citus ${row?.version} at ${new URL(url).host} keeps the plan of every statement: ${LEAK_STATEMENTS} of them took ${grown} bytes. ` +
+          'Use a release without that fault; docs/scale.md names them.',
+      );
+    }
+  } finally {
+    await coordinator`drop table public.scale_probe`;
+  }
+}
+
+function connect(url: string) {
+  const sql = postgres(url, { max: 1, onnotice: () => {}, connect_timeout: 10 });
+  return Object.assign(sql, { [Symbol.asyncDispose]: () => sql.end() });
+}

@@ -1,0 +1,87 @@
+// The same functions in a form that Citus carries out. What they say stays in db/fixtures; here it is put in other words.
+import type postgres from 'postgres';
+
+export type Asks = postgres.ISql<Record<never, unknown>>;
+type Routine = { name: string; definition: string };
+
+const ours = '{public,core,api,ops}';
+
+/**
+ * A function in SQL that reads a table depends on it, which Citus follows in circles, and may not read a distributed one by
+ * its parameters. The same statements in plpgsql may.
+ */
+export async function useProcedures(sql: Asks): Promise<void> {
+  const routines = await sql<
+    (Routine & { body: string; isSet: boolean; type: string; out: string[]; hasPath: boolean; isPure: boolean })[]
+  >`
+    select p.oid::regprocedure::text as name, pg_get_functiondef(p.oid) as definition, pg_get_function_sqlbody(p.oid) as body,
+      p.proretset as "isSet", format_type(p.prorettype, null) as type, p.proconfig is not null as "hasPath",
+      array(select format('%I', a.name) from unnest(p.proargnames, p.proargmodes) with ordinality a (name, mode, n) where a.mode = 'o' order by a.n) as out,
+      not exists (
+        select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass
+          and d.refobjsubid = 0
+      ) as "isPure"
+    from pg_proc p join pg_language l on l.oid = p.prolang
+    where l.lanname = 'sql' and p.pronamespace = any (${ours}::regnamespace[])
+      and p.prosqlbody is not null
+      and exists (
+        select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass
+          and d.deptype = 'n'
+      )`;
+  for (const { definition, body, isSet, type, out, hasPath, isPure, name } of routines) {
+    const head = definition
+      .slice(0, definition.length - body.length - 1)
+      .replace('LANGUAGE sql', 'LANGUAGE plpgsql')
+      .trimEnd();
+    const path = hasPath ? '' : ` SET search_path TO ''`;
+    await sql
+      .unsafe(`${head}${path}\nAS $procedure$${asProcedure(body, isSet, isPure, type, out)}$procedure$`)
+      .catch((error) => {
+        throw new Error(`${name}: ${error.message}\n${head}`, { cause: error });
+      });
+  }
+}
+
+/**
+ * A row read whole into a variable takes the variable for a parameter of the statement, and its type is not to be told on
+ * another node. Reading its columns is a little slower and goes everywhere.
+ */
+export async function readByColumns(sql: Asks): Promise<void> {
+  const routines = await sql<Routine[]>`
+    select p.oid::regprocedure::text as name, pg_get_functiondef(p.oid) as definition
+    from pg_proc p join pg_language l on l.oid = p.prolang
+    where l.lanname = 'plpgsql' and p.pronamespace = any (${ours}::regnamespace[])
+      and p.prosrc ~ ':= \\(\\s*select \\w+ from'`;
+  for (const { definition } of routines) await sql.unsafe(definition.replace(wholeRow, 'select $2.* into $1 from $3;'));
+}
+
+const wholeRow = /(\w+) := \(\s*select (\w+) from ((?:public|core)\.\w+ \2\b[^;]*)\);/g;
+
+function asProcedure(body: string, isSet: boolean, isPure: boolean, type: string, out: string[]): string {
+  const statements = statementsOf(body);
+  const last = statements.at(-1) ?? '';
+  const before = statements
+    .slice(0, -1)
+    .map((statement) => (/^\s*select/i.test(statement) ? statement.replace(/select/i, 'perform') : statement));
+  const lines = [...before];
+  let declared = '';
+  if (type === 'void') lines.push(/^\s*select/i.test(last) ? last.replace(/select/i, 'perform') : last);
+  else if (isSet) lines.push(`return query ${last}`);
+  else if (out.length > 0) lines.push(`for ${out.join(', ')} in ${last} loop return; end loop`);
+  else if (isPure) lines.push(`return (${last})`);
+  else {
+    declared = `declare answer ${type};\n`;
+    lines.push(`for answer in ${last} loop return answer; end loop`, 'return null');
+  }
+  return `\n#variable_conflict use_column\n${declared}begin\n${lines.map((line) => `${line};\n`).join('')}end\n`;
+}
+
+/** The statements of BEGIN ATOMIC … END as PostgreSQL prints it: each begins with one space and ends with a semicolon and a line's end. */
+function statementsOf(body: string): string[] {
+  return body
+    .replace(/^BEGIN ATOMIC\n/, '')
+    .replace(/END\s*$/, '')
+    .split(/;\n(?= [A-Z]|$)/)
+    .map((statement) => statement.trim())
+    .filter((statement) => statement !== '');
+}
