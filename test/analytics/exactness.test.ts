@@ -185,9 +185,16 @@ describe('in each order of events the figures are those of the runs (spec 8.2)',
     const { credits_spent } = await run(user, endings);
     expect(credits_spent).toBeGreaterThan(0);
     await refresh();
-    const change = (sql: postgres.ISql) => sql`
-      with changed as (select core.note_correction(r) from runs r where r.user_id = ${user} for no key update)
-      select count(*) from changed`;
+    const change = (sql: postgres.ISql) =>
+      sql.unsafe(`
+        do $$
+        declare
+          r runs;
+        begin
+          select x.* into strict r from runs x where x.user_id = '${user}' for no key update;
+          perform core.note_correction(r);
+        end
+        $$`);
     const set = (sql: postgres.ISql, error: string) => sql`update runs set error = ${error} where user_id = ${user}`;
     const undo = new Error('undo');
     await world.owner
