@@ -1,1 +1,24 @@
 -- The next migration goes here. It runs again on every change, so write it to run twice.
+--! include accounts/end_membership.sql
+--! include accounts/end_token.sql
+--! include accounts/leave_organization.sql
+--! include accounts/list_changes.sql
+--! include accounts/revoke_token.sql
+--! include billing/align_prices.sql
+--! include billing/ask_for_due_periods.sql
+--! include billing/await_period.sql
+--! include billing/cancel_billing.sql
+--! include billing/compare_payments.sql
+--! include billing/compare_reversals.sql
+--! include billing/compare_subscriptions.sql
+--! include billing/current_subscription.sql
+--! include billing/follow_erasure.sql
+--! include billing/read_checkout.sql
+--! include billing/read_subscription.sql
+--! include billing/refresh_entitlement.sql
+--! include billing/refuse_sale.sql
+--! include billing/replay_event.sql
+--! include billing/supersede_doubles.sql
+--! include credits/grant_period.sql
+--! include jobs/close_user.sql
+--! include jobs/finish_erasures.sql

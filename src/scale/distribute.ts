@@ -79,10 +79,11 @@ async function readTables(sql: Asks): Promise<Table[]> {
  */
 async function useProcedures(sql: Asks): Promise<void> {
   const routines = await sql<
-    (Routine & { body: string; isSet: boolean; type: string; hasPath: boolean; isPure: boolean })[]
+    (Routine & { body: string; isSet: boolean; type: string; out: string[]; hasPath: boolean; isPure: boolean })[]
   >`
     select p.oid::regprocedure::text as name, pg_get_functiondef(p.oid) as definition, pg_get_function_sqlbody(p.oid) as body,
       p.proretset as "isSet", format_type(p.prorettype, null) as type, p.proconfig is not null as "hasPath",
+      array(select format('%I', a.name) from unnest(p.proargnames, p.proargmodes) with ordinality a (name, mode, n) where a.mode = 'o' order by a.n) as out,
       not exists (
         select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass
           and d.refobjsubid = 0
@@ -94,14 +95,14 @@ async function useProcedures(sql: Asks): Promise<void> {
         select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass
           and d.deptype = 'n'
       )`;
-  for (const { definition, body, isSet, type, hasPath, isPure, name } of routines) {
+  for (const { definition, body, isSet, type, out, hasPath, isPure, name } of routines) {
     const head = definition
       .slice(0, definition.length - body.length - 1)
       .replace('LANGUAGE sql', 'LANGUAGE plpgsql')
       .trimEnd();
     const path = hasPath ? '' : ` SET search_path TO ''`;
     await sql
-      .unsafe(`${head}${path}\nAS $procedure$${asProcedure(body, isSet, isPure, type)}$procedure$`)
+      .unsafe(`${head}${path}\nAS $procedure$${asProcedure(body, isSet, isPure, type, out)}$procedure$`)
       .catch((error) => {
         throw new Error(`${name}: ${error.message}\n${head}`, { cause: error });
       });
@@ -123,7 +124,7 @@ async function readByColumns(sql: Asks): Promise<void> {
 
 const wholeRow = /(\w+) := \(\s*select (\w+) from ((?:public|core)\.\w+ \2\b[^;]*)\);/g;
 
-function asProcedure(body: string, isSet: boolean, isPure: boolean, type: string): string {
+function asProcedure(body: string, isSet: boolean, isPure: boolean, type: string, out: string[]): string {
   const statements = statementsOf(body);
   const last = statements.at(-1) ?? '';
   const before = statements
@@ -133,6 +134,7 @@ function asProcedure(body: string, isSet: boolean, isPure: boolean, type: string
   let declared = '';
   if (type === 'void') lines.push(/^\s*select/i.test(last) ? last.replace(/select/i, 'perform') : last);
   else if (isSet) lines.push(`return query ${last}`);
+  else if (out.length > 0) lines.push(`for ${out.join(', ')} in ${last} loop return; end loop`);
   else if (isPure) lines.push(`return (${last})`);
   else {
     declared = `declare answer ${type};\n`;
