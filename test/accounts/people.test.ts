@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createDatabase, type TestDatabase } from '../harness/database.ts';
+import { vanish } from './vanish.ts';
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -35,15 +36,9 @@ describe('ops.create_user', () => {
 
   it('gives an e-mail its sign-up credits once, also after erasure (spec 2.1)', async () => {
     const id = await createUser('phoenix');
-    await database.owner.begin(async (sql) => {
-      await sql`delete from user_emails where user_id = ${id}`;
-      await sql`delete from api_tokens where user_id = ${id}`;
-      await sql`alter table credit_transactions disable trigger guard_transactions`;
-      await sql`delete from credit_transactions where user_id = ${id}`;
-      await sql`alter table credit_transactions enable trigger guard_transactions`;
-      await sql`delete from credit_lots where user_id = ${id}`;
-      await sql`delete from users where id = ${id}`;
-    });
+    await database.owner`delete from user_emails where user_id = ${id}`;
+    await database.owner`delete from api_tokens where user_id = ${id}`;
+    await vanish(database, id);
     const again = await createUser('phoenix');
     const [user] = await database.ops`select included_credits from users where id = ${again}`;
     expect(user).toEqual({ included_credits: '0' });

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createDatabase, type TestDatabase } from '../harness/database.ts';
+import { vanish } from './vanish.ts';
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -28,16 +29,6 @@ async function signIn({
 
 async function lots(userId: string) {
   return [...(await database.ops`select kind, granted, remaining from credit_lots where user_id = ${userId}`)];
-}
-
-async function eraseUser(id: string) {
-  await database.owner.begin(async (sql) => {
-    await sql`alter table credit_transactions disable trigger guard_transactions`;
-    await sql`delete from credit_transactions where user_id = ${id}`;
-    await sql`alter table credit_transactions enable trigger guard_transactions`;
-    await sql`delete from credit_lots where user_id = ${id}`;
-    await sql`delete from users where id = ${id}`;
-  });
 }
 
 const unique = (word: string) => `${word}-${randomBytes(4).toString('hex')}`;
@@ -105,7 +96,7 @@ describe('sign-up credits', () => {
     const before = await signIn({ subject });
     const id = before.user_id ?? '';
     await database.owner`delete from identities where user_id = ${id}`;
-    await eraseUser(id);
+    await vanish(database, id);
     const after = await signIn({ subject });
     expect(after).toMatchObject({ outcome: 'ok', created: true });
     expect(after.user_id).not.toBe(id);
@@ -115,7 +106,7 @@ describe('sign-up credits', () => {
   it('are given once also where the identity still names the erased user (spec 2.1)', async () => {
     const subject = unique('vanished');
     const before = await signIn({ subject });
-    await eraseUser(before.user_id ?? '');
+    await vanish(database, before.user_id ?? '');
     const after = await signIn({ subject });
     expect(after.created).toBe(true);
     expect(after.user_id).not.toBe(before.user_id);

@@ -1,7 +1,8 @@
 // The server may die, or the database refuse, between any two writes of the webhook's way: Stripe and the queue come again.
 
 import postgres from 'postgres';
-import { afterAll, expect, it } from 'vitest';
+import { afterAll, expect, it, vi } from 'vitest';
+import { differsOnCluster } from '../harness/tools.ts';
 import { HOUR, openBilling } from './world.ts';
 
 const world = await openBilling();
@@ -12,19 +13,18 @@ afterAll(async () => {
   await world.close();
 });
 
+// Where there are several nodes only the first one's own tables have triggers that can count; what is written elsewhere goes back with them.
+const isSpread = differsOnCluster('the counter of writes is on one node');
 const watched = [
-  ...[
-    'credit_lots',
-    'credit_transactions',
-    'users',
-    'subscriptions',
-    'subscription_periods',
-    'purchases',
-    'payments',
-    'reversals',
-  ],
-  ...['checkouts', 'stripe_events', 'stripe_effects', 'stripe_work'],
+  ...['stripe_events', 'stripe_work', 'stripe_payments'],
+  ...(isSpread
+    ? []
+    : [
+        ...['credit_lots', 'credit_transactions', 'users', 'subscriptions', 'subscription_periods', 'purchases'],
+        ...['payments', 'reversals', 'checkouts', 'stripe_effects'],
+      ]),
 ];
+vi.setConfig({ testTimeout: isSpread ? 1_200_000 : 300_000 });
 
 /** The n-th write from now on fails, once. A sequence does not roll back, so it counts what really was tried. */
 async function crashAt(n: number): Promise<void> {
@@ -96,7 +96,7 @@ it('a crash at any write of the webhook path leaves what no crash leaves (spec 6
   const { user } = await live();
   const expected = await world.standing(user);
   const most = await writes();
-  expect(most).toBeGreaterThan(60);
+  expect(most).toBeGreaterThan(isSpread ? 25 : 60);
   let crashed = 0;
   for (let n = 1; n <= most; n += 1) {
     await world.forget();
@@ -113,4 +113,4 @@ it('a crash at any write of the webhook path leaves what no crash leaves (spec 6
   expect(crashed).toBeGreaterThan(most / 2);
   await crashAt(0);
   expect(await world.audit()).toEqual([]);
-}, 300_000);
+});
