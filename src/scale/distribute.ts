@@ -111,7 +111,7 @@ async function dropTriggers(sql: Asks): Promise<string[]> {
  * What the server calls for one person, with nothing but their own rows and config: Citus sends the whole call to the worker
  * that has them.
  */
-export const delegatedCalls = [
+const delegatedCalls = [
   ...['begin_run', 'checkpoint_run', 'settle_run', 'release_run', 'read_run', 'stop_run'],
   ...['admit_read', 'read_credits', 'read_limits'],
 ];

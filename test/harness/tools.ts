@@ -21,6 +21,7 @@ export const has = {
   pgbench: pgBench !== undefined,
   pg_cron: hasServerLibrary('pg_cron'),
   plpgsql_check: hasServerLibrary('plpgsql_check'),
+  citus: hasServerLibrary('citus'),
   Chromium: chromiumPath !== undefined,
 };
 export type Tool = keyof typeof has;

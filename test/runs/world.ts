@@ -191,7 +191,7 @@ export async function openWorld() {
   return world;
 }
 
-function buildWorld(database: TestDatabase) {
+export function buildWorld(database: TestDatabase) {
   const { owner, app, ops } = database;
   const author = { id: '' };
   let people = 0;
