@@ -943,6 +943,7 @@ declare
   k record;
   v record;
   talk record;
+  late public.runs;
   hold_included bigint;
   hold_cost numeric;
   now timestamptz;
@@ -1179,7 +1180,8 @@ begin
     least(s.max_request_tokens, m.context_tokens), history_tokens, dropped_exchanges, nullif(history_mode = 'summarise', false)
   );
   if begin_run.run_id < u.last_run_id then
-    perform core.note_correction((select x from public.runs x where x.user_id = u.id and x.id = begin_run.run_id)); -- rollups may have passed it
+    late := (select x from public.runs x where x.user_id = u.id and x.id = begin_run.run_id);
+    perform core.note_correction(late); -- rollups may have passed it
   end if;
   if begin_run.session_id is null then
     insert into public.sessions (user_id, id, package_id, last_run_id, created_at, last_run_at, variables)
@@ -1421,7 +1423,6 @@ begin
     return;
   end if;
   perform core.check_package(p.name, change_package.description, change_package.tags, change_package.visibility, '0.0.0', '-', '{0,0,0}');
-  return query
   update public.packages x
   set
     description = coalesce(change_package.description, x.description),
@@ -1429,9 +1430,11 @@ begin
     visibility = coalesce(change_package.visibility, x.visibility),
     updated_at = core.now()
   where x.id = p.id
-  returning json_build_object(
-    'package_id', x.id, 'name', x.name, 'description', x.description, 'tags', x.tags, 'visibility', x.visibility
+  returning x.* into p;
+  changed := json_build_object(
+    'package_id', p.id, 'name', p.name, 'description', p.description, 'tags', p.tags, 'visibility', p.visibility
   );
+  return next;
 end
 $$;
 
@@ -1495,6 +1498,7 @@ CREATE FUNCTION api.change_version(user_id uuid, package text, package_version t
     SET search_path TO ''
     AS $$
 declare
+  now timestamptz := core.now();
   p public.packages := core.own_package(change_version.user_id, change_version.package);
   v public.package_versions;
 begin
@@ -1504,18 +1508,19 @@ begin
   update public.package_versions x
   set
     deprecated = nullif(coalesce(change_version.deprecated, x.deprecated), ''),
-    yanked_at = case when coalesce(change_version.yanked, x.yanked_at is not null) then coalesce(x.yanked_at, core.now()) end
+    yanked_at = case when coalesce(change_version.yanked, x.yanked_at is not null) then coalesce(x.yanked_at, now) end
   where x.package_id = p.id and x.version = change_version.package_version
   returning x.* into v;
   if v.package_id is null then
     return;
   end if;
   update public.packages x
-  set latest_version = core.newest_version(p.id), updated_at = core.now()
+  set latest_version = core.newest_version(p.id), updated_at = now
   where x.id = p.id
-  returning json_build_object(
-    'package_id', x.id, 'version', v.version, 'deprecated', v.deprecated, 'yanked', v.yanked_at is not null, 'latest_version', x.latest_version
-  ) into changed;
+  returning x.latest_version into p.latest_version;
+  changed := json_build_object(
+    'package_id', p.id, 'version', v.version, 'deprecated', v.deprecated, 'yanked', v.yanked_at is not null, 'latest_version', p.latest_version
+  );
   return next;
 end
 $$;
@@ -1572,13 +1577,13 @@ CREATE FUNCTION api.checkpoint_run(user_id uuid, run_id uuid, question text, ans
     AS $$
 #variable_conflict use_column
 declare
-  s record;
+  expires_at timestamptz;
   r record;
 begin
-  select x.hold_ms, x.clock_offset into s from public.settings x;
+  select clock_timestamp() + x.clock_offset + x.hold_ms * interval '1 millisecond' into expires_at from public.settings x;
   update public.runs x
   set
-    hold_expires_at = greatest(x.hold_expires_at, clock_timestamp() + s.clock_offset + s.hold_ms * interval '1 millisecond'),
+    hold_expires_at = greatest(x.hold_expires_at, expires_at),
     output_tokens = checkpoint_run.output_tokens,
     input_tokens = checkpoint_run.input_tokens,
     cached_tokens = checkpoint_run.cached_tokens,
@@ -1942,6 +1947,7 @@ declare
   use public.suggested_input_uses;
   i public.suggested_inputs;
   p public.packages;
+  tried uuid[];
   done uuid;
 begin
   select u.* into use from public.suggested_input_uses u where u.id = complete_suggested_input.usage_id for update;
@@ -1970,14 +1976,19 @@ begin
     return;
   end if;
 
-  select t.run_id into done
-  from public.run_texts t
-  join public.runs r on r.user_id = t.user_id and r.id = t.run_id
-  where t.user_id = complete_suggested_input.user_id and t.session_id = complete_suggested_input.session_id
-    and r.package_id = i.package_id and r.status = 'completed' and not r.baseline and r.started_at >= use.used_at
-    and btrim(t.question, E' \t\r\n') = btrim(i.suggested_input, E' \t\r\n')
-    and not exists (select from public.suggested_input_uses u where u.completed_run_id = r.id)
-  order by t.run_id
+  tried := array(
+    select t.run_id
+    from public.run_texts t
+    join public.runs r on r.user_id = t.user_id and r.id = t.run_id
+    where t.user_id = complete_suggested_input.user_id and t.session_id = complete_suggested_input.session_id
+      and r.package_id = i.package_id and r.status = 'completed' and not r.baseline and r.started_at >= use.used_at
+      and btrim(t.question, E' \t\r\n') = btrim(i.suggested_input, E' \t\r\n')
+    order by t.run_id
+  );
+  select x.run_id into done
+  from unnest(tried) with ordinality x (run_id, place)
+  where not exists (select from public.suggested_input_uses u where u.completed_run_id = x.run_id)
+  order by x.place
   limit 1;
   if not found then
     raise exception 'no run of that session is one of this suggested input'
@@ -2014,6 +2025,7 @@ CREATE FUNCTION api.create_suggested_input(user_id uuid, package text, title tex
 declare
   p public.packages := core.own_package(user_id, package);
   made public.suggested_inputs;
+  place integer := display_order;
 begin
   if p.id is null then
     return;
@@ -2027,15 +2039,14 @@ begin
     raise exception 'the package % has 50 suggested inputs, which is the most', p.name
       using errcode = 'PR409', detail = 'package', hint = 'Delete one of them.';
   end if;
+  if place is null then
+    select coalesce(max(i.display_order) + 1, 0) into place from public.suggested_inputs i where i.package_id = p.id and i.is_active;
+  end if;
   insert into public.suggested_inputs (
     package_id, title, description, suggested_input, category, difficulty, estimated_credits, recommended_model, display_order, created_by, created_at
   ) values (
     p.id, btrim(title), description, btrim(suggested_input), category, coalesce(difficulty, 'beginner'), coalesce(estimated_credits, 1),
-    recommended_model,
-    coalesce(display_order, (
-      select coalesce(max(i.display_order) + 1, 0) from public.suggested_inputs i where i.package_id = p.id and i.is_active
-    )),
-    user_id, core.now()
+    recommended_model, place, user_id, core.now()
   )
   returning * into made;
   created := core.suggested_input_row(made);
@@ -3240,7 +3251,7 @@ CREATE FUNCTION ops.due_jobs() RETURNS TABLE(job text, slot timestamp with time 
  SELECT j.job,
      d.slot
     FROM (public.jobs j
-      CROSS JOIN LATERAL ( SELECT core.due_slot(j.*, ( SELECT core.now() AS now)) AS slot) d)
+      CROSS JOIN LATERAL ( SELECT core.due_slot(ROW(j.job, j.every, j.after, j.description, j.call, j.added_at, j.each_slot, j.due_users, j.per_user)::public.jobs, ( SELECT core.now() AS now)) AS slot) d)
    WHERE (d.slot IS NOT NULL)
    ORDER BY j.every, j.job;
 END;
@@ -4460,48 +4471,30 @@ ALTER FUNCTION api.keep_customer(user_id uuid, customer_id text, livemode boolea
 COMMENT ON FUNCTION api.keep_customer(user_id uuid, customer_id text, livemode boolean) IS 'Keeps the customer that was made at Stripe, unless there is one already. Returns the one that counts; null without api.begin_customer before. Spec 6.1.';
 
 --
--- Name: organization_members; Type: TABLE; Schema: public; Owner: prpm_owner
+-- Name: end_membership(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE TABLE public.organization_members (
-    user_id uuid NOT NULL,
-    organization_id uuid NOT NULL,
-    role text DEFAULT 'member'::text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT organization_members_role_check CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'maintainer'::text, 'member'::text])))
-);
+CREATE FUNCTION core.end_membership(user_id uuid, organization_id uuid) RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  was text;
+begin
+  delete from public.organization_members m
+  where m.user_id = end_membership.user_id and m.organization_id = end_membership.organization_id
+  returning m.role into was;
+  return was;
+end
+$$;
 
-ALTER TABLE public.organization_members OWNER TO prpm_owner;
-
---
--- Name: TABLE organization_members; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.organization_members IS 'per-user. Who belongs to which organization.';
-
---
--- Name: COLUMN organization_members.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.organization_members.user_id IS 'The member.';
+ALTER FUNCTION core.end_membership(user_id uuid, organization_id uuid) OWNER TO prpm_owner;
 
 --
--- Name: COLUMN organization_members.organization_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+-- Name: FUNCTION end_membership(user_id uuid, organization_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON COLUMN public.organization_members.organization_id IS 'The organization.';
-
---
--- Name: COLUMN organization_members.role; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.organization_members.role IS 'owner, admin, maintainer or member.';
-
---
--- Name: COLUMN organization_members.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.organization_members.created_at IS 'Since when.';
+COMMENT ON FUNCTION core.end_membership(user_id uuid, organization_id uuid) IS 'Ends a person''s membership of an organization. Returns the role that they had; null: they were no member. Spec 2.3.';
 
 --
 -- Name: leave_organization(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
@@ -4511,10 +4504,10 @@ CREATE FUNCTION api.leave_organization(user_id uuid, organization_id uuid) RETUR
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO ''
     BEGIN ATOMIC
- DELETE FROM public.organization_members m
-   WHERE ((m.user_id = leave_organization.user_id) AND (m.organization_id = leave_organization.organization_id))
-   RETURNING m.organization_id,
-     m.role;
+ SELECT leave_organization.organization_id AS organization_id,
+     ended.role
+    FROM core.end_membership(leave_organization.user_id, leave_organization.organization_id) ended(role)
+   WHERE (ended.role IS NOT NULL);
 END;
 
 ALTER FUNCTION api.leave_organization(user_id uuid, organization_id uuid) OWNER TO prpm_owner;
@@ -4600,7 +4593,7 @@ begin
   end if;
   select
     coalesce(json_agg(
-      core.suggested_input_row(i)::jsonb || jsonb_build_object(
+      core.suggested_input_row(row(i.*)::public.suggested_inputs)::jsonb || jsonb_build_object(
         'package_name', p.name, 'total_clicks', i.usage_count, 'completed_tests', i.completed_count
       ) order by p.name, i.display_order, i.created_at, i.id
     ), '[]'),
@@ -4642,6 +4635,11 @@ begin
     where after is null or a.id < after[1]::bigint
     order by a.id desc
     limit "limit" + 1
+  ),
+  named as (
+    select u.id, u.username
+    from public.users u
+    where u.id in (select core.uuid_or_null(x.new ->> 'by') from page x) or u.id in (select core.uuid_or_null(x.row_key) from page x)
   )
   select
     coalesce(json_agg(json_build_object(
@@ -4662,8 +4660,8 @@ begin
     max(core.encode_cursor(g.id::text)) filter (where g.nth = "limit" and exists (select from page x where x.nth > "limit"))
   into changes, next_cursor
   from page g
-  left join public.users u on u.id = core.uuid_or_null(g.new ->> 'by')
-  left join public.users p on p.id = core.uuid_or_null(g.row_key);
+  left join named u on u.id = core.uuid_or_null(g.new ->> 'by')
+  left join named p on p.id = core.uuid_or_null(g.row_key);
   return next;
 end
 $$;
@@ -5214,6 +5212,21 @@ begin
   if wanted is null then
     return;
   end if;
+  with listed as materialized (
+    select s.*, row_number() over (order by
+      case when list_results.sort = 'featured' then s.feature_display_order end,
+      case list_results.sort
+        when 'popular' then s.view_count
+        when 'helpful' then s.helpful_count - s.not_helpful_count
+      end desc nulls last,
+      case when list_results.sort = 'featured' then s.featured_at else s.shared_at end desc,
+      s.token
+    ) as place
+    from public.shared_sessions s
+    where s.package_id = wanted and s.ended_at is null and s.comparison_id is null and (list_results.sort <> 'featured' or s.featured_at is not null)
+    order by place
+    limit "limit"
+  )
   select coalesce(json_agg(json_build_object(
     'share_token', x.token,
     'package_name', p.name,
@@ -5234,24 +5247,10 @@ begin
     'shared_at', x.shared_at,
     'created_at', r.started_at
   ) order by x.place), '[]') into results
-  from (
-    select s.*, row_number() over (order by
-      case when list_results.sort = 'featured' then s.feature_display_order end,
-      case list_results.sort
-        when 'popular' then s.view_count
-        when 'helpful' then s.helpful_count - s.not_helpful_count
-      end desc nulls last,
-      case when list_results.sort = 'featured' then s.featured_at else s.shared_at end desc,
-      s.token
-    ) as place
-    from public.shared_sessions s
-    where s.package_id = wanted and s.ended_at is null and s.comparison_id is null and (list_results.sort <> 'featured' or s.featured_at is not null)
-    order by place
-    limit "limit"
-  ) x
+  from listed x
   join public.packages p on p.id = x.package_id
   join public.runs r on r.user_id = x.user_id and r.id = x.through_run_id
-  left join public.run_texts t on t.user_id = x.user_id and t.session_id = x.session_id and t.run_id = x.through_run_id;
+  left join public.run_texts t on t.user_id = r.user_id and t.session_id = x.session_id and t.run_id = x.through_run_id;
   select count(*) into total
   from public.shared_sessions s
   where s.package_id = wanted and s.ended_at is null and s.comparison_id is null and (list_results.sort <> 'featured' or s.featured_at is not null);
@@ -5383,7 +5382,10 @@ begin
   end if;
   perform core.check_suggested_input(null, null, null, list_suggested_inputs.category, list_suggested_inputs.difficulty, null, null, null);
   select
-    coalesce(json_agg(core.suggested_input_row(i) order by i.display_order, i.usage_count desc, i.created_at, i.id), '[]'), count(*)
+    coalesce(json_agg(
+      core.suggested_input_row(row(i.*)::public.suggested_inputs) order by i.display_order, i.usage_count desc, i.created_at, i.id
+    ), '[]'),
+    count(*)
   into suggested_inputs, total
   from public.suggested_inputs i
   where i.package_id = wanted and i.is_active
@@ -6100,7 +6102,7 @@ CREATE FUNCTION api.read_checkout(user_id uuid, session_id text DEFAULT NULL::te
                  END AS "case"
             FROM ((public.checkouts c_1
               JOIN public.plans p ON ((p.plan = c_1.plan)))
-              JOIN public.users u ON ((u.id = c_1.user_id)))
+              JOIN public.users u ON ((u.id = read_checkout.user_id)))
            WHERE (c_1.user_id = read_checkout.user_id)) c
    WHERE (c.session_id = COALESCE(read_checkout.session_id, c.session_id))
    ORDER BY c.created_at DESC
@@ -6571,209 +6573,78 @@ ALTER FUNCTION api.read_credit_series(user_id uuid, days integer) OWNER TO prpm_
 COMMENT ON FUNCTION api.read_credit_series(user_id uuid, days integer) IS 'A user''s credits day by day (UTC) as a JSON object: days, oldest first (day, came_in, spent, lapsed: expired or taken back, balance in the books at its end; rollover is neither in nor out), pace (credits spent a day, of the last 14 days or since sign-up), ahead (day, balance as core.forecast_credits, as many days; empty without a pace) and empty_on, the first of those days with nothing left, or null. days: 1 to 90. Null for an unknown user. Errors: PR400 naming days. Spec 4.2, 10.7.';
 
 --
--- Name: spend_rank(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.spend_rank(kind text) RETURNS integer
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    BEGIN ATOMIC
- SELECT array_position(ARRAY['monthly'::text, 'rollover'::text, 'signup'::text, 'bonus'::text, 'purchased'::text], kind) AS array_position;
-END;
-
-ALTER FUNCTION core.spend_rank(kind text) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION spend_rank(kind text); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.spend_rank(kind text) IS 'Which kind of lot is spent first: 1 monthly, then rollover, signup, bonus, purchased. Spec 4.1.';
-
---
--- Name: credit_lots; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.credit_lots (
-    user_id uuid NOT NULL,
-    id uuid NOT NULL,
-    kind text NOT NULL,
-    granted bigint NOT NULL,
-    remaining bigint NOT NULL,
-    expires_at timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
-    paid_per_credit numeric DEFAULT 0 NOT NULL,
-    source text NOT NULL,
-    source_id text NOT NULL,
-    period_start timestamp with time zone,
-    period_end timestamp with time zone,
-    rolls_into uuid,
-    created_at timestamp with time zone NOT NULL,
-    cost numeric DEFAULT 0 NOT NULL,
-    CONSTRAINT credit_lots_remaining_check CHECK ((remaining >= 0))
-);
-
-ALTER TABLE public.credit_lots OWNER TO prpm_owner;
-
---
--- Name: TABLE credit_lots; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.credit_lots IS 'per-user. Where credits came from and how many are left. Spent in the order monthly, rollover, signup, bonus, purchased; in a kind earliest expiry first, then oldest (spec 4.1).';
-
---
--- Name: COLUMN credit_lots.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_lots.user_id IS 'Whose they are.';
-
---
--- Name: COLUMN credit_lots.id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_lots.id IS 'Names the lot.';
-
---
--- Name: COLUMN credit_lots.kind; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_lots.kind IS 'monthly, rollover, signup, bonus or purchased.';
-
---
--- Name: COLUMN credit_lots.granted; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_lots.granted IS 'Credits that it began with.';
-
---
--- Name: COLUMN credit_lots.remaining; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_lots.remaining IS 'Credits left in it; a cached figure, changed with its transfers.';
-
---
--- Name: COLUMN credit_lots.expires_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_lots.expires_at IS 'From then on not spendable, but by runs that hold it; infinity: never.';
-
---
--- Name: COLUMN credit_lots.paid_per_credit; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_lots.paid_per_credit IS 'US dollars of cash that were paid for each credit.';
-
---
--- Name: COLUMN credit_lots.source; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_lots.source IS 'signup, subscription, rollover, purchase, operator, …: what granted it.';
-
---
--- Name: COLUMN credit_lots.source_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_lots.source_id IS 'Which one; (user_id, source, source_id) is granted once.';
-
---
--- Name: COLUMN credit_lots.period_start; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_lots.period_start IS 'Start of the billing period of a monthly lot, or of the period that a rollover lot comes from.';
-
---
--- Name: COLUMN credit_lots.period_end; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_lots.period_end IS 'Its end.';
-
---
--- Name: COLUMN credit_lots.rolls_into; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_lots.rolls_into IS 'The rollover lot that takes what a running run still holds here (spec 4.5).';
-
---
--- Name: COLUMN credit_lots.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_lots.created_at IS 'When it was granted.';
-
---
--- Name: COLUMN credit_lots.cost; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.credit_lots.cost IS 'US dollars of provider cost that its credits have paid for; a cached figure.';
-
---
--- Name: held_in_lots(uuid, bigint, bigint); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.held_in_lots(user_id uuid, held_included bigint, held_purchased bigint) RETURNS TABLE(lot_id uuid, kind text, remaining bigint, held bigint, expires_at timestamp with time zone, rolls_into uuid)
-    LANGUAGE sql STABLE
-    SET search_path TO ''
-    BEGIN ATOMIC
- SELECT l.id,
-     l.kind,
-     l.remaining,
-     (LEAST((l.remaining)::numeric, GREATEST((0)::numeric, ((
-         CASE
-             WHEN (l.kind = 'purchased'::text) THEN held_in_lots.held_purchased
-             ELSE held_in_lots.held_included
-         END)::numeric - COALESCE(sum(l.remaining) OVER (PARTITION BY (l.kind = 'purchased'::text) ORDER BY (core.spend_rank(l.kind)), l.expires_at, l.created_at, l.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), (0)::numeric)))))::bigint AS "least",
-     l.expires_at,
-     l.rolls_into
-    FROM public.credit_lots l
-   WHERE ((l.user_id = held_in_lots.user_id) AND (l.remaining > 0))
-   ORDER BY (core.spend_rank(l.kind)), l.expires_at, l.created_at, l.id;
-END;
-
-ALTER FUNCTION core.held_in_lots(user_id uuid, held_included bigint, held_purchased bigint) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION held_in_lots(user_id uuid, held_included bigint, held_purchased bigint); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.held_in_lots(user_id uuid, held_included bigint, held_purchased bigint) IS 'A user''s lots in the order in which they are spent, each with the credits that running runs hold in it: holds bind the lots that would be spent first. Spec 4.1, 4.5.';
-
---
 -- Name: read_credits(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
 CREATE FUNCTION api.read_credits(user_id uuid) RETURNS json
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
-    BEGIN ATOMIC
- SELECT json_build_object('balance', figures.balance, 'held', (u.held_included + u.held_purchased), 'available', figures.available, 'monthly', json_build_object('allocated', figures.allocated, 'used', (figures.allocated - figures.monthly), 'remaining', figures.monthly, 'reset_at', figures.reset_at), 'rollover', json_build_object('amount', figures.rollover, 'expires_at', figures.rollover_expires_at), 'purchased', figures.purchased, 'signup', figures.signup, 'bonus', figures.bonus, 'breakdown', json_build_object('monthly', figures.monthly, 'rollover', figures.rollover, 'signup', figures.signup, 'bonus', figures.bonus, 'purchased', figures.purchased), 'lots', figures.lots) AS json_build_object
-    FROM (public.users u
-      CROSS JOIN LATERAL ( SELECT (COALESCE(sum(live.remaining), (0)::numeric))::bigint AS balance,
-             (COALESCE(sum((live.remaining - live.held)), (0)::numeric))::bigint AS available,
-             (COALESCE(sum(live.granted) FILTER (WHERE (live.kind = 'monthly'::text)), (0)::numeric))::bigint AS allocated,
-             (COALESCE(sum(live.remaining) FILTER (WHERE (live.kind = 'monthly'::text)), (0)::numeric))::bigint AS monthly,
-             min(live.period_end) FILTER (WHERE (live.kind = 'monthly'::text)) AS reset_at,
-             (COALESCE(sum(live.remaining) FILTER (WHERE (live.kind = 'rollover'::text)), (0)::numeric))::bigint AS rollover,
-             min(live.expires_at) FILTER (WHERE ((live.kind = 'rollover'::text) AND (live.remaining > 0))) AS rollover_expires_at,
-             (COALESCE(sum(live.remaining) FILTER (WHERE (live.kind = 'signup'::text)), (0)::numeric))::bigint AS signup,
-             (COALESCE(sum(live.remaining) FILTER (WHERE (live.kind = 'bonus'::text)), (0)::numeric))::bigint AS bonus,
-             (COALESCE(sum(live.remaining) FILTER (WHERE (live.kind = 'purchased'::text)), (0)::numeric))::bigint AS purchased,
-             COALESCE(json_agg(json_build_object('id', live.id, 'kind', live.kind, 'granted', live.granted, 'remaining', live.remaining, 'held', live.held, 'source', live.source, 'expires_at', NULLIF(live.expires_at, 'infinity'::timestamp with time zone), 'created_at', live.created_at) ORDER BY (core.spend_rank(live.kind)), live.expires_at, live.created_at, live.id) FILTER (WHERE (live.remaining > 0)), '[]'::json) AS lots
-            FROM ( SELECT l.user_id,
-                     l.id,
-                     l.kind,
-                     l.granted,
-                     l.remaining,
-                     l.expires_at,
-                     l.paid_per_credit,
-                     l.source,
-                     l.source_id,
-                     l.period_start,
-                     l.period_end,
-                     l.rolls_into,
-                     l.created_at,
-                     l.cost,
-                     COALESCE(h.held, (0)::bigint) AS held
-                    FROM (public.credit_lots l
-                      LEFT JOIN core.held_in_lots(u.id, u.held_included, u.held_purchased) h(lot_id, kind, remaining, held, expires_at, rolls_into) ON ((h.lot_id = l.id)))
-                   WHERE ((l.user_id = u.id) AND (l.expires_at > ( SELECT core.now() AS now)))) live) figures)
-   WHERE (u.id = read_credits.user_id);
-END;
+    AS $$
+#variable_conflict use_column
+declare
+  now timestamptz := core.now();
+  u record;
+begin
+  select x.held_included, x.held_purchased into u from public.users x where x.id = read_credits.user_id;
+  if not found then
+    return null;
+  end if;
+  return (
+    select json_build_object(
+      'balance', figures.balance,
+      'held', u.held_included + u.held_purchased,
+      'available', figures.available,
+      'monthly', json_build_object(
+        'allocated', figures.allocated,
+        'used', figures.allocated - figures.monthly,
+        'remaining', figures.monthly,
+        'reset_at', figures.reset_at
+      ),
+      'rollover', json_build_object('amount', figures.rollover, 'expires_at', figures.rollover_expires_at),
+      'purchased', figures.purchased,
+      'signup', figures.signup,
+      'bonus', figures.bonus,
+      'breakdown', json_build_object(
+        'monthly', figures.monthly,
+        'rollover', figures.rollover,
+        'signup', figures.signup,
+        'bonus', figures.bonus,
+        'purchased', figures.purchased
+      ),
+      'lots', figures.lots
+    )
+    from (
+      select
+        coalesce(sum(live.remaining), 0)::bigint as balance,
+        coalesce(sum(live.remaining - live.held), 0)::bigint as available,
+        coalesce(sum(live.granted) filter (where live.kind = 'monthly'), 0)::bigint as allocated,
+        coalesce(sum(live.remaining) filter (where live.kind = 'monthly'), 0)::bigint as monthly,
+        min(live.period_end) filter (where live.kind = 'monthly') as reset_at,
+        coalesce(sum(live.remaining) filter (where live.kind = 'rollover'), 0)::bigint as rollover,
+        min(live.expires_at) filter (where live.kind = 'rollover' and live.remaining > 0) as rollover_expires_at,
+        coalesce(sum(live.remaining) filter (where live.kind = 'signup'), 0)::bigint as signup,
+        coalesce(sum(live.remaining) filter (where live.kind = 'bonus'), 0)::bigint as bonus,
+        coalesce(sum(live.remaining) filter (where live.kind = 'purchased'), 0)::bigint as purchased,
+        coalesce(json_agg(json_build_object(
+          'id', live.id,
+          'kind', live.kind,
+          'granted', live.granted,
+          'remaining', live.remaining,
+          'held', live.held,
+          'source', live.source,
+          'expires_at', nullif(live.expires_at, 'infinity'),
+          'created_at', live.created_at
+        ) order by core.spend_rank(live.kind), live.expires_at, live.created_at, live.id) filter (where live.remaining > 0), '[]') as lots
+      from (
+        select l.*, coalesce(h.held, 0) as held
+        from public.credit_lots l
+        left join core.held_in_lots(read_credits.user_id, u.held_included, u.held_purchased) h on h.lot_id = l.id
+        where l.user_id = read_credits.user_id and l.expires_at > now
+      ) live
+    ) figures
+  );
+end
+$$;
 
 ALTER FUNCTION api.read_credits(user_id uuid) OWNER TO prpm_owner;
 
@@ -7026,9 +6897,9 @@ begin
   perform core.check_admin(read_limit_use.user_id);
   return (
     with used as (
-      select l.tier_name, least(10, floor(10 * u.current_month_limited_cost / l.monthly_cost_limit)) as tenth
+      select l.limits_of as tier_name, least(10, floor(10 * u.current_month_limited_cost / l.monthly_cost_limit)) as tenth
       from public.users u
-      join public.cost_limits_config l on l.tier_name = core.tier_now(u)
+      join core.limits_by_tier l on l.tier_name = core.tier_at(u.tier_override, u.plan_tier, u.entitled_until, now)
       where u.current_month_limited_cost > 0 and u.month_ends_at > now and u.closed_at is null and l.monthly_cost_limit is not null
     ),
     counted as (
@@ -7110,8 +6981,8 @@ declare
 begin
   select
     count(*) filter (where u.closed_at is null),
-    count(*) filter (where u.is_throttled and u.throttled_by = 'limit' and core.throttled_at(u, now)),
-    count(*) filter (where u.is_throttled and u.throttled_by is distinct from 'limit' and core.throttled_at(u, now)),
+    count(*) filter (where u.is_throttled and u.throttled_by = 'limit' and core.throttled_at(row(u.*)::public.users, now)),
+    count(*) filter (where u.is_throttled and u.throttled_by is distinct from 'limit' and core.throttled_at(row(u.*)::public.users, now)),
     sum(cardinality(u.open_runs)),
     count(*) filter (where u.holds_expire_at < now),
     sum(u.held_included + u.held_purchased),
@@ -7321,6 +7192,50 @@ ALTER FUNCTION api.read_package_series(user_id uuid, package text, days integer)
 COMMENT ON FUNCTION api.read_package_series(user_id uuid, package text, days integer) IS 'A package''s (id or name) last days, 1 to 90, today the last, for its author and its organization''s owners, admins and maintainers, JSON: of each day (UTC) sessions that began with the package''s prompt, people, credits, and results shared on it that are shared still. null: no such package. Errors: PR403 for others, PR400 naming days. Spec 8.7.';
 
 --
+-- Name: organization_members; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.organization_members (
+    user_id uuid NOT NULL,
+    organization_id uuid NOT NULL,
+    role text DEFAULT 'member'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT organization_members_role_check CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'maintainer'::text, 'member'::text])))
+);
+
+ALTER TABLE public.organization_members OWNER TO prpm_owner;
+
+--
+-- Name: TABLE organization_members; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.organization_members IS 'per-user. Who belongs to which organization.';
+
+--
+-- Name: COLUMN organization_members.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.organization_members.user_id IS 'The member.';
+
+--
+-- Name: COLUMN organization_members.organization_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.organization_members.organization_id IS 'The organization.';
+
+--
+-- Name: COLUMN organization_members.role; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.organization_members.role IS 'owner, admin, maintainer or member.';
+
+--
+-- Name: COLUMN organization_members.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.organization_members.created_at IS 'Since when.';
+
+--
 -- Name: organizations; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
@@ -7428,645 +7343,32 @@ ALTER FUNCTION api.read_pricing(user_id uuid) OWNER TO prpm_owner;
 COMMENT ON FUNCTION api.read_pricing(user_id uuid) IS 'What PRPM+ costs a user: plan, price (US dollars a month), credits a month, whether a verified organization makes it cheaper, and by how many percent (discount). Spec 2.4, 6.1.';
 
 --
--- Name: cost_limits_config; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.cost_limits_config (
-    tier_name text NOT NULL,
-    monthly_cost_limit numeric(12,2),
-    daily_cost_limit numeric(12,2),
-    hourly_request_limit integer,
-    minute_request_limit integer,
-    throttle_on_exceed boolean DEFAULT true NOT NULL,
-    alert_at_percent integer[] DEFAULT '{90}'::integer[] NOT NULL,
-    is_active boolean DEFAULT true NOT NULL,
-    description text,
-    paused_until timestamp with time zone,
-    CONSTRAINT cost_limits_config_alert_at_percent_check CHECK (((0 < ALL (alert_at_percent)) AND (100 >= ALL (alert_at_percent)))),
-    CONSTRAINT cost_limits_config_hourly_request_limit_check CHECK ((hourly_request_limit >= 0)),
-    CONSTRAINT cost_limits_config_minute_request_limit_check CHECK ((minute_request_limit >= 0)),
-    CONSTRAINT cost_limits_config_tier_name_check CHECK ((tier_name ~ '^[a-z][a-z0-9_]{0,39}$'::text)),
-    CONSTRAINT daily_cost_limit_is_not_negative CHECK ((daily_cost_limit >= (0)::numeric)),
-    CONSTRAINT limits_are_numbers CHECK (((monthly_cost_limit < 'Infinity'::numeric) AND (daily_cost_limit < 'Infinity'::numeric))),
-    CONSTRAINT monthly_cost_limit_is_positive_use_daily_cost_limit_0_for_none CHECK ((monthly_cost_limit > (0)::numeric))
-);
-
-ALTER TABLE public.cost_limits_config OWNER TO prpm_owner;
-
---
--- Name: TABLE cost_limits_config; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.cost_limits_config IS 'config. Limits of each tier; null is no limit, 0 is none allowed. To allow nothing a month set daily_cost_limit = 0: monthly_cost_limit must be null or above 0. A change holds from the next request on (spec 3.1).';
-
---
--- Name: COLUMN cost_limits_config.tier_name; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.tier_name IS 'Names the tier.';
-
---
--- Name: COLUMN cost_limits_config.monthly_cost_limit; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.monthly_cost_limit IS 'US dollars of provider cost a calendar month (UTC) and user; null: no limit.';
-
---
--- Name: COLUMN cost_limits_config.daily_cost_limit; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.daily_cost_limit IS 'US dollars of provider cost a day (UTC) and user; null: no limit; 0: none.';
-
---
--- Name: COLUMN cost_limits_config.hourly_request_limit; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.hourly_request_limit IS 'Runs an hour (UTC) and user; null: no limit.';
-
---
--- Name: COLUMN cost_limits_config.minute_request_limit; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.minute_request_limit IS 'Attempts to begin a run a minute and user; null: no limit (spec 3.6).';
-
---
--- Name: COLUMN cost_limits_config.throttle_on_exceed; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.throttle_on_exceed IS 'False: cost limits only alert (spec 3.5).';
-
---
--- Name: COLUMN cost_limits_config.alert_at_percent; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.alert_at_percent IS 'Percentages of the monthly limit at which the user is warned.';
-
---
--- Name: COLUMN cost_limits_config.is_active; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.is_active IS 'False: the tier can no longer be given, who has it falls to free.';
-
---
--- Name: COLUMN cost_limits_config.description; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.description IS 'For people.';
-
---
--- Name: COLUMN cost_limits_config.paused_until; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.cost_limits_config.paused_until IS 'Set by ops.watch_budgets() while the tier as a whole has used up its budget (settings.free_tier_daily_budget); null: not paused.';
-
---
--- Name: find_limits(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.find_limits(tier text) RETURNS public.cost_limits_config
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-declare
-  limits public.cost_limits_config;
-begin
-  select l.* into limits from public.cost_limits_config l where l.tier_name = find_limits.tier;
-  if found and not limits.is_active and limits.tier_name <> 'free' then
-    select l.* into limits from public.cost_limits_config l where l.tier_name = 'free';
-  end if;
-  return limits;
-end
-$$;
-
-ALTER FUNCTION core.find_limits(tier text) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION find_limits(tier text); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.find_limits(tier text) IS 'A tier''s limits; those of free for a tier that is no longer active; nulls for a tier without a row, which is refused. Spec 3.1.';
-
---
--- Name: runs; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.runs (
-    user_id uuid NOT NULL,
-    id uuid NOT NULL,
-    session_id uuid NOT NULL,
-    status text NOT NULL,
-    model text NOT NULL,
-    provider_model text NOT NULL,
-    package_id uuid NOT NULL,
-    package_version text NOT NULL,
-    baseline boolean NOT NULL,
-    tier_name text NOT NULL,
-    price_id uuid NOT NULL,
-    credit_multiplier numeric NOT NULL,
-    prompt_multiplier numeric NOT NULL,
-    tokens_per_credit integer NOT NULL,
-    estimated_input integer NOT NULL,
-    question_tokens integer NOT NULL,
-    estimate_is_exact boolean NOT NULL,
-    output_cap integer NOT NULL,
-    hold_included bigint NOT NULL,
-    hold_purchased bigint NOT NULL,
-    hold_cost numeric NOT NULL,
-    hold_expires_at timestamp with time zone NOT NULL,
-    input_tokens integer,
-    cached_tokens integer,
-    cache_write_tokens integer,
-    output_tokens integer,
-    estimated boolean DEFAULT false NOT NULL,
-    cost numeric DEFAULT 0 NOT NULL,
-    limited_cost numeric DEFAULT 0 NOT NULL,
-    credits bigint DEFAULT 0 NOT NULL,
-    shortfall bigint DEFAULT 0 NOT NULL,
-    credits_by_kind jsonb,
-    error text,
-    error_reason text,
-    stop_requested_at timestamp with time zone,
-    first_token_ms integer,
-    duration_ms integer,
-    started_at timestamp with time zone NOT NULL,
-    finished_at timestamp with time zone,
-    included_value numeric DEFAULT 0 NOT NULL,
-    purchased_value numeric DEFAULT 0 NOT NULL,
-    refunded_by_kind jsonb,
-    refunded_at timestamp with time zone,
-    request_limit integer,
-    history_tokens integer,
-    dropped_exchanges integer,
-    summarises boolean
-);
-
-ALTER TABLE public.runs OWNER TO prpm_owner;
-
---
--- Name: TABLE runs; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.runs IS 'per-user. Every run that was let in: what it held, what the provider reported, what it cost and what was charged. Keeps the price row, multipliers and tokens_per_credit that it began under (spec 1.3).';
-
---
--- Name: COLUMN runs.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.user_id IS 'Who runs.';
-
---
--- Name: COLUMN runs.id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.id IS 'Names the run; made by the caller, time-ordered.';
-
---
--- Name: COLUMN runs.session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.session_id IS 'The conversation that it is part of.';
-
---
--- Name: COLUMN runs.status; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.status IS 'running, completed, stopped, failed, released (nothing delivered, nothing charged) or expired (its server was gone).';
-
---
--- Name: COLUMN runs.model; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.model IS 'models.alias.';
-
---
--- Name: COLUMN runs.provider_model; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.provider_model IS 'The provider''s model id at the time.';
-
---
--- Name: COLUMN runs.package_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.package_id IS 'The package.';
-
---
--- Name: COLUMN runs.package_version; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.package_version IS 'The version of it.';
-
---
--- Name: COLUMN runs.baseline; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.baseline IS 'True: run without the package''s prompt, for comparison.';
-
---
--- Name: COLUMN runs.tier_name; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.tier_name IS 'Tier at the time.';
-
---
--- Name: COLUMN runs.price_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.price_id IS 'model_prices.id that it is priced by.';
-
---
--- Name: COLUMN runs.credit_multiplier; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.credit_multiplier IS 'The model''s factor at the time.';
-
---
--- Name: COLUMN runs.prompt_multiplier; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.prompt_multiplier IS '1, or the factor of custom prompts (spec 1.7).';
-
---
--- Name: COLUMN runs.tokens_per_credit; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.tokens_per_credit IS 'The setting at the time.';
-
---
--- Name: COLUMN runs.estimated_input; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.estimated_input IS 'Tokens of input estimated before the run.';
-
---
--- Name: COLUMN runs.question_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.question_tokens IS 'Tokens of the caller''s own text, estimated.';
-
---
--- Name: COLUMN runs.estimate_is_exact; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.estimate_is_exact IS 'True: counted by the model''s own tokenizer.';
-
---
--- Name: COLUMN runs.output_cap; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.output_cap IS 'Tokens: max_tokens sent to the provider.';
-
---
--- Name: COLUMN runs.hold_included; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.hold_included IS 'Credits held that were not purchased.';
-
---
--- Name: COLUMN runs.hold_purchased; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.hold_purchased IS 'Purchased credits held.';
-
---
--- Name: COLUMN runs.hold_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.hold_cost IS 'US dollars: its worst case.';
-
---
--- Name: COLUMN runs.hold_expires_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.hold_expires_at IS 'When the run is taken for dead unless a checkpoint comes.';
-
---
--- Name: COLUMN runs.input_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.input_tokens IS 'Tokens read in all, cached and cache-write parts included, as the provider reported.';
-
---
--- Name: COLUMN runs.cached_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.cached_tokens IS 'Tokens of input read from the provider''s cache.';
-
---
--- Name: COLUMN runs.cache_write_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.cache_write_tokens IS 'Tokens of input written to the provider''s cache.';
-
---
--- Name: COLUMN runs.output_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.output_tokens IS 'Tokens written, as the provider reported; while running, the count so far.';
-
---
--- Name: COLUMN runs.estimated; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.estimated IS 'True: the provider''s report was lost, tokens are counted by us.';
-
---
--- Name: COLUMN runs.cost; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.cost IS 'US dollars: exact, tokens by kind at the price row.';
-
---
--- Name: COLUMN runs.limited_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.limited_cost IS 'US dollars: the part of cost that counts against limits (spec 3.3).';
-
---
--- Name: COLUMN runs.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.credits IS 'Credits charged: transfers of type spend less those given back.';
-
---
--- Name: COLUMN runs.shortfall; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.shortfall IS 'Credits that it cost above its hold and that nothing free could pay.';
-
---
--- Name: COLUMN runs.credits_by_kind; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.credits_by_kind IS 'Credits charged by kind of lot.';
-
---
--- Name: COLUMN runs.error; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.error IS 'Code of the failure (docs/errors.md), or null.';
-
---
--- Name: COLUMN runs.error_reason; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.error_reason IS 'The provider''s words, keys and internals left out.';
-
---
--- Name: COLUMN runs.stop_requested_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.stop_requested_at IS 'When a stop was asked for.';
-
---
--- Name: COLUMN runs.first_token_ms; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.first_token_ms IS 'Milliseconds to the first token.';
-
---
--- Name: COLUMN runs.duration_ms; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.duration_ms IS 'Milliseconds of the provider call.';
-
---
--- Name: COLUMN runs.started_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.started_at IS 'When it was let in; decides its windows and its price.';
-
---
--- Name: COLUMN runs.finished_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.finished_at IS 'When it ended, or null.';
-
---
--- Name: COLUMN runs.included_value; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.included_value IS 'US dollars of cash that had been paid for the credits it spent that were not purchased.';
-
---
--- Name: COLUMN runs.purchased_value; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.purchased_value IS 'US dollars of cash that had been paid for the purchased credits it spent.';
-
---
--- Name: COLUMN runs.refunded_by_kind; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.refunded_by_kind IS 'Credits by kind of lot that had paid it when it was refunded, or null.';
-
---
--- Name: COLUMN runs.refunded_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.refunded_at IS 'When an operator gave its credits back (ops.refund_run): credits, shortfall and values are 0 since, its cost stays; null: never.';
-
---
--- Name: COLUMN runs.request_limit; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.request_limit IS 'Tokens that the whole request could have: settings.max_request_tokens, or the model''s context (spec 1.5).';
-
---
--- Name: COLUMN runs.history_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.history_tokens IS 'Tokens of the conversation that it brought, by usage and estimate; null in a session''s first run.';
-
---
--- Name: COLUMN runs.dropped_exchanges; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.dropped_exchanges IS 'How many of the oldest exchanges it left out; null where nobody asked to (spec 10.1).';
-
---
--- Name: COLUMN runs.summarises; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.runs.summarises IS 'Whether it sums the conversation up, which then goes on from its answer; null: no (spec 10.1).';
-
---
--- Name: history_after(public.runs); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.history_after(r public.runs) RETURNS integer
-    LANGUAGE sql IMMUTABLE
-    BEGIN ATOMIC
- SELECT
-         CASE
-             WHEN (((r).status = 'completed'::text) AND (r).summarises AND ((r).output_tokens < (r).output_cap)) THEN (((r).question_tokens + (r).output_tokens) + 8)
-             WHEN (((r).status <> ALL (ARRAY['running'::text, 'released'::text])) AND ((r).output_tokens > 0)) THEN (((COALESCE((r).history_tokens, 0) + (r).question_tokens) + (r).output_tokens) + 8)
-             ELSE COALESCE((r).history_tokens, 0)
-         END AS "coalesce";
-END;
-
-ALTER FUNCTION core.history_after(r public.runs) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION history_after(r public.runs); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.history_after(r public.runs) IS 'Tokens of history that the next run of the session brings: what this one brought, its question and its answer; of a summary that was not cut off, itself alone. Spec 10.1.';
-
---
--- Name: roll_windows(public.users, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.roll_windows(u public.users, now timestamp with time zone) RETURNS public.users
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-    SET search_path TO ''
-    AS $$
-declare
-  local_now timestamp := now at time zone 'UTC';
-begin
-  if now >= u.minute_ends_at then
-    u.minute_attempts := 0;
-    u.minute_ends_at := now + interval '1 minute';
-  end if;
-  if now >= u.hour_ends_at then
-    u.hour_requests := 0;
-    u.hour_ends_at := (date_trunc('hour', local_now) + interval '1 hour') at time zone 'UTC';
-  end if;
-  if now >= u.day_ends_at then
-    u.current_day_api_cost := 0;
-    u.current_day_limited_cost := 0;
-    u.day_held_cost := 0;
-    u.day_ends_at := (date_trunc('day', local_now) + interval '1 day') at time zone 'UTC';
-  end if;
-  if now >= u.month_ends_at then
-    u.current_month_api_cost := 0;
-    u.current_month_limited_cost := 0;
-    u.month_held_cost := 0;
-    u.current_month_requests := 0;
-    u.month_ends_at := (date_trunc('month', local_now) + interval '1 month') at time zone 'UTC';
-  end if;
-  return u;
-end
-$$;
-
-ALTER FUNCTION core.roll_windows(u public.users, now timestamp with time zone) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION roll_windows(u public.users, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.roll_windows(u public.users, now timestamp with time zone) IS 'The user''s row with every window that has ended opened anew and empty. Stores nothing: the caller writes what it needs. Spec 3.2.';
-
---
--- Name: tier_at(text, text, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    BEGIN ATOMIC
- SELECT COALESCE(tier_override,
-         CASE
-             WHEN (entitled_until > now) THEN plan_tier
-             ELSE NULL::text
-         END, 'free'::text) AS "coalesce";
-END;
-
-ALTER FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) IS 'A user''s tier: the operator''s override, else the plan''s while its period is paid, else free. Whether that tier is still active core.find_limits decides. Spec 2.5.';
-
---
--- Name: write_receipt(public.runs, public.users, public.cost_limits_config); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) RETURNS core.receipt
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- SELECT ROW((r).id, (r).session_id, (r).status, (r).model, (r).provider_model, (r).package_id, (r).package_version, (r).baseline, (r).credits, COALESCE((r).credits_by_kind, '{}'::jsonb), (r).shortfall, GREATEST((0)::bigint, ((((u).included_credits + (u).purchased_credits) - (u).held_included) - (u).held_purchased)), (r).input_tokens, (r).cached_tokens, (r).cache_write_tokens, (r).output_tokens, (r).estimated, (r).cost, (r).error, (r).error_reason, (r).first_token_ms, (r).duration_ms, (r).started_at, (r).finished_at, (((r).hold_included = 0) AND ((r).hold_purchased > 0)), (l).tier_name, (l).hourly_request_limit, (u).hour_requests, (u).hour_ends_at, ((l).daily_cost_limit)::numeric, (u).current_day_limited_cost, (u).day_ends_at, ((l).monthly_cost_limit)::numeric, (u).current_month_limited_cost, (u).month_ends_at, (r).refunded_at, core.history_after(r), (r).request_limit, (r).dropped_exchanges)::core.receipt AS "row";
-END;
-
-ALTER FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION write_receipt(r public.runs, u public.users, l public.cost_limits_config); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) IS 'The receipt of a run (see type core.receipt), as of now. The user''s windows are rolled. Spec 5.1.';
-
---
--- Name: run_texts; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.run_texts (
-    user_id uuid NOT NULL,
-    session_id uuid NOT NULL,
-    run_id uuid NOT NULL,
-    question text NOT NULL,
-    answer text NOT NULL
-)
-WITH (toast_tuple_target='8160');
-ALTER TABLE ONLY public.run_texts ALTER COLUMN question SET STORAGE EXTERNAL;
-ALTER TABLE ONLY public.run_texts ALTER COLUMN answer SET STORAGE EXTERNAL;
-
-ALTER TABLE public.run_texts OWNER TO prpm_owner;
-
---
--- Name: TABLE run_texts; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.run_texts IS 'per-user. What was asked and answered, apart from the books, so that texts can go and the books stay.';
-
---
--- Name: COLUMN run_texts.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.run_texts.user_id IS 'Whose.';
-
---
--- Name: COLUMN run_texts.session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.run_texts.session_id IS 'The conversation.';
-
---
--- Name: COLUMN run_texts.run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.run_texts.run_id IS 'The run; ids are time-ordered, so they order the conversation.';
-
---
--- Name: COLUMN run_texts.question; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.run_texts.question IS 'The caller''s text.';
-
---
--- Name: COLUMN run_texts.answer; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.run_texts.answer IS 'The model''s text, so far while it runs.';
-
---
 -- Name: read_run(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
 CREATE FUNCTION api.read_run(user_id uuid, run_id uuid) RETURNS TABLE(receipt core.receipt, question text, answer text)
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
-    BEGIN ATOMIC
- SELECT core.write_receipt(r.*, rolled.*, core.find_limits(core.tier_at(u.tier_override, u.plan_tier, u.entitled_until, now.now))) AS write_receipt,
-     t.question,
-     t.answer
-    FROM ((((core.now() now(now)
-      JOIN public.runs r ON (((r.user_id = read_run.user_id) AND (r.id = read_run.run_id))))
-      JOIN public.users u ON ((u.id = r.user_id)))
-      CROSS JOIN LATERAL core.roll_windows(u.*, now.now) rolled(id, username, email, is_admin, verified_author, prpm_plus_status, tier_override, plan_tier, entitled_until, timezone, current_month_api_cost, current_month_limited_cost, month_held_cost, current_month_requests, month_ends_at, current_day_api_cost, current_day_limited_cost, day_held_cost, day_ends_at, hour_requests, hour_ends_at, minute_attempts, minute_ends_at, lifetime_api_cost, total_requests, last_request_at, is_throttled, throttled_reason, throttled_by, throttled_at, throttled_until, limits_waived_until, included_credits, purchased_credits, held_included, held_purchased, transaction_count, spend_lot, next_lot_expiry, open_runs, holds_expire_at, closed_at, created_at, updated_at, last_run_id))
-      LEFT JOIN public.run_texts t ON (((t.user_id = r.user_id) AND (t.session_id = r.session_id) AND (t.run_id = r.id))));
-END;
+    AS $$
+#variable_conflict use_column
+declare
+  now timestamptz := core.now();
+  r public.runs;
+  u public.users;
+  said record;
+begin
+  r := (select x from public.runs x where x.user_id = read_run.user_id and x.id = read_run.run_id);
+  if r.id is null then
+    return;
+  end if;
+  u := (select x from public.users x where x.id = read_run.user_id);
+  select t.question, t.answer into said from public.run_texts t
+  where t.user_id = r.user_id and t.session_id = r.session_id and t.run_id = r.id;
+  return query select
+    core.write_receipt(r, core.roll_windows(u, now), core.find_limits(core.tier_at(u.tier_override, u.plan_tier, u.entitled_until, now))),
+    said.question, said.answer;
+end
+$$;
 
 ALTER FUNCTION api.read_run(user_id uuid, run_id uuid) OWNER TO prpm_owner;
 
@@ -8167,19 +7469,25 @@ begin
     if found then
       update public.shared_sessions s set view_count = s.view_count + 1 where s.token = share.token;
     end if;
+    select s.* into share from public.shared_sessions s where s.token = read_shared.share_token;
   end if;
-  return query
-  select
-    coalesce(x.title, ''), p.name, r.package_version, r.model, s.view_count, s.helpful_count, s.not_helpful_count,
-    (select v.is_helpful from public.share_views v where v.token = s.token and v.visitor = seen_by),
-    read_shared.is_mine, s.shared_at,
-    case when s.comparison_id is null then core.shared_exchanges(s) else '[]' end,
-    core.shared_sides(s)
-  from public.shared_sessions s
-  join public.sessions x on x.user_id = s.user_id and x.id = s.session_id
-  join public.packages p on p.id = s.package_id
-  join public.runs r on r.user_id = s.user_id and r.id = s.through_run_id
-  where s.token = share.token;
+
+  select coalesce(x.title, ''), p.name, r.package_version, r.model into title, package_name, package_version, model
+  from public.sessions x
+  join public.packages p on p.id = share.package_id
+  join public.runs r on r.user_id = share.user_id and r.id = share.through_run_id
+  where x.user_id = share.user_id and x.id = share.session_id;
+  if not found then
+    return;
+  end if;
+  view_count := share.view_count;
+  helpful_count := share.helpful_count;
+  not_helpful_count := share.not_helpful_count;
+  my_vote := (select v.is_helpful from public.share_views v where v.token = share.token and v.visitor = seen_by);
+  shared_at := share.shared_at;
+  exchanges := case when share.comparison_id is null then core.shared_exchanges(share) else '[]' end;
+  sides := core.shared_sides(share);
+  return next;
 end
 $$;
 
@@ -8192,330 +7500,58 @@ ALTER FUNCTION api.read_shared(user_id uuid, share_token text, address text) OWN
 COMMENT ON FUNCTION api.read_shared(user_id uuid, share_token text, address text) IS 'What a shared link shows, to anybody: user_id is null without a sign-in; address: the visitor''s, kept as a keyed hash alone. A view is counted once a visitor, never the owner''s. No row for a link that never was or has ended, or whose package is private and not theirs to see. exchanges are those of a session, sides those of a comparison (null for a session). Nothing of the owner is in it. Spec 10.2.';
 
 --
--- Name: subscription_states; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.subscription_states (
-    status text NOT NULL,
-    entitles text NOT NULL,
-    is_open boolean NOT NULL,
-    is_final boolean NOT NULL,
-    told text NOT NULL,
-    CONSTRAINT subscription_states_entitles_check CHECK ((entitles = ANY (ARRAY['trial'::text, 'while_paid'::text, 'grace'::text, 'paid_out'::text, 'never'::text])))
-);
-
-ALTER TABLE public.subscription_states OWNER TO prpm_owner;
-
---
--- Name: TABLE subscription_states; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.subscription_states IS 'config. Stripe''s words for a subscription''s state, and what each means here: entitlement, whether it stands in the way of another one, whether it can still change, what its owner is told (spec 2.5, 6.1).';
-
---
--- Name: COLUMN subscription_states.status; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_states.status IS 'Stripe''s own word.';
-
---
--- Name: COLUMN subscription_states.entitles; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_states.entitles IS 'trial: until the trial''s end; while_paid: to the end of the paid period, and grace_days on while the next payment is awaited; grace: grace_days from the unpaid invoice on, at least to the end of the paid period; paid_out: to the end of the paid period; never.';
-
---
--- Name: COLUMN subscription_states.is_open; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_states.is_open IS 'True: another subscription is refused with already_subscribed.';
-
---
--- Name: COLUMN subscription_states.is_final; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_states.is_final IS 'True: Stripe never leaves this state.';
-
---
--- Name: COLUMN subscription_states.told; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_states.told IS 'A sentence for the person.';
-
---
--- Name: subscriptions; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.subscriptions (
-    user_id uuid NOT NULL,
-    id text NOT NULL,
-    plan text NOT NULL,
-    status text NOT NULL,
-    current_period_start timestamp with time zone,
-    current_period_end timestamp with time zone,
-    paid_until timestamp with time zone,
-    cancel_at timestamp with time zone,
-    ended_at timestamp with time zone,
-    monthly_amount numeric(12,2) DEFAULT 0 NOT NULL,
-    created_at timestamp with time zone NOT NULL,
-    updated_at timestamp with time zone NOT NULL,
-    livemode boolean DEFAULT false NOT NULL,
-    item_id text,
-    price_id text,
-    cancel_at_period_end boolean DEFAULT false NOT NULL,
-    collection_paused boolean DEFAULT false NOT NULL,
-    trial_end timestamp with time zone,
-    unpaid_since timestamp with time zone,
-    hosted_invoice_url text,
-    money_back boolean DEFAULT false NOT NULL,
-    superseded boolean DEFAULT false NOT NULL,
-    stripe_created_at timestamp with time zone,
-    known_second bigint DEFAULT 0 NOT NULL,
-    fetched_ticket bigint DEFAULT 0 NOT NULL,
-    fetched_at timestamp with time zone,
-    CONSTRAINT subscriptions_monthly_amount_check CHECK ((monthly_amount >= (0)::numeric))
-);
-
-ALTER TABLE public.subscriptions OWNER TO prpm_owner;
-
---
--- Name: TABLE subscriptions; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.subscriptions IS 'per-user. PRPM+ subscriptions as Stripe knows them.';
-
---
--- Name: COLUMN subscriptions.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.user_id IS 'Who subscribed.';
-
---
--- Name: COLUMN subscriptions.id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.id IS 'Stripe''s id.';
-
---
--- Name: COLUMN subscriptions.plan; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.plan IS 'What was bought.';
-
---
--- Name: COLUMN subscriptions.status; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.status IS 'Stripe''s own word.';
-
---
--- Name: COLUMN subscriptions.current_period_start; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.current_period_start IS 'Start of the period that Stripe is in.';
-
---
--- Name: COLUMN subscriptions.current_period_end; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.current_period_end IS 'Its end.';
-
---
--- Name: COLUMN subscriptions.paid_until; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.paid_until IS 'End of the last period that is paid.';
-
---
--- Name: COLUMN subscriptions.cancel_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.cancel_at IS 'When it ends by the customer''s wish, or null.';
-
---
--- Name: COLUMN subscriptions.ended_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.ended_at IS 'When it ended, or null.';
-
---
--- Name: COLUMN subscriptions.monthly_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.monthly_amount IS 'US dollars that it pays a month.';
-
---
--- Name: COLUMN subscriptions.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.created_at IS 'First sight.';
-
---
--- Name: COLUMN subscriptions.updated_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.updated_at IS 'Last change.';
-
---
--- Name: COLUMN subscriptions.livemode; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.livemode IS 'Stripe''s mode that it belongs to.';
-
---
--- Name: COLUMN subscriptions.item_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.item_id IS 'Stripe''s id of its one item.';
-
---
--- Name: COLUMN subscriptions.price_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.price_id IS 'Stripe''s id of the item''s price now; the paid period''s plan decides the tier.';
-
---
--- Name: COLUMN subscriptions.cancel_at_period_end; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.cancel_at_period_end IS 'Stripe''s flag of that name; see cancel_at for the instant.';
-
---
--- Name: COLUMN subscriptions.collection_paused; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.collection_paused IS 'Stripe makes invoices, but does not collect them.';
-
---
--- Name: COLUMN subscriptions.trial_end; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.trial_end IS 'End of its trial, or null.';
-
---
--- Name: COLUMN subscriptions.unpaid_since; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.unpaid_since IS 'When the open invoice that could not be collected was finalized, or null.';
-
---
--- Name: COLUMN subscriptions.hosted_invoice_url; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.hosted_invoice_url IS 'Where its owner can pay that invoice.';
-
---
--- Name: COLUMN subscriptions.money_back; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.money_back IS 'It ended and money or credit for the rest of its period went back.';
-
---
--- Name: COLUMN subscriptions.superseded; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.superseded IS 'A second one of the same person: it is canceled, refunded, and grants nothing (spec 6.1).';
-
---
--- Name: COLUMN subscriptions.stripe_created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.stripe_created_at IS 'When Stripe made it.';
-
---
--- Name: COLUMN subscriptions.known_second; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.known_second IS 'Event time (Unix, whole seconds) of the last event that was applied; 0: none.';
-
---
--- Name: COLUMN subscriptions.fetched_ticket; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.fetched_ticket IS 'Ticket of the last fetch that was applied; fetches are applied in the order in which they began.';
-
---
--- Name: COLUMN subscriptions.fetched_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscriptions.fetched_at IS 'When that fetch began.';
-
---
--- Name: current_subscription(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.current_subscription(user_id uuid) RETURNS public.subscriptions
-    LANGUAGE sql STABLE
-    SET search_path TO ''
-    BEGIN ATOMIC
- SELECT s.*::public.subscriptions AS s
-    FROM (public.subscriptions s
-      JOIN public.subscription_states state ON ((state.status = s.status)))
-   WHERE ((s.user_id = current_subscription.user_id) AND (NOT s.superseded))
-   ORDER BY state.is_open DESC, s.stripe_created_at DESC NULLS LAST, s.id DESC
-  LIMIT 1;
-END;
-
-ALTER FUNCTION core.current_subscription(user_id uuid) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION current_subscription(user_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.current_subscription(user_id uuid) IS 'The subscription that a user means: the open one, else the newest; null without any. Spec 6.1.';
-
---
--- Name: tier_now(public.users); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.tier_now(person public.users) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO ''
-    BEGIN ATOMIC
- SELECT
-         CASE
-             WHEN (c.is_active OR (t.tier = 'free'::text) OR (c.tier_name IS NULL)) THEN t.tier
-             ELSE 'free'::text
-         END AS "case"
-    FROM (( SELECT core.tier_at((tier_now.person).tier_override, (tier_now.person).plan_tier, (tier_now.person).entitled_until, core.now()) AS tier) t
-      LEFT JOIN public.cost_limits_config c ON ((c.tier_name = t.tier)));
-END;
-
-ALTER FUNCTION core.tier_now(person public.users) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION tier_now(person public.users); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.tier_now(person public.users) IS 'A user''s tier at this moment: the operator''s override, else the plan''s while its period is paid, else free; free too where that tier is no longer active. A tier without a row is returned as it is: its runs are refused. Spec 2.5, 3.1.';
-
---
 -- Name: read_subscription(uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
 CREATE FUNCTION api.read_subscription(user_id uuid) RETURNS json
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
-    BEGIN ATOMIC
- SELECT json_build_object('is_active', COALESCE(((u.prpm_plus_status = 'active'::text) AND (u.entitled_until > core.now())), false), 'is_open', COALESCE(state.is_open, false), 'status', (current.s).status, 'plan', COALESCE((current.s).plan, offer.plan), 'tier', core.tier_now(u.*), 'price', (COALESCE(agreed.monthly_price, p.monthly_price))::text, 'currency', 'USD', 'interval', 'month', 'credits', p.monthly_credits, 'cancel_at_period_end', (((current.s).cancel_at IS NOT NULL) AND (NOT COALESCE(state.is_final, false))), 'cancel_at', (current.s).cancel_at, 'current_period_end', (current.s).current_period_end, 'paid_until', (current.s).paid_until, 'entitled_until', u.entitled_until, 'collection_paused', COALESCE((current.s).collection_paused, false), 'payment_problem',
-         CASE
-             WHEN ((current.s).unpaid_since IS NOT NULL) THEN json_build_object('since', (current.s).unpaid_since, 'hosted_invoice_url', (current.s).hosted_invoice_url)
-             ELSE NULL::json
-         END, 'told',
-         CASE
-             WHEN ((current.s).id IS NULL) THEN 'You have no subscription.'::text
-             WHEN (((current.s).cancel_at IS NOT NULL) AND state.is_open) THEN (('Your subscription ends on '::text || to_char(((current.s).cancel_at AT TIME ZONE 'UTC'::text), 'FMMonth FMDD, YYYY'::text)) || '.'::text)
-             WHEN ((current.s).collection_paused AND state.is_open) THEN 'Payments for your subscription are paused.'::text
-             ELSE state.told
-         END) AS json_build_object
-    FROM (((((public.users u
-      CROSS JOIN LATERAL core.offer_of(u.id) offer(plan, price, credits, price_id, organization))
-      CROSS JOIN LATERAL ( VALUES (core.current_subscription(u.id))) current(s))
-      LEFT JOIN public.subscription_states state ON ((state.status = (current.s).status)))
-      LEFT JOIN public.plan_prices agreed ON (((agreed.stripe_price_id = (current.s).price_id) AND (agreed.plan = (current.s).plan))))
-      LEFT JOIN public.plans p ON ((p.plan = COALESCE((current.s).plan, offer.plan))))
-   WHERE (u.id = read_subscription.user_id);
-END;
+    AS $$
+declare
+  u public.users;
+  s public.subscriptions;
+  state public.subscription_states;
+  offer record;
+  p public.plans;
+  agreed numeric;
+begin
+  select x.* into u from public.users x where x.id = read_subscription.user_id;
+  if not found then
+    return null;
+  end if;
+  s := core.current_subscription(u.id);
+  select x.* into offer from core.offer_of(u.id) x;
+  select x.* into state from public.subscription_states x where x.status = s.status;
+  select x.* into p from public.plans x where x.plan = coalesce(s.plan, offer.plan);
+  select x.monthly_price into agreed from public.plan_prices x where x.stripe_price_id = s.price_id and x.plan = s.plan;
+  return json_build_object(
+    'is_active', coalesce(u.prpm_plus_status = 'active' and u.entitled_until > core.now(), false),
+    'is_open', coalesce(state.is_open, false),
+    'status', s.status,
+    'plan', coalesce(s.plan, offer.plan),
+    'tier', core.tier_now(u),
+    'price', coalesce(agreed, p.monthly_price)::text,
+    'currency', 'USD',
+    'interval', 'month',
+    'credits', p.monthly_credits,
+    'cancel_at_period_end', s.cancel_at is not null and not coalesce(state.is_final, false),
+    'cancel_at', s.cancel_at,
+    'current_period_end', s.current_period_end,
+    'paid_until', s.paid_until,
+    'entitled_until', u.entitled_until,
+    'collection_paused', coalesce(s.collection_paused, false),
+    'payment_problem', case when s.unpaid_since is not null then json_build_object(
+      'since', s.unpaid_since, 'hosted_invoice_url', s.hosted_invoice_url
+    ) end,
+    'told', case
+      when s.id is null then 'You have no subscription.'
+      when s.cancel_at is not null and state.is_open then 'Your subscription ends on ' || to_char(s.cancel_at at time zone 'UTC', 'FMMonth FMDD, YYYY') || '.'
+      when s.collection_paused and state.is_open then 'Payments for your subscription are paused.'
+      else state.told
+    end
+  );
+end
+$$;
 
 ALTER FUNCTION api.read_subscription(user_id uuid) OWNER TO prpm_owner;
 
@@ -8535,13 +7571,14 @@ CREATE FUNCTION api.read_user_costs(user_id uuid, target_user_id uuid) RETURNS j
     AS $$
 declare
   clock timestamptz := core.now();
+  target_id uuid := core.find_user(read_user_costs.target_user_id::text);
   u public.users;
   l public.cost_limits_config;
   tier text;
   revenue numeric;
 begin
   perform core.check_admin(read_user_costs.user_id);
-  select x.* into u from public.users x where x.id = core.find_user(read_user_costs.target_user_id::text);
+  select x.* into u from public.users x where x.id = target_id;
   u := core.roll_windows(u, clock);
   tier := core.tier_now(u);
   select c.* into l from public.cost_limits_config c where c.tier_name = tier;
@@ -8921,18 +7958,23 @@ CREATE FUNCTION api.rename_session(user_id uuid, session_id uuid, title text) RE
 #variable_conflict use_column
 declare
   wanted text := nullif(btrim(rename_session.title), '');
+  session public.sessions;
+  found_by tsvector;
 begin
   if length(wanted) > 200 then
     raise exception 'title has % characters, at most 200 are allowed', length(wanted) using errcode = 'PR400', detail = 'title';
   end if;
-  return query
   update public.sessions s set title = wanted
   where s.user_id = rename_session.user_id and s.id = rename_session.session_id and s.deleted_at is null
-  returning s.title;
-  update public.session_index x set words = f.words
-  from public.sessions s cross join lateral core.session_facts(s) f
-  where s.user_id = rename_session.user_id and s.id = rename_session.session_id
-    and x.user_id = rename_session.user_id and x.session_id = rename_session.session_id;
+  returning s.* into session;
+  if not found then
+    return;
+  end if;
+  select f.words into found_by from core.session_facts(session) f;
+  update public.session_index x set words = found_by
+  where x.user_id = rename_session.user_id and x.session_id = rename_session.session_id;
+  renamed_title := session.title;
+  return next;
 end
 $$;
 
@@ -9020,6 +8062,34 @@ ALTER FUNCTION api.replay_stripe_event(user_id uuid, event_id text, reason text)
 COMMENT ON FUNCTION api.replay_stripe_event(user_id uuid, event_id text, reason text) IS 'Applies a stored event once more for an administrator, as ops.replay_stripe_event does for an operator: what is booked already stays booked once; audit_log keeps the administrator''s id as "by". Errors: PR403; PR404 unknown event; PR409 without its body; PR400 without a reason. Spec 6.5.';
 
 --
+-- Name: end_token(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.end_token(user_id uuid, token_id uuid) RETURNS timestamp with time zone
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  now timestamptz := core.now();
+  since timestamptz;
+begin
+  update public.api_tokens t
+  set revoked_at = coalesce(t.revoked_at, now)
+  where t.user_id = end_token.user_id and t.id = end_token.token_id
+  returning t.revoked_at into since;
+  return since;
+end
+$$;
+
+ALTER FUNCTION core.end_token(user_id uuid, token_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION end_token(user_id uuid, token_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.end_token(user_id uuid, token_id uuid) IS 'Revokes one of a user''s own API tokens; a second call changes nothing. Returns since when it is revoked; null: there is none, or it is another''s. Spec 2.2.';
+
+--
 -- Name: revoke_token(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
@@ -9027,10 +8097,10 @@ CREATE FUNCTION api.revoke_token(user_id uuid, id uuid) RETURNS TABLE(id uuid, r
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO ''
     BEGIN ATOMIC
- UPDATE public.api_tokens t SET revoked_at = COALESCE(t.revoked_at, core.now())
-   WHERE ((t.user_id = revoke_token.user_id) AND (t.id = revoke_token.id))
-   RETURNING t.id,
-     t.revoked_at;
+ SELECT revoke_token.id AS id,
+     ended.since
+    FROM core.end_token(revoke_token.user_id, revoke_token.id) ended(since)
+   WHERE (ended.since IS NOT NULL);
 END;
 
 ALTER FUNCTION api.revoke_token(user_id uuid, id uuid) OWNER TO prpm_owner;
@@ -9120,13 +8190,14 @@ begin
   select
     coalesce(json_agg(json_build_object(
       'id', p.id, 'name', p.name, 'description', p.description, 'tags', p.tags,
-      'author', (select u.username from public.users u where u.id = p.author_id),
+      'author', u.username,
       'visibility', p.visibility, 'latest_version', p.latest_version, 'updated_at', p.updated_at
     ) order by x.n) filter (where x.n <= "limit"), '[]'),
     case when count(*) > "limit" then max(core.encode_cursor(ranks["limit"]::text, p.name)) filter (where x.n = "limit") end
   into packages, next_cursor
   from unnest(ids) with ordinality x (id, n)
-  join public.packages p on p.id = x.id;
+  join public.packages p on p.id = x.id
+  left join public.users u on u.id = p.author_id;
   return next;
 end
 $$;
@@ -10240,342 +9311,31 @@ ALTER FUNCTION core.apply_refund(user_id uuid, purchase_id uuid, refunded_total 
 COMMENT ON FUNCTION core.apply_refund(user_id uuid, purchase_id uuid, refunded_total numeric, now timestamp with time zone, disputed_total numeric) IS 'Makes a purchase''s books agree with the US dollars refunded of it in all, and those disputed (open or lost): floor(credits × gone / paid) are taken back from its own lot, never what running runs hold; what is already spent stays a shortfall of the purchase. A smaller total than before gives back. Returns the credits taken now (negative: given back). Errors: PR404, PR400. Locks the user''s row. Spec 4.5, 4.6.';
 
 --
--- Name: payment_patience(); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.payment_patience() RETURNS interval
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    BEGIN ATOMIC
- SELECT '01:10:00'::interval AS "interval";
-END;
-
-ALTER FUNCTION core.payment_patience() OWNER TO prpm_owner;
-
---
--- Name: FUNCTION payment_patience(); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.payment_patience() IS 'How long after a period began its money is waited for before Stripe is asked: it takes the money about an hour after. Spec 6.6.';
-
---
--- Name: want_work(text, text, uuid, jsonb, interval, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb DEFAULT '{}'::jsonb, delay interval DEFAULT '00:00:00'::interval, is_write boolean DEFAULT false) RETURNS uuid
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-declare
-  now timestamptz := core.now();
-  new_id uuid := gen_random_uuid();
-  work_id uuid;
-begin
-  insert into public.stripe_work as w (id, dedupe, kind, key, parameters, user_id, is_write, due_at, created_at)
-  values (
-    new_id, case when want_work.is_write then new_id::text else want_work.kind || ' ' || want_work.key end,
-    want_work.kind, want_work.key, want_work.parameters, want_work.user_id, want_work.is_write, now + delay, now
-  )
-  on conflict on constraint stripe_work_dedupe_key do update set
-    user_id = coalesce(w.user_id, excluded.user_id),
-    due_at = case when w.claimed_until is null then least(w.due_at, excluded.due_at) else w.due_at end,
-    again_at = case when w.claimed_until is not null then least(w.again_at, excluded.due_at) end,
-    is_failed = false,
-    attempts = case when w.is_failed then 0 else w.attempts end
-  returning w.id into work_id;
-  return work_id;
-end
-$$;
-
-ALTER FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean) IS 'Queues a fetch from Stripe, once for each object at a time (wanted again while it is under way, it is done again), or a write, each its own. Returns its id. Spec 6.1, 6.4.';
-
---
--- Name: stripe_work; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.stripe_work (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    dedupe text NOT NULL,
-    kind text NOT NULL,
-    key text NOT NULL,
-    parameters jsonb DEFAULT '{}'::jsonb NOT NULL,
-    user_id uuid,
-    ticket bigint,
-    again_at timestamp with time zone,
-    attempts integer DEFAULT 0 NOT NULL,
-    error text,
-    is_failed boolean DEFAULT false NOT NULL,
-    due_at timestamp with time zone NOT NULL,
-    claimed_until timestamp with time zone,
-    created_at timestamp with time zone NOT NULL,
-    claimed_at timestamp with time zone,
-    is_write boolean DEFAULT false NOT NULL,
-    "position" bigint NOT NULL
-);
-
-ALTER TABLE public.stripe_work OWNER TO prpm_owner;
-
---
--- Name: TABLE stripe_work; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.stripe_work IS 'ops. What a server has to fetch from Stripe or write to it; done by whichever claims it (spec 6.1, 6.4).';
-
---
--- Name: COLUMN stripe_work.id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.id IS 'Names it; the idempotency key of a write.';
-
---
--- Name: COLUMN stripe_work.dedupe; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.dedupe IS 'A fetch of the same object is wanted once at a time; each write is its own.';
-
---
--- Name: COLUMN stripe_work.kind; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.kind IS 'What to do: apply_event, fetch_…, list_… (a page of all), update_subscription, cancel_subscription, refund_payment, expire_session.';
-
---
--- Name: COLUMN stripe_work.key; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.key IS 'The object''s id at Stripe, or the event''s; of a list all, or the id after which the page begins.';
-
---
--- Name: COLUMN stripe_work.parameters; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.parameters IS 'Of a write, as Stripe takes them; of a list created_after (Unix seconds) and starting_after.';
-
---
--- Name: COLUMN stripe_work.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.user_id IS 'Whose object, where known.';
-
---
--- Name: COLUMN stripe_work.ticket; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.ticket IS 'Order in which fetches began; set by each claim.';
-
---
--- Name: COLUMN stripe_work.again_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.again_at IS 'Wanted once more, from then on, while it was under way.';
-
---
--- Name: COLUMN stripe_work.attempts; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.attempts IS 'How often it failed.';
-
---
--- Name: COLUMN stripe_work.error; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.error IS 'Why it failed last.';
-
---
--- Name: COLUMN stripe_work.is_failed; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.is_failed IS 'True: it cannot be done; a person has to look.';
-
---
--- Name: COLUMN stripe_work.due_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.due_at IS 'Not before.';
-
---
--- Name: COLUMN stripe_work.claimed_until; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.claimed_until IS 'A server is at it until then.';
-
---
--- Name: COLUMN stripe_work.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.created_at IS 'When it was first wanted.';
-
---
--- Name: COLUMN stripe_work.claimed_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.claimed_at IS 'When it was claimed last: a fetch knows nothing that is newer.';
-
---
--- Name: COLUMN stripe_work.is_write; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work.is_write IS 'True: it changes an object at Stripe, after all older writes to that object.';
-
---
--- Name: COLUMN stripe_work."position"; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_work."position" IS 'Order in which it was wanted.';
-
---
--- Name: subscription_periods; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.subscription_periods (
-    user_id uuid NOT NULL,
-    subscription_id text NOT NULL,
-    period_start timestamp with time zone NOT NULL,
-    period_end timestamp with time zone NOT NULL,
-    plan text NOT NULL,
-    state text NOT NULL,
-    invoice_id text,
-    payment_id text,
-    credits bigint DEFAULT 0 NOT NULL,
-    paid_amount numeric(12,2) DEFAULT 0 NOT NULL,
-    refunded_amount numeric(12,2) DEFAULT 0 NOT NULL,
-    disputed_amount numeric(12,2) DEFAULT 0 NOT NULL,
-    credits_taken_back bigint DEFAULT 0 NOT NULL,
-    shortfall bigint DEFAULT 0 NOT NULL,
-    created_at timestamp with time zone NOT NULL,
-    paid_at timestamp with time zone,
-    CONSTRAINT subscription_periods_credits_check CHECK ((credits >= 0)),
-    CONSTRAINT subscription_periods_credits_taken_back_check CHECK ((credits_taken_back >= 0)),
-    CONSTRAINT subscription_periods_disputed_amount_check CHECK ((disputed_amount >= (0)::numeric)),
-    CONSTRAINT subscription_periods_paid_amount_check CHECK ((paid_amount >= (0)::numeric)),
-    CONSTRAINT subscription_periods_refunded_amount_check CHECK ((refunded_amount >= (0)::numeric)),
-    CONSTRAINT subscription_periods_shortfall_check CHECK ((shortfall >= 0)),
-    CONSTRAINT subscription_periods_state_check CHECK ((state = ANY (ARRAY['due'::text, 'paid'::text])))
-);
-
-ALTER TABLE public.subscription_periods OWNER TO prpm_owner;
-
---
--- Name: TABLE subscription_periods; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.subscription_periods IS 'per-user. Billing periods: due when Stripe has moved to them, paid when their invoice is; only paid ones grant (spec 4.3).';
-
---
--- Name: COLUMN subscription_periods.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_periods.user_id IS 'Whose.';
-
---
--- Name: COLUMN subscription_periods.subscription_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_periods.subscription_id IS 'Stripe''s id of the subscription.';
-
---
--- Name: COLUMN subscription_periods.period_start; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_periods.period_start IS 'Start, by the invoice''s line or the subscription''s item.';
-
---
--- Name: COLUMN subscription_periods.period_end; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_periods.period_end IS 'Its end.';
-
---
--- Name: COLUMN subscription_periods.plan; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_periods.plan IS 'What was paid for in it.';
-
---
--- Name: COLUMN subscription_periods.state; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_periods.state IS 'due: awaited; paid: by money, coupon or balance.';
-
---
--- Name: COLUMN subscription_periods.invoice_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_periods.invoice_id IS 'Stripe''s id of the invoice that paid it.';
-
---
--- Name: COLUMN subscription_periods.payment_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_periods.payment_id IS 'Stripe''s id of the payment intent, or null where no money was needed or it is not known yet.';
-
---
--- Name: COLUMN subscription_periods.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_periods.credits IS 'Credits granted for it.';
-
---
--- Name: COLUMN subscription_periods.paid_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_periods.paid_amount IS 'US dollars received for it.';
-
---
--- Name: COLUMN subscription_periods.refunded_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_periods.refunded_amount IS 'US dollars of refunds that neither failed nor were canceled.';
-
---
--- Name: COLUMN subscription_periods.disputed_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_periods.disputed_amount IS 'US dollars of disputes that are open or lost.';
-
---
--- Name: COLUMN subscription_periods.credits_taken_back; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_periods.credits_taken_back IS 'Credits taken back for refunds and disputes.';
-
---
--- Name: COLUMN subscription_periods.shortfall; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_periods.shortfall IS 'Credits that should have been taken back but were spent already.';
-
---
--- Name: COLUMN subscription_periods.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_periods.created_at IS 'When it was first heard of.';
-
---
--- Name: COLUMN subscription_periods.paid_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.subscription_periods.paid_at IS 'When it was known to be paid.';
-
---
 -- Name: ask_for_due_periods(boolean, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
 CREATE FUNCTION core.ask_for_due_periods(at_once boolean, now timestamp with time zone) RETURNS bigint
-    LANGUAGE sql
+    LANGUAGE plpgsql
     SET search_path TO ''
-    BEGIN ATOMIC
- SELECT count(core.want_work('fetch_subscription'::text, p.subscription_id, p.user_id)) AS count
-    FROM public.subscription_periods p
-   WHERE ((p.state = 'due'::text) AND (p.created_at <= (ask_for_due_periods.now - core.payment_patience())) AND (ask_for_due_periods.at_once OR (NOT (EXISTS ( SELECT
-            FROM public.stripe_work w
-           WHERE ((w.key = p.subscription_id) AND (w.kind = 'fetch_subscription'::text)))))));
-END;
+    AS $$
+declare
+  due record;
+  asked bigint := 0;
+begin
+  for due in
+    select p.user_id, p.subscription_id
+    from public.subscription_periods p
+    where p.state = 'due' and p.created_at <= ask_for_due_periods.now - core.payment_patience()
+  loop
+    continue when not at_once and exists (
+      select from public.stripe_work w where w.key = due.subscription_id and w.kind = 'fetch_subscription'
+    );
+    perform core.want_work('fetch_subscription', due.subscription_id, due.user_id);
+    asked := asked + 1;
+  end loop;
+  return asked;
+end
+$$;
 
 ALTER FUNCTION core.ask_for_due_periods(at_once boolean, now timestamp with time zone) OWNER TO prpm_owner;
 
@@ -10724,7 +9484,7 @@ begin
 
   -- What the user's row says of all lots together.
   return query
-  select u.id, problem.check_name, 'user', problem.expected, problem.actual
+  select u.id, problem.check_name, 'user', coalesce(problem.expected, problem.expected_at::text), coalesce(problem.actual, problem.actual_at::text)
   from public.users u
   left join (
     select
@@ -10745,12 +9505,13 @@ begin
     group by l.user_id
   ) f on f.user_id = u.id
   cross join lateral (values
-    ('included_credits', coalesce(f.included, 0)::text, u.included_credits::text),
-    ('purchased_credits', coalesce(f.purchased, 0)::text, u.purchased_credits::text),
-    ('spend_lot', f.first_lot::text, u.spend_lot::text),
-    ('next_lot_expiry', case when f.is_owed then '-infinity' else coalesce(f.next_expiry, 'infinity')::text end, u.next_lot_expiry::text)
-  ) problem (check_name, expected, actual)
-  where u.id between first_user and last_user and problem.expected is distinct from problem.actual;
+    ('included_credits', coalesce(f.included, 0)::text, u.included_credits::text, null::timestamptz, null::timestamptz),
+    ('purchased_credits', coalesce(f.purchased, 0)::text, u.purchased_credits::text, null, null),
+    ('spend_lot', f.first_lot::text, u.spend_lot::text, null, null),
+    ('next_lot_expiry', null, null, case when f.is_owed then '-infinity' else coalesce(f.next_expiry, 'infinity') end, u.next_lot_expiry)
+  ) problem (check_name, expected, actual, expected_at, actual_at)
+  where u.id between first_user and last_user
+    and (problem.expected, problem.expected_at) is distinct from (problem.actual, problem.actual_at);
 end
 $$;
 
@@ -11024,25 +9785,28 @@ begin
   from public.subscription_periods p
   cross join lateral (
     select
-      p.subscription_id || '/' || extract(epoch from p.period_start)::bigint as key,
+      p.subscription_id || '/' || extract(epoch from p.period_start at time zone 'UTC')::bigint::text as key,
       case
         when p.paid_amount > 0 then floor(p.credits * least(p.paid_amount, p.refunded_amount + p.disputed_amount) / p.paid_amount)
         else 0
       end as owed
   ) rule
   left join public.credit_lots granted on granted.user_id = p.user_id and granted.source = 'subscription' and granted.source_id = rule.key
-  cross join lateral (
+  left join (
     select
+      l.user_id,
+      l.source_id,
       coalesce(sum(t.amount) filter (where t.credit = 'clawed_back'), 0)
         - coalesce(sum(t.amount) filter (where t.debit = 'clawed_back'), 0) as taken_back
     from public.credit_lots l
     join public.credit_transactions t on t.user_id = l.user_id and t.lot_id = l.id and t.type = 'refund'
-    where l.user_id = p.user_id and l.source in ('subscription', 'rollover') and l.source_id = rule.key
-  ) f
+    where l.user_id between first_user and last_user and l.source in ('subscription', 'rollover')
+    group by l.user_id, l.source_id
+  ) f on f.user_id = p.user_id and f.source_id = rule.key
   cross join lateral (values
     ('period_credits', coalesce(granted.granted, 0)::text, p.credits::text),
     ('period_state', case when p.paid_at is null then 'due' else 'paid' end, p.state),
-    ('period_taken_back', f.taken_back::text, p.credits_taken_back::text),
+    ('period_taken_back', coalesce(f.taken_back, 0)::text, p.credits_taken_back::text),
     ('period_refund', rule.owed::text, (p.credits_taken_back + p.shortfall)::text)
   ) problem (check_name, expected, actual)
   where p.user_id between first_user and last_user and problem.expected is distinct from problem.actual;
@@ -11110,9 +9874,9 @@ begin
     ('purchase_taken_back', coalesce(f.taken_back, 0)::text, p.credits_taken_back::text),
     ('purchase_refund', rule.owed::text, (p.credits_taken_back + p.shortfall)::text),
     ('purchase_amount', (case when rule.is_paid then p.price end)::text, p.paid_amount::text),
-    ('purchase_refunded_amount', 'at most ' || coalesce(p.paid_amount, p.price), case
+    ('purchase_refunded_amount', 'at most ' || coalesce(p.paid_amount, p.price)::text, case
       when p.refunded_amount > coalesce(p.paid_amount, p.price) then p.refunded_amount::text
-      else 'at most ' || coalesce(p.paid_amount, p.price)
+      else 'at most ' || coalesce(p.paid_amount, p.price)::text
     end),
     ('purchase_status', case
       when not rule.is_paid then 'not paid'
@@ -11232,22 +9996,35 @@ begin
   select x.user_id, 'reference', x.object, 'user ' || x.user_id, 'missing'
   from (
     select m.user_id, 'member of organization ' || m.organization_id from public.organization_members m
-    union all select t.user_id, 'token ' || t.id from public.api_tokens t
-    union all select i.user_id, 'identity of ' || i.issuer from public.identities i
-    union all select e.user_id, 'e-mail ' || e.email from public.user_emails e
     union all select l.user_id, 'lot ' || l.id from public.credit_lots l
     union all select p.user_id, 'purchase ' || p.id from public.purchases p
     union all select s.user_id, 'subscription ' || s.id from public.subscriptions s
     union all select s.user_id, 'session ' || s.id from public.sessions s
     union all select f.user_id, 'refusals ' || f.reason || ' at ' || f.hour from public.refusals f
   ) x (user_id, object)
-  where x.user_id between first_user and last_user and not exists (select from public.users u where u.id = x.user_id);
+  left join public.users u on u.id = x.user_id
+  where x.user_id between first_user and last_user and u.id is null;
 
   return query
+  select x.user_id, 'reference', x.object, 'user ' || x.user_id, 'missing'
+  from (
+    select t.user_id, 'token ' || t.id from public.api_tokens t
+    union all select i.user_id, 'identity of ' || i.issuer from public.identities i
+    union all select e.user_id, 'e-mail ' || e.email from public.user_emails e
+  ) x (user_id, object)
+  where x.user_id between first_user and last_user
+    and x.user_id not in (select u.id from public.users u where u.id between first_user and last_user);
+
+  return query
+  with u as materialized (
+    select x.id, x.email from public.users x where x.email is not null and x.id between first_user and last_user
+  ),
+  e as materialized (
+    select x.user_id, x.email from public.user_emails x where x.user_id between first_user and last_user
+  )
   select coalesce(u.id, e.user_id), 'email', 'user', coalesce(e.email, 'no row of user_emails'), u.email
-  from (select x.* from public.users x where x.email is not null and x.id between first_user and last_user) u
-  full join (select x.* from public.user_emails x where x.user_id between first_user and last_user) e
-    on e.user_id = u.id and e.email = lower(u.email)
+  from u
+  full join e on e.user_id = u.id and e.email = lower(u.email)
   where u.id is null or e.user_id is null;
 end
 $$;
@@ -11291,14 +10068,19 @@ begin
     where t.run_id is not null and t.user_id between first_user and last_user
     group by t.user_id, t.run_id
   ),
+  said as (
+    select t.user_id, t.run_id, t.answer <> '' as anything
+    from public.runs x
+    join public.run_texts t on t.user_id = x.user_id and t.session_id = x.session_id and t.run_id = x.id
+    where x.status = 'expired' and x.user_id between first_user and last_user
+  ),
   figures as (
     select
       r.*,
       r.refunded_at is not null as is_refunded,
       r.status <> 'running' as has_ended,
       coalesce(r.status in ('completed', 'stopped', 'failed') or r.status = 'expired' and coalesce(
-        (select t.answer <> '' from public.run_texts t where t.user_id = r.user_id and t.session_id = r.session_id and t.run_id = r.id),
-        r.output_tokens > 0
+        said.anything, r.output_tokens > 0
       ), false) as is_charged,
       ceil(
         ceil(greatest(1, (r.input_tokens::bigint + r.output_tokens + r.tokens_per_credit - 1) / r.tokens_per_credit) * r.credit_multiplier)
@@ -11327,6 +10109,7 @@ begin
     from public.runs r
     left join public.model_prices p on p.id = r.price_id
     left join paid f on f.user_id = r.user_id and f.run_id = r.id
+    left join said on said.user_id = r.user_id and said.run_id = r.id
     where r.user_id between first_user and last_user
   ),
   expectations as (
@@ -11349,9 +10132,21 @@ begin
         else round(g.cost * (g.credits + g.shortfall - g.paid_purchased) / nullif(g.credits + g.shortfall, 0), 12)
       end as expected_limited_cost
     from figures g
+  ),
+  wrong as materialized (
+    select e.*
+    from expectations e
+    where (
+      e.cost = e.expected_cost and e.credits + e.shortfall = e.expected_charge and e.credits = e.paid
+      and e.included_value = e.paid_included_value and e.purchased_value = e.paid_purchased_value
+      and e.limited_cost = e.expected_limited_cost and coalesce(e.credits_by_kind, '{}')::text = e.paid_by_kind
+      and e.price_model = e.model and e.is_of_its_time and e.status in ('completed', 'stopped', 'failed') and e.finished_at is not null
+      and e.cached_tokens >= 0 and e.cache_write_tokens >= 0 and e.output_tokens >= 0 and e.input_tokens >= e.cached_tokens + e.cache_write_tokens
+      and e.hold_included >= 0 and e.hold_purchased >= 0 and e.hold_cost >= 0
+    ) is not true
   )
   select e.user_id, problem.check_name, 'run ' || e.id, problem.expected, problem.actual
-  from expectations e
+  from wrong e
   cross join lateral (values
     ('run_status', 'a known status, finished_at when it ended', format('%s, finished_at %s', e.status, coalesce(e.finished_at::text, 'null')),
       e.status in ('running', 'completed', 'stopped', 'failed', 'released', 'expired') and e.has_ended = (e.finished_at is not null)),
@@ -11373,14 +10168,7 @@ begin
     ('run_hold', 'holds not below 0', format('%s included, %s purchased, %s dollars', e.hold_included, e.hold_purchased, e.hold_cost),
       least(e.hold_included, e.hold_purchased, e.hold_cost) >= 0)
   ) problem (check_name, expected, actual, agrees)
-  where (
-    e.cost = e.expected_cost and e.credits + e.shortfall = e.expected_charge and e.credits = e.paid
-    and e.included_value = e.paid_included_value and e.purchased_value = e.paid_purchased_value
-    and e.limited_cost = e.expected_limited_cost and coalesce(e.credits_by_kind, '{}')::text = e.paid_by_kind
-    and e.price_model = e.model and e.is_of_its_time and e.status in ('completed', 'stopped', 'failed') and e.finished_at is not null
-    and e.cached_tokens >= 0 and e.cache_write_tokens >= 0 and e.output_tokens >= 0 and e.input_tokens >= e.cached_tokens + e.cache_write_tokens
-    and e.hold_included >= 0 and e.hold_purchased >= 0 and e.hold_cost >= 0
-  ) is not true and problem.agrees is not true;
+  where problem.agrees is not true;
 end
 $$;
 
@@ -11574,8 +10362,7 @@ CREATE FUNCTION core.audit_users(first_user uuid, last_user uuid) RETURNS TABLE(
 begin
   -- Windows and lifetime, recomputed from runs over the windows whose ends the row names.
   return query
-  select u.id, problem.check_name, 'user', trim_scale(problem.expected)::text, trim_scale(problem.actual)::text
-  from (
+  with figures as (
     select
       w.id,
       count(r.id) as runs,
@@ -11599,26 +10386,36 @@ begin
     ) w
     left join public.runs r on r.user_id = w.id
     group by w.id
-  ) f
-  join public.users u on u.id = f.id
+  ),
+  wrong as materialized (
+    select
+      f.*, u.lifetime_api_cost, u.total_requests, u.current_month_api_cost, u.current_month_limited_cost, u.current_month_requests,
+      u.current_day_api_cost, u.current_day_limited_cost, u.hour_requests, u.last_request_at as requested_at
+    from figures f
+    join public.users u on u.id = f.id
+    where (f.cost, f.runs, f.month_cost, f.month_limited, f.month_runs, f.day_cost, f.day_limited, f.hour_runs) is distinct from (
+        u.lifetime_api_cost, u.total_requests, u.current_month_api_cost, u.current_month_limited_cost, u.current_month_requests,
+        u.current_day_api_cost, u.current_day_limited_cost, u.hour_requests
+      ) or f.last_request_at is distinct from u.last_request_at
+  )
+  select u.id, problem.check_name, 'user', trim_scale(problem.expected)::text, trim_scale(problem.actual)::text
+  from wrong u
   cross join lateral (values
-    ('lifetime_api_cost', f.cost, u.lifetime_api_cost),
-    ('total_requests', f.runs, u.total_requests),
-    ('current_month_api_cost', f.month_cost, u.current_month_api_cost),
-    ('current_month_limited_cost', f.month_limited, u.current_month_limited_cost),
-    ('current_month_requests', f.month_runs, u.current_month_requests),
-    ('current_day_api_cost', f.day_cost, u.current_day_api_cost),
-    ('current_day_limited_cost', f.day_limited, u.current_day_limited_cost),
-    ('hour_requests', f.hour_runs, u.hour_requests),
-    ('last_request_at', coalesce(extract(epoch from f.last_request_at), 0), coalesce(extract(epoch from u.last_request_at), 0))
+    ('lifetime_api_cost', u.cost, u.lifetime_api_cost),
+    ('total_requests', u.runs, u.total_requests),
+    ('current_month_api_cost', u.month_cost, u.current_month_api_cost),
+    ('current_month_limited_cost', u.month_limited, u.current_month_limited_cost),
+    ('current_month_requests', u.month_runs, u.current_month_requests),
+    ('current_day_api_cost', u.day_cost, u.current_day_api_cost),
+    ('current_day_limited_cost', u.day_limited, u.current_day_limited_cost),
+    ('hour_requests', u.hour_runs, u.hour_requests),
+    ('last_request_at', coalesce(extract(epoch from u.last_request_at), 0), coalesce(extract(epoch from u.requested_at), 0))
   ) problem (check_name, expected, actual)
   where problem.expected <> problem.actual;
 
   -- What running runs hold.
   return query
-  select u.id, problem.check_name, 'user', problem.expected, problem.actual
-  from public.users u
-  left join (
+  with held as (
     select
       x.id,
       sum(r.hold_included) as held_included,
@@ -11633,23 +10430,32 @@ begin
     join public.users x on x.id = r.user_id
     where r.status = 'running' and r.user_id between first_user and last_user
     group by x.id
-  ) f on f.id = u.id
+  ),
+  holding as materialized (
+    select
+      u.id, u.held_included, u.held_purchased, u.month_held_cost, u.day_held_cost, u.open_runs, u.holds_expire_at, f.id is null as is_idle,
+      f.held_included as true_included, f.held_purchased as true_purchased, f.month_held, f.day_held, f.open_runs as true_runs, f.first_expiry
+    from public.users u
+    left join held f on f.id = u.id
+    where u.id between first_user and last_user
+      and (f.id is not null or u.held_included <> 0 or u.held_purchased <> 0 or u.month_held_cost <> 0 or u.day_held_cost <> 0
+        or u.open_runs <> '{}' or u.holds_expire_at <> 'infinity')
+  )
+  select u.id, problem.check_name, 'user', problem.expected, problem.actual
+  from holding u
   cross join lateral (values
-    ('held_included', coalesce(f.held_included, 0)::text, u.held_included::text, coalesce(f.held_included, 0) = u.held_included),
-    ('held_purchased', coalesce(f.held_purchased, 0)::text, u.held_purchased::text, coalesce(f.held_purchased, 0) = u.held_purchased),
-    ('month_held_cost', trim_scale(coalesce(f.month_held, 0))::text, trim_scale(u.month_held_cost)::text, coalesce(f.month_held, 0) = u.month_held_cost),
-    ('day_held_cost', trim_scale(coalesce(f.day_held, 0))::text, trim_scale(u.day_held_cost)::text, coalesce(f.day_held, 0) = u.day_held_cost),
-    ('open_runs', coalesce(f.open_runs, '{}')::text, u.open_runs::text,
-      coalesce(f.open_runs, '{}') = array(select o.id from unnest(u.open_runs) o (id) order by o.id)),
-    ('holds_expire_at', 'at most ' || coalesce(f.first_expiry, 'infinity'), u.holds_expire_at::text, case
-      when f.id is null then u.holds_expire_at = 'infinity'
-      else u.holds_expire_at <= f.first_expiry
+    ('held_included', coalesce(u.true_included, 0)::text, u.held_included::text, coalesce(u.true_included, 0) = u.held_included),
+    ('held_purchased', coalesce(u.true_purchased, 0)::text, u.held_purchased::text, coalesce(u.true_purchased, 0) = u.held_purchased),
+    ('month_held_cost', trim_scale(coalesce(u.month_held, 0))::text, trim_scale(u.month_held_cost)::text, coalesce(u.month_held, 0) = u.month_held_cost),
+    ('day_held_cost', trim_scale(coalesce(u.day_held, 0))::text, trim_scale(u.day_held_cost)::text, coalesce(u.day_held, 0) = u.day_held_cost),
+    ('open_runs', coalesce(u.true_runs, '{}')::text, u.open_runs::text,
+      coalesce(u.true_runs, '{}') = array(select o.id from unnest(u.open_runs) o (id) order by o.id)),
+    ('holds_expire_at', 'at most ' || coalesce(u.first_expiry, 'infinity'), u.holds_expire_at::text, case
+      when u.is_idle then u.holds_expire_at = 'infinity'
+      else u.holds_expire_at <= u.first_expiry
     end)
   ) problem (check_name, expected, actual, agrees)
-  where u.id between first_user and last_user
-    and (f.id is not null or u.held_included <> 0 or u.held_purchased <> 0 or u.month_held_cost <> 0 or u.day_held_cost <> 0
-      or u.open_runs <> '{}' or u.holds_expire_at <> 'infinity')
-    and problem.agrees is not true;
+  where problem.agrees is not true;
 
   -- The newest run, by which begin_run knows that an id is new.
   return query
@@ -11677,6 +10483,204 @@ ALTER FUNCTION core.audit_users(first_user uuid, last_user uuid) OWNER TO prpm_o
 COMMENT ON FUNCTION core.audit_users(first_user uuid, last_user uuid) IS 'Part of ops.audit_books: each user''s window, lifetime and hold figures recomputed from runs. Of users between two ids, both included. Spec 3.2, 3.3, 4.2.';
 
 --
+-- Name: subscriptions; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.subscriptions (
+    user_id uuid NOT NULL,
+    id text NOT NULL,
+    plan text NOT NULL,
+    status text NOT NULL,
+    current_period_start timestamp with time zone,
+    current_period_end timestamp with time zone,
+    paid_until timestamp with time zone,
+    cancel_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    monthly_amount numeric(12,2) DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    livemode boolean DEFAULT false NOT NULL,
+    item_id text,
+    price_id text,
+    cancel_at_period_end boolean DEFAULT false NOT NULL,
+    collection_paused boolean DEFAULT false NOT NULL,
+    trial_end timestamp with time zone,
+    unpaid_since timestamp with time zone,
+    hosted_invoice_url text,
+    money_back boolean DEFAULT false NOT NULL,
+    superseded boolean DEFAULT false NOT NULL,
+    stripe_created_at timestamp with time zone,
+    known_second bigint DEFAULT 0 NOT NULL,
+    fetched_ticket bigint DEFAULT 0 NOT NULL,
+    fetched_at timestamp with time zone,
+    CONSTRAINT subscriptions_monthly_amount_check CHECK ((monthly_amount >= (0)::numeric))
+);
+
+ALTER TABLE public.subscriptions OWNER TO prpm_owner;
+
+--
+-- Name: TABLE subscriptions; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.subscriptions IS 'per-user. PRPM+ subscriptions as Stripe knows them.';
+
+--
+-- Name: COLUMN subscriptions.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.user_id IS 'Who subscribed.';
+
+--
+-- Name: COLUMN subscriptions.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.id IS 'Stripe''s id.';
+
+--
+-- Name: COLUMN subscriptions.plan; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.plan IS 'What was bought.';
+
+--
+-- Name: COLUMN subscriptions.status; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.status IS 'Stripe''s own word.';
+
+--
+-- Name: COLUMN subscriptions.current_period_start; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.current_period_start IS 'Start of the period that Stripe is in.';
+
+--
+-- Name: COLUMN subscriptions.current_period_end; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.current_period_end IS 'Its end.';
+
+--
+-- Name: COLUMN subscriptions.paid_until; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.paid_until IS 'End of the last period that is paid.';
+
+--
+-- Name: COLUMN subscriptions.cancel_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.cancel_at IS 'When it ends by the customer''s wish, or null.';
+
+--
+-- Name: COLUMN subscriptions.ended_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.ended_at IS 'When it ended, or null.';
+
+--
+-- Name: COLUMN subscriptions.monthly_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.monthly_amount IS 'US dollars that it pays a month.';
+
+--
+-- Name: COLUMN subscriptions.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.created_at IS 'First sight.';
+
+--
+-- Name: COLUMN subscriptions.updated_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.updated_at IS 'Last change.';
+
+--
+-- Name: COLUMN subscriptions.livemode; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.livemode IS 'Stripe''s mode that it belongs to.';
+
+--
+-- Name: COLUMN subscriptions.item_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.item_id IS 'Stripe''s id of its one item.';
+
+--
+-- Name: COLUMN subscriptions.price_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.price_id IS 'Stripe''s id of the item''s price now; the paid period''s plan decides the tier.';
+
+--
+-- Name: COLUMN subscriptions.cancel_at_period_end; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.cancel_at_period_end IS 'Stripe''s flag of that name; see cancel_at for the instant.';
+
+--
+-- Name: COLUMN subscriptions.collection_paused; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.collection_paused IS 'Stripe makes invoices, but does not collect them.';
+
+--
+-- Name: COLUMN subscriptions.trial_end; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.trial_end IS 'End of its trial, or null.';
+
+--
+-- Name: COLUMN subscriptions.unpaid_since; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.unpaid_since IS 'When the open invoice that could not be collected was finalized, or null.';
+
+--
+-- Name: COLUMN subscriptions.hosted_invoice_url; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.hosted_invoice_url IS 'Where its owner can pay that invoice.';
+
+--
+-- Name: COLUMN subscriptions.money_back; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.money_back IS 'It ended and money or credit for the rest of its period went back.';
+
+--
+-- Name: COLUMN subscriptions.superseded; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.superseded IS 'A second one of the same person: it is canceled, refunded, and grants nothing (spec 6.1).';
+
+--
+-- Name: COLUMN subscriptions.stripe_created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.stripe_created_at IS 'When Stripe made it.';
+
+--
+-- Name: COLUMN subscriptions.known_second; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.known_second IS 'Event time (Unix, whole seconds) of the last event that was applied; 0: none.';
+
+--
+-- Name: COLUMN subscriptions.fetched_ticket; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.fetched_ticket IS 'Ticket of the last fetch that was applied; fetches are applied in the order in which they began.';
+
+--
+-- Name: COLUMN subscriptions.fetched_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscriptions.fetched_at IS 'When that fetch began.';
+
+--
 -- Name: await_period(public.subscriptions, boolean, boolean, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -11686,6 +10690,7 @@ CREATE FUNCTION core.await_period(s public.subscriptions, is_final boolean, is_f
     AS $$
 declare
   since timestamptz;
+  was_paid boolean;
 begin
   -- Only the present one is awaited; should an earlier one be paid after all, its invoice says so.
   delete from public.subscription_periods p
@@ -11701,12 +10706,13 @@ begin
   from public.subscription_periods p
   where p.user_id = s.user_id and p.subscription_id = s.id and p.period_start = s.current_period_start and p.state = 'due';
   if found then
+    was_paid := exists (
+      select from public.subscription_periods p
+      where p.user_id = s.user_id and p.subscription_id = s.id and p.state = 'paid'
+    );
     perform core.want_work('fetch_subscription', s.id, s.user_id, delay => case
       when is_fetched then greatest(core.payment_patience(), await_period.now - since)
-      when exists (
-        select from public.subscription_periods p
-        where p.user_id = s.user_id and p.subscription_id = s.id and p.state = 'paid'
-      ) then core.payment_patience()
+      when was_paid then core.payment_patience()
       else interval '0'
     end);
   end if;
@@ -11894,15 +10900,20 @@ CREATE FUNCTION core.cancel_billing(user_id uuid) RETURNS bigint
     AS $$
 declare
   session text;
+  subscribed text[];
   canceled bigint;
 begin
   delete from public.stripe_work w
   where w.user_id = cancel_billing.user_id and w.kind = 'update_subscription' and w.claimed_until is null;
-  select count(core.want_work('cancel_subscription', s.id, s.user_id, '{"prorate": false}', is_write => true)) into canceled
-  from public.subscriptions s
-  join public.subscription_states state on state.status = s.status and state.is_open
-  where s.user_id = cancel_billing.user_id and not s.superseded
-    and not exists (select from public.stripe_work w where w.kind = 'cancel_subscription' and w.key = s.id and not w.is_failed);
+  subscribed := array(
+    select s.id
+    from public.subscriptions s
+    join public.subscription_states state on state.status = s.status and state.is_open
+    where s.user_id = cancel_billing.user_id and not s.superseded
+  );
+  select count(core.want_work('cancel_subscription', s.id, cancel_billing.user_id, '{"prorate": false}', is_write => true)) into canceled
+  from unnest(subscribed) s (id)
+  where not exists (select from public.stripe_work w where w.kind = 'cancel_subscription' and w.key = s.id and not w.is_failed);
 
   -- One at a time: what is read here may be written by who makes a session right now.
   for session in
@@ -12037,10 +11048,9 @@ begin
       from (
         select
           b.standing as was, s.standing as becomes, count(*) as people,
-          array_agg(json_build_object('user_id', u.id, 'username', u.username) order by u.username) as who
+          array_agg(json_build_object('user_id', s.user_id, 'username', s.username) order by s.username) as who
         from core.standings(now) s
         join unnest(ids, standings) b (user_id, standing) on b.user_id = s.user_id
-        join public.users u on u.id = s.user_id
         where b.standing <> s.standing
         group by b.standing, s.standing
       ) e;
@@ -12123,10 +11133,11 @@ begin
   -- One by one, so that a value that cannot be is known by its field.
   for field in select c from jsonb_object_keys(changes) c loop
     execute format(
-      'update public.%1$I x set %2$I = (jsonb_populate_record(x, $2)).%2$I where x.%3$I::text = $1 returning to_jsonb(x)',
+      'update public.%1$I x set %2$I = (jsonb_populate_record(null::public.%1$I, $2)).%2$I where x.%3$I::text = $1',
       t.table_name, field, t.key_column
-    ) into becomes using key, changes;
+    ) using key, changes;
   end loop;
+  execute format('select to_jsonb(x) from public.%I x where x.%I::text = $1', t.table_name, t.key_column) into becomes using key;
 
   return (
     select coalesce(json_agg(json_build_object('field', f.field, 'was', was -> f.field, 'becomes', becomes -> f.field) order by f.place), '[]')
@@ -12136,6 +11147,7 @@ begin
 exception
   when check_violation or not_null_violation or foreign_key_violation or unique_violation or data_exception then
     get stacked diagnostics broken = constraint_name;
+    broken := coalesce(nullif(broken, ''), substring(sqlerrm from 'constraint "([^"]+)"')); -- another node says it in the message alone
     raise exception '%', coalesce((
       select format('%s: it must hold that %s', field, substring(pg_catalog.pg_get_constraintdef(c.oid) from '^CHECK \((.*)\)$'))
       from pg_catalog.pg_constraint c
@@ -13075,27 +12087,32 @@ CREATE FUNCTION core.compare_payments(page jsonb, now timestamp with time zone) 
     SET search_path TO ''
     AS $$
 declare
-  wanted bigint;
+  theirs record;
+  known public.payments;
+  wanted bigint := 0;
 begin
-  with noted as (
-    insert into public.stripe_drift (user_id, kind, object, ours, theirs, found_at)
-    select c.user_id, 'payment', x ->> 'id', case when p.id is not null then 'paid ' || p.paid_amount || ' ' || p.currency || ' for nothing known' end,
-      'paid ' || round((x ->> 'amount_received')::numeric / 100, 2) || ' ' || (x ->> 'currency'), compare_payments.now
+  for theirs in
+    select c.user_id, x ->> 'id' as id, round((x ->> 'amount_received')::numeric / 100, 2) || ' ' || (x ->> 'currency') as amount
     from jsonb_array_elements(page) x
     join public.stripe_customers c on c.customer_id = coalesce(x #>> '{customer,id}', x ->> 'customer')
-    left join public.payments p on p.user_id = c.user_id and p.id = x ->> 'id'
     where x ->> 'status' = 'succeeded' and to_timestamp((x ->> 'created')::bigint) <= compare_payments.now - core.news_patience()
-      and (p.id is null or p.kind = 'unknown' and p.needs_review is null and not exists (
-        select from public.stripe_work w where w.key = p.id
-      ))
-    returning user_id, object
-  ), fetched as (
-    select n.user_id, n.object, core.want_work('fetch_payment', n.object, n.user_id) as payment,
-      -- What went back of a payment that we never heard of, we never heard of either.
-      core.want_work('fetch_refunds', n.object, n.user_id) as refunds, core.want_work('fetch_disputes', n.object, n.user_id) as disputes
-    from noted n
-  )
-  select count(f.payment) into wanted from fetched f where f.refunds is not null and f.disputes is not null;
+  loop
+    select p.* into known from public.payments p where p.user_id = theirs.user_id and p.id = theirs.id;
+    continue when found and (known.kind <> 'unknown' or known.needs_review is not null or exists (
+      select from public.stripe_work w where w.key = theirs.id
+    ));
+    insert into public.stripe_drift (user_id, kind, object, ours, theirs, found_at)
+    values (
+      theirs.user_id, 'payment', theirs.id,
+      case when known.id is not null then 'paid ' || known.paid_amount || ' ' || known.currency || ' for nothing known' end,
+      'paid ' || theirs.amount, compare_payments.now
+    );
+    perform core.want_work('fetch_payment', theirs.id, theirs.user_id);
+    -- What went back of a payment that we never heard of, we never heard of either.
+    perform core.want_work('fetch_refunds', theirs.id, theirs.user_id);
+    perform core.want_work('fetch_disputes', theirs.id, theirs.user_id);
+    wanted := wanted + 1;
+  end loop;
   return wanted;
 end
 $$;
@@ -13117,28 +12134,32 @@ CREATE FUNCTION core.compare_reversals(kind text, page jsonb, now timestamp with
     SET search_path TO ''
     AS $$
 declare
-  wanted bigint;
+  theirs record;
+  known public.reversals;
+  payments text[] := array[]::text[];
 begin
-  with noted as (
-    insert into public.stripe_drift (user_id, kind, object, ours, theirs, found_at)
-    select c.user_id, compare_reversals.kind, t.id, r.status || ' ' || r.reversed_amount, t.status || ' ' || t.amount, compare_reversals.now
+  for theirs in
+    select c.user_id, t.*
     from (
       select x ->> 'id' as id, coalesce(x #>> '{payment_intent,id}', x ->> 'payment_intent') as payment_id, x ->> 'status' as status,
         round((x ->> 'amount')::numeric / 100, 2) as amount, to_timestamp((x ->> 'created')::bigint) as made_at
       from jsonb_array_elements(page) x
     ) t
     join public.stripe_payments c on c.payment_id = t.payment_id
-    left join public.reversals r on r.user_id = c.user_id and r.id = t.id
-    where (r.status, r.reversed_amount) is distinct from (t.status, t.amount)
-      and (r.id is not null or t.made_at <= compare_reversals.now - core.news_patience())
-    returning user_id, object
-  ), theirs as (
-    select distinct n.user_id, coalesce(x #>> '{payment_intent,id}', x ->> 'payment_intent') as payment_id
-    from noted n
-    join jsonb_array_elements(page) x on x ->> 'id' = n.object
-  )
-  select count(core.want_work('fetch_' || compare_reversals.kind || 's', t.payment_id, t.user_id)) into wanted from theirs t;
-  return wanted;
+  loop
+    select r.* into known from public.reversals r where r.user_id = theirs.user_id and r.id = theirs.id;
+    continue when (known.status, known.reversed_amount) is not distinct from (theirs.status, theirs.amount)
+      or known.id is null and theirs.made_at > compare_reversals.now - core.news_patience();
+    insert into public.stripe_drift (user_id, kind, object, ours, theirs, found_at)
+    values (
+      theirs.user_id, compare_reversals.kind, theirs.id, known.status || ' ' || known.reversed_amount, theirs.status || ' ' || theirs.amount,
+      compare_reversals.now
+    );
+    continue when theirs.payment_id = any (payments);
+    perform core.want_work('fetch_' || compare_reversals.kind || 's', theirs.payment_id, theirs.user_id);
+    payments := payments || theirs.payment_id;
+  end loop;
+  return cardinality(payments);
 end
 $$;
 
@@ -13159,9 +12180,12 @@ CREATE FUNCTION core.compare_subscriptions(page jsonb, now timestamp with time z
     SET search_path TO ''
     AS $$
 declare
-  wanted bigint;
+  theirs record;
+  known public.subscriptions;
+  ours text;
+  wanted bigint := 0;
 begin
-  with theirs as (
+  for theirs in
     select c.user_id, x ->> 'id' as id, to_timestamp((x ->> 'created')::bigint) as made_at, core.describe_subscription(
       x ->> 'status',
       (x #>> '{items,data,0,current_period_end}')::bigint,
@@ -13174,22 +12198,19 @@ begin
     from jsonb_array_elements(page) x
     join public.stripe_customers c on c.customer_id = coalesce(x #>> '{customer,id}', x ->> 'customer')
     left join public.subscription_states state on state.status = x ->> 'status'
-  ), ours as (
-    select t.user_id, t.id, s.updated_at, core.describe_subscription(
-      s.status, extract(epoch from s.current_period_end)::bigint, extract(epoch from s.cancel_at)::bigint, s.collection_paused, s.price_id
-    ) as words
-    from theirs t
-    join public.subscriptions s on s.user_id = t.user_id and s.id = t.id
-  ), noted as (
+  loop
+    select s.* into known from public.subscriptions s where s.user_id = theirs.user_id and s.id = theirs.id;
+    ours := case when found then core.describe_subscription(
+      known.status, extract(epoch from known.current_period_end)::bigint, extract(epoch from known.cancel_at)::bigint, known.collection_paused,
+      known.price_id
+    ) end;
+    continue when ours is not distinct from theirs.words
+      or greatest(theirs.made_at, known.updated_at) > compare_subscriptions.now - core.news_patience();
     insert into public.stripe_drift (user_id, kind, object, ours, theirs, found_at)
-    select t.user_id, 'subscription', t.id, o.words, t.words, compare_subscriptions.now
-    from theirs t
-    left join ours o on o.user_id = t.user_id and o.id = t.id
-    where o.words is distinct from t.words
-      and greatest(t.made_at, o.updated_at) <= compare_subscriptions.now - core.news_patience()
-    returning user_id, object
-  )
-  select count(core.want_work('fetch_subscription', n.object, n.user_id)) into wanted from noted n;
+    values (theirs.user_id, 'subscription', theirs.id, ours, theirs.words, compare_subscriptions.now);
+    perform core.want_work('fetch_subscription', theirs.id, theirs.user_id);
+    wanted := wanted + 1;
+  end loop;
   return wanted;
 end
 $$;
@@ -13377,14 +12398,15 @@ CREATE FUNCTION core.count_in_window(user_id uuid, kind text, per_minute integer
     AS $$
 declare
   now timestamptz := core.now();
+  minute_ends_at timestamptz := now + interval '1 minute';
   w record;
 begin
   insert into public.rate_windows as r (user_id, kind, ends_at, count)
-  values (count_in_window.user_id, count_in_window.kind, now + interval '1 minute', 1)
+  values (count_in_window.user_id, count_in_window.kind, minute_ends_at, 1)
   on conflict on constraint rate_windows_pkey do update
   set
-    count = case when r.ends_at <= excluded.ends_at - interval '1 minute' then 1 else r.count + 1 end,
-    ends_at = case when r.ends_at <= excluded.ends_at - interval '1 minute' then excluded.ends_at else r.ends_at end
+    count = case when r.ends_at <= now then 1 else r.count + 1 end,
+    ends_at = case when r.ends_at <= now then minute_ends_at else r.ends_at end
   returning r.count, r.ends_at into w;
 
   allowed := w.count <= per_minute;
@@ -13631,6 +12653,120 @@ ALTER FUNCTION core.write_day(at timestamp with time zone) OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.write_day(at timestamp with time zone) IS 'A day (UTC) as people read it: November 3, 2026. Spec 9.';
 
 --
+-- Name: credit_lots; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.credit_lots (
+    user_id uuid NOT NULL,
+    id uuid NOT NULL,
+    kind text NOT NULL,
+    granted bigint NOT NULL,
+    remaining bigint NOT NULL,
+    expires_at timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
+    paid_per_credit numeric DEFAULT 0 NOT NULL,
+    source text NOT NULL,
+    source_id text NOT NULL,
+    period_start timestamp with time zone,
+    period_end timestamp with time zone,
+    rolls_into uuid,
+    created_at timestamp with time zone NOT NULL,
+    cost numeric DEFAULT 0 NOT NULL,
+    CONSTRAINT credit_lots_remaining_check CHECK ((remaining >= 0))
+);
+
+ALTER TABLE public.credit_lots OWNER TO prpm_owner;
+
+--
+-- Name: TABLE credit_lots; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.credit_lots IS 'per-user. Where credits came from and how many are left. Spent in the order monthly, rollover, signup, bonus, purchased; in a kind earliest expiry first, then oldest (spec 4.1).';
+
+--
+-- Name: COLUMN credit_lots.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_lots.user_id IS 'Whose they are.';
+
+--
+-- Name: COLUMN credit_lots.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_lots.id IS 'Names the lot.';
+
+--
+-- Name: COLUMN credit_lots.kind; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_lots.kind IS 'monthly, rollover, signup, bonus or purchased.';
+
+--
+-- Name: COLUMN credit_lots.granted; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_lots.granted IS 'Credits that it began with.';
+
+--
+-- Name: COLUMN credit_lots.remaining; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_lots.remaining IS 'Credits left in it; a cached figure, changed with its transfers.';
+
+--
+-- Name: COLUMN credit_lots.expires_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_lots.expires_at IS 'From then on not spendable, but by runs that hold it; infinity: never.';
+
+--
+-- Name: COLUMN credit_lots.paid_per_credit; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_lots.paid_per_credit IS 'US dollars of cash that were paid for each credit.';
+
+--
+-- Name: COLUMN credit_lots.source; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_lots.source IS 'signup, subscription, rollover, purchase, operator, …: what granted it.';
+
+--
+-- Name: COLUMN credit_lots.source_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_lots.source_id IS 'Which one; (user_id, source, source_id) is granted once.';
+
+--
+-- Name: COLUMN credit_lots.period_start; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_lots.period_start IS 'Start of the billing period of a monthly lot, or of the period that a rollover lot comes from.';
+
+--
+-- Name: COLUMN credit_lots.period_end; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_lots.period_end IS 'Its end.';
+
+--
+-- Name: COLUMN credit_lots.rolls_into; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_lots.rolls_into IS 'The rollover lot that takes what a running run still holds here (spec 4.5).';
+
+--
+-- Name: COLUMN credit_lots.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_lots.created_at IS 'When it was granted.';
+
+--
+-- Name: COLUMN credit_lots.cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.credit_lots.cost IS 'US dollars of provider cost that its credits have paid for; a cached figure.';
+
+--
 -- Name: credit_notices(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -13672,6 +12808,35 @@ ALTER FUNCTION core.credit_notices(now timestamp with time zone) OWNER TO prpm_o
 --
 
 COMMENT ON FUNCTION core.credit_notices(now timestamp with time zone) IS 'Mails about credits that are due: credits_low (fewer than settings.low_credits_alert left of what was paid for, once for the newest pack or month) and rollover_expiring (within settings.rollover_alert_days, once for each lot). Spec 4.3, 9.';
+
+--
+-- Name: current_subscription(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.current_subscription(user_id uuid) RETURNS public.subscriptions
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  present public.subscriptions;
+begin
+  select s.* into present
+  from public.subscriptions s
+  join public.subscription_states state on state.status = s.status
+  where s.user_id = current_subscription.user_id and not s.superseded
+  order by state.is_open desc, s.stripe_created_at desc nulls last, s.id desc
+  limit 1;
+  return present;
+end
+$$;
+
+ALTER FUNCTION core.current_subscription(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION current_subscription(user_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.current_subscription(user_id uuid) IS 'The subscription that a user means: the open one, else the newest; null without any. Spec 6.1.';
 
 --
 -- Name: custom_package(); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -13874,6 +13039,350 @@ ALTER FUNCTION core.dollars(amount numeric) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.dollars(amount numeric) IS 'US dollars as the admin API answers them: a number of at most 6 decimals. The books keep the exact one. Spec 8.3.';
+
+--
+-- Name: runs; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.runs (
+    user_id uuid NOT NULL,
+    id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    status text NOT NULL,
+    model text NOT NULL,
+    provider_model text NOT NULL,
+    package_id uuid NOT NULL,
+    package_version text NOT NULL,
+    baseline boolean NOT NULL,
+    tier_name text NOT NULL,
+    price_id uuid NOT NULL,
+    credit_multiplier numeric NOT NULL,
+    prompt_multiplier numeric NOT NULL,
+    tokens_per_credit integer NOT NULL,
+    estimated_input integer NOT NULL,
+    question_tokens integer NOT NULL,
+    estimate_is_exact boolean NOT NULL,
+    output_cap integer NOT NULL,
+    hold_included bigint NOT NULL,
+    hold_purchased bigint NOT NULL,
+    hold_cost numeric NOT NULL,
+    hold_expires_at timestamp with time zone NOT NULL,
+    input_tokens integer,
+    cached_tokens integer,
+    cache_write_tokens integer,
+    output_tokens integer,
+    estimated boolean DEFAULT false NOT NULL,
+    cost numeric DEFAULT 0 NOT NULL,
+    limited_cost numeric DEFAULT 0 NOT NULL,
+    credits bigint DEFAULT 0 NOT NULL,
+    shortfall bigint DEFAULT 0 NOT NULL,
+    credits_by_kind jsonb,
+    error text,
+    error_reason text,
+    stop_requested_at timestamp with time zone,
+    first_token_ms integer,
+    duration_ms integer,
+    started_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone,
+    included_value numeric DEFAULT 0 NOT NULL,
+    purchased_value numeric DEFAULT 0 NOT NULL,
+    refunded_by_kind jsonb,
+    refunded_at timestamp with time zone,
+    request_limit integer,
+    history_tokens integer,
+    dropped_exchanges integer,
+    summarises boolean
+);
+
+ALTER TABLE public.runs OWNER TO prpm_owner;
+
+--
+-- Name: TABLE runs; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.runs IS 'per-user. Every run that was let in: what it held, what the provider reported, what it cost and what was charged. Keeps the price row, multipliers and tokens_per_credit that it began under (spec 1.3).';
+
+--
+-- Name: COLUMN runs.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.user_id IS 'Who runs.';
+
+--
+-- Name: COLUMN runs.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.id IS 'Names the run; made by the caller, time-ordered.';
+
+--
+-- Name: COLUMN runs.session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.session_id IS 'The conversation that it is part of.';
+
+--
+-- Name: COLUMN runs.status; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.status IS 'running, completed, stopped, failed, released (nothing delivered, nothing charged) or expired (its server was gone).';
+
+--
+-- Name: COLUMN runs.model; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.model IS 'models.alias.';
+
+--
+-- Name: COLUMN runs.provider_model; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.provider_model IS 'The provider''s model id at the time.';
+
+--
+-- Name: COLUMN runs.package_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.package_id IS 'The package.';
+
+--
+-- Name: COLUMN runs.package_version; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.package_version IS 'The version of it.';
+
+--
+-- Name: COLUMN runs.baseline; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.baseline IS 'True: run without the package''s prompt, for comparison.';
+
+--
+-- Name: COLUMN runs.tier_name; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.tier_name IS 'Tier at the time.';
+
+--
+-- Name: COLUMN runs.price_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.price_id IS 'model_prices.id that it is priced by.';
+
+--
+-- Name: COLUMN runs.credit_multiplier; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.credit_multiplier IS 'The model''s factor at the time.';
+
+--
+-- Name: COLUMN runs.prompt_multiplier; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.prompt_multiplier IS '1, or the factor of custom prompts (spec 1.7).';
+
+--
+-- Name: COLUMN runs.tokens_per_credit; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.tokens_per_credit IS 'The setting at the time.';
+
+--
+-- Name: COLUMN runs.estimated_input; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.estimated_input IS 'Tokens of input estimated before the run.';
+
+--
+-- Name: COLUMN runs.question_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.question_tokens IS 'Tokens of the caller''s own text, estimated.';
+
+--
+-- Name: COLUMN runs.estimate_is_exact; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.estimate_is_exact IS 'True: counted by the model''s own tokenizer.';
+
+--
+-- Name: COLUMN runs.output_cap; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.output_cap IS 'Tokens: max_tokens sent to the provider.';
+
+--
+-- Name: COLUMN runs.hold_included; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.hold_included IS 'Credits held that were not purchased.';
+
+--
+-- Name: COLUMN runs.hold_purchased; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.hold_purchased IS 'Purchased credits held.';
+
+--
+-- Name: COLUMN runs.hold_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.hold_cost IS 'US dollars: its worst case.';
+
+--
+-- Name: COLUMN runs.hold_expires_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.hold_expires_at IS 'When the run is taken for dead unless a checkpoint comes.';
+
+--
+-- Name: COLUMN runs.input_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.input_tokens IS 'Tokens read in all, cached and cache-write parts included, as the provider reported.';
+
+--
+-- Name: COLUMN runs.cached_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.cached_tokens IS 'Tokens of input read from the provider''s cache.';
+
+--
+-- Name: COLUMN runs.cache_write_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.cache_write_tokens IS 'Tokens of input written to the provider''s cache.';
+
+--
+-- Name: COLUMN runs.output_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.output_tokens IS 'Tokens written, as the provider reported; while running, the count so far.';
+
+--
+-- Name: COLUMN runs.estimated; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.estimated IS 'True: the provider''s report was lost, tokens are counted by us.';
+
+--
+-- Name: COLUMN runs.cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.cost IS 'US dollars: exact, tokens by kind at the price row.';
+
+--
+-- Name: COLUMN runs.limited_cost; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.limited_cost IS 'US dollars: the part of cost that counts against limits (spec 3.3).';
+
+--
+-- Name: COLUMN runs.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.credits IS 'Credits charged: transfers of type spend less those given back.';
+
+--
+-- Name: COLUMN runs.shortfall; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.shortfall IS 'Credits that it cost above its hold and that nothing free could pay.';
+
+--
+-- Name: COLUMN runs.credits_by_kind; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.credits_by_kind IS 'Credits charged by kind of lot.';
+
+--
+-- Name: COLUMN runs.error; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.error IS 'Code of the failure (docs/errors.md), or null.';
+
+--
+-- Name: COLUMN runs.error_reason; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.error_reason IS 'The provider''s words, keys and internals left out.';
+
+--
+-- Name: COLUMN runs.stop_requested_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.stop_requested_at IS 'When a stop was asked for.';
+
+--
+-- Name: COLUMN runs.first_token_ms; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.first_token_ms IS 'Milliseconds to the first token.';
+
+--
+-- Name: COLUMN runs.duration_ms; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.duration_ms IS 'Milliseconds of the provider call.';
+
+--
+-- Name: COLUMN runs.started_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.started_at IS 'When it was let in; decides its windows and its price.';
+
+--
+-- Name: COLUMN runs.finished_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.finished_at IS 'When it ended, or null.';
+
+--
+-- Name: COLUMN runs.included_value; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.included_value IS 'US dollars of cash that had been paid for the credits it spent that were not purchased.';
+
+--
+-- Name: COLUMN runs.purchased_value; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.purchased_value IS 'US dollars of cash that had been paid for the purchased credits it spent.';
+
+--
+-- Name: COLUMN runs.refunded_by_kind; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.refunded_by_kind IS 'Credits by kind of lot that had paid it when it was refunded, or null.';
+
+--
+-- Name: COLUMN runs.refunded_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.refunded_at IS 'When an operator gave its credits back (ops.refund_run): credits, shortfall and values are 0 since, its cost stays; null: never.';
+
+--
+-- Name: COLUMN runs.request_limit; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.request_limit IS 'Tokens that the whole request could have: settings.max_request_tokens, or the model''s context (spec 1.5).';
+
+--
+-- Name: COLUMN runs.history_tokens; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.history_tokens IS 'Tokens of the conversation that it brought, by usage and estimate; null in a session''s first run.';
+
+--
+-- Name: COLUMN runs.dropped_exchanges; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.dropped_exchanges IS 'How many of the oldest exchanges it left out; null where nobody asked to (spec 10.1).';
+
+--
+-- Name: COLUMN runs.summarises; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.runs.summarises IS 'Whether it sums the conversation up, which then goes on from its answer; null: no (spec 10.1).';
 
 --
 -- Name: describe_latest_runs(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -14547,6 +14056,59 @@ COMMENT ON COLUMN public.copied_exchanges.started_at IS 'When the original began
 COMMENT ON COLUMN public.copied_exchanges.finished_at IS 'When the original ended.';
 
 --
+-- Name: run_texts; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.run_texts (
+    user_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    run_id uuid NOT NULL,
+    question text NOT NULL,
+    answer text NOT NULL
+)
+WITH (toast_tuple_target='8160');
+ALTER TABLE ONLY public.run_texts ALTER COLUMN question SET STORAGE EXTERNAL;
+ALTER TABLE ONLY public.run_texts ALTER COLUMN answer SET STORAGE EXTERNAL;
+
+ALTER TABLE public.run_texts OWNER TO prpm_owner;
+
+--
+-- Name: TABLE run_texts; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.run_texts IS 'per-user. What was asked and answered, apart from the books, so that texts can go and the books stay.';
+
+--
+-- Name: COLUMN run_texts.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.run_texts.user_id IS 'Whose.';
+
+--
+-- Name: COLUMN run_texts.session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.run_texts.session_id IS 'The conversation.';
+
+--
+-- Name: COLUMN run_texts.run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.run_texts.run_id IS 'The run; ids are time-ordered, so they order the conversation.';
+
+--
+-- Name: COLUMN run_texts.question; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.run_texts.question IS 'The caller''s text.';
+
+--
+-- Name: COLUMN run_texts.answer; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.run_texts.answer IS 'The model''s text, so far while it runs.';
+
+--
 -- Name: sessions; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
@@ -14655,7 +14217,7 @@ CREATE FUNCTION core.describe_sessions(user_id uuid, session_ids uuid[]) RETURNS
  SELECT s.id,
      COALESCE(s.title, ( SELECT "left"(t.question, 120) AS "left"
             FROM public.run_texts t
-           WHERE ((t.user_id = s.user_id) AND (t.session_id = s.id))
+           WHERE ((t.user_id = describe_sessions.user_id) AND (t.session_id = s.id))
            ORDER BY t.run_id
           LIMIT 1)) AS "coalesce",
      s.package_id,
@@ -14675,18 +14237,18 @@ CREATE FUNCTION core.describe_sessions(user_id uuid, session_ids uuid[]) RETURNS
      s.last_run_at
     FROM ((((public.sessions s
       LEFT JOIN public.packages p ON ((p.id = s.package_id)))
-      LEFT JOIN public.runs newest ON (((newest.user_id = s.user_id) AND (newest.id = s.last_run_id))))
+      LEFT JOIN public.runs newest ON (((newest.user_id = describe_sessions.user_id) AND (newest.id = s.last_run_id))))
       LEFT JOIN LATERAL ( SELECT c.package_version,
              c.model
             FROM public.copied_exchanges c
-           WHERE ((s.last_run_id = s.id) AND (s.forked_token IS NOT NULL) AND (c.user_id = s.user_id) AND (c.session_id = s.id))
+           WHERE ((s.last_run_id = s.id) AND (s.forked_token IS NOT NULL) AND (c.user_id = describe_sessions.user_id) AND (c.session_id = s.id))
            ORDER BY c.run_id DESC
           LIMIT 1) copied ON (true))
       CROSS JOIN LATERAL ( SELECT count(*) AS run_count,
              (sum(r.credits))::bigint AS credits,
              sum((COALESCE(r.input_tokens, 0) + COALESCE(r.output_tokens, 0))) AS tokens,
              sum(COALESCE(r.duration_ms, 0)) AS duration_ms
-            FROM core.session_runs(s.user_id, s.id) r(user_id, id, session_id, status, model, provider_model, package_id, package_version, baseline, tier_name, price_id, credit_multiplier, prompt_multiplier, tokens_per_credit, estimated_input, question_tokens, estimate_is_exact, output_cap, hold_included, hold_purchased, hold_cost, hold_expires_at, input_tokens, cached_tokens, cache_write_tokens, output_tokens, estimated, cost, limited_cost, credits, shortfall, credits_by_kind, error, error_reason, stop_requested_at, first_token_ms, duration_ms, started_at, finished_at, included_value, purchased_value, refunded_by_kind, refunded_at, request_limit, history_tokens, dropped_exchanges, summarises)) totals)
+            FROM core.session_runs(describe_sessions.user_id, s.id) r(user_id, id, session_id, status, model, provider_model, package_id, package_version, baseline, tier_name, price_id, credit_multiplier, prompt_multiplier, tokens_per_credit, estimated_input, question_tokens, estimate_is_exact, output_cap, hold_included, hold_purchased, hold_cost, hold_expires_at, input_tokens, cached_tokens, cache_write_tokens, output_tokens, estimated, cost, limited_cost, credits, shortfall, credits_by_kind, error, error_reason, stop_requested_at, first_token_ms, duration_ms, started_at, finished_at, included_value, purchased_value, refunded_by_kind, refunded_at, request_limit, history_tokens, dropped_exchanges, summarises)) totals)
    WHERE ((s.user_id = describe_sessions.user_id) AND (s.id = ANY (describe_sessions.session_ids)) AND (s.deleted_at IS NULL))
    ORDER BY s.last_run_id DESC, s.id DESC;
 END;
@@ -15028,6 +14590,98 @@ ALTER FUNCTION core.describe_versions(package_id uuid) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.describe_versions(package_id uuid) IS 'A package''s versions without their prompts, newest first, as JSON: [{version, changelog, tokens {o200k_base, cl100k_base, approximate}, variables (JSON schema or null), deprecated (why, or null), yanked, created_at}].';
+
+--
+-- Name: cost_limits_config; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.cost_limits_config (
+    tier_name text NOT NULL,
+    monthly_cost_limit numeric(12,2),
+    daily_cost_limit numeric(12,2),
+    hourly_request_limit integer,
+    minute_request_limit integer,
+    throttle_on_exceed boolean DEFAULT true NOT NULL,
+    alert_at_percent integer[] DEFAULT '{90}'::integer[] NOT NULL,
+    is_active boolean DEFAULT true NOT NULL,
+    description text,
+    paused_until timestamp with time zone,
+    CONSTRAINT cost_limits_config_alert_at_percent_check CHECK (((0 < ALL (alert_at_percent)) AND (100 >= ALL (alert_at_percent)))),
+    CONSTRAINT cost_limits_config_hourly_request_limit_check CHECK ((hourly_request_limit >= 0)),
+    CONSTRAINT cost_limits_config_minute_request_limit_check CHECK ((minute_request_limit >= 0)),
+    CONSTRAINT cost_limits_config_tier_name_check CHECK ((tier_name ~ '^[a-z][a-z0-9_]{0,39}$'::text)),
+    CONSTRAINT daily_cost_limit_is_not_negative CHECK ((daily_cost_limit >= (0)::numeric)),
+    CONSTRAINT limits_are_numbers CHECK (((monthly_cost_limit < 'Infinity'::numeric) AND (daily_cost_limit < 'Infinity'::numeric))),
+    CONSTRAINT monthly_cost_limit_is_positive_use_daily_cost_limit_0_for_none CHECK ((monthly_cost_limit > (0)::numeric))
+);
+
+ALTER TABLE public.cost_limits_config OWNER TO prpm_owner;
+
+--
+-- Name: TABLE cost_limits_config; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.cost_limits_config IS 'config. Limits of each tier; null is no limit, 0 is none allowed. To allow nothing a month set daily_cost_limit = 0: monthly_cost_limit must be null or above 0. A change holds from the next request on (spec 3.1).';
+
+--
+-- Name: COLUMN cost_limits_config.tier_name; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.tier_name IS 'Names the tier.';
+
+--
+-- Name: COLUMN cost_limits_config.monthly_cost_limit; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.monthly_cost_limit IS 'US dollars of provider cost a calendar month (UTC) and user; null: no limit.';
+
+--
+-- Name: COLUMN cost_limits_config.daily_cost_limit; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.daily_cost_limit IS 'US dollars of provider cost a day (UTC) and user; null: no limit; 0: none.';
+
+--
+-- Name: COLUMN cost_limits_config.hourly_request_limit; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.hourly_request_limit IS 'Runs an hour (UTC) and user; null: no limit.';
+
+--
+-- Name: COLUMN cost_limits_config.minute_request_limit; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.minute_request_limit IS 'Attempts to begin a run a minute and user; null: no limit (spec 3.6).';
+
+--
+-- Name: COLUMN cost_limits_config.throttle_on_exceed; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.throttle_on_exceed IS 'False: cost limits only alert (spec 3.5).';
+
+--
+-- Name: COLUMN cost_limits_config.alert_at_percent; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.alert_at_percent IS 'Percentages of the monthly limit at which the user is warned.';
+
+--
+-- Name: COLUMN cost_limits_config.is_active; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.is_active IS 'False: the tier can no longer be given, who has it falls to free.';
+
+--
+-- Name: COLUMN cost_limits_config.description; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.description IS 'For people.';
+
+--
+-- Name: COLUMN cost_limits_config.paused_until; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.cost_limits_config.paused_until IS 'Set by ops.watch_budgets() while the tier as a whole has used up its budget (settings.free_tier_daily_budget); null: not paused.';
 
 --
 -- Name: describe_windows(public.users, public.cost_limits_config); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -15592,8 +15246,9 @@ begin
   select 'tier paused', format('the budget of %s for today is used up: all its runs are refused until %s', l.tier_name, l.paused_until),
     'It ends by itself, or: update settings set free_tier_daily_budget = …;'
   from public.cost_limits_config l
-  where l.paused_until > core.now()
-  union all
+  where l.paused_until > core.now();
+
+  return query
   select 'tier missing', format('%s has no row in cost_limits_config: its runs are refused with tier_not_configured', t.tier_name),
     'Add the row to cost_limits_config, or give its users another tier.'
   from (
@@ -15603,8 +15258,9 @@ begin
     union
     select u.plan_tier from public.users u where u.plan_tier is not null
   ) t
-  where not exists (select from public.cost_limits_config c where c.tier_name = t.tier_name)
-  union all
+  where not exists (select from public.cost_limits_config c where c.tier_name = t.tier_name);
+
+  return query
   select 'plan without a Stripe price', format('%s cannot be bought, while other plans can', p.plan),
     format('Make a price in Stripe, then: update plans set stripe_price_id = ''price_…'' where plan = %L;', p.plan)
   from public.plans p
@@ -15641,6 +15297,9 @@ begin
     where n.nspname in ('api', 'core', 'ops', 'public') and c.relkind in ('r', 'p', 'v', 'm')
       and (has_table_privilege(r.role, c.oid, 'select, insert, update, delete, truncate, references, trigger')
         or has_any_column_privilege(r.role, c.oid, 'select, insert, update, references'))
+      and not exists ( -- what an extension shows to everybody
+        select from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+      )
     union all
     select format('%s may change %s.%s', r.role, n.nspname, c.relname)
     from unnest(array['prpm_ops', 'prpm_readonly']) r (role)
@@ -15693,6 +15352,8 @@ CREATE FUNCTION core.faults_of_work(clock timestamp with time zone) RETURNS TABL
     SET search_path TO ''
     AS $$
 #variable_conflict use_column
+declare
+  has_prices boolean := exists (select from public.plans p where p.stripe_price_id is not null);
 begin
   return query
   select 'job late', format('%s was due at %s', j.job, j.next_due_at),
@@ -15706,39 +15367,41 @@ begin
   union all
   select 'analytics old', format('refreshed %s ago', date_trunc('second', clock_timestamp() - a.refreshed_at)), 'select refresh_user_cost_analytics();'
   from core.analytics_refresh a
-  where a.refreshed_at < clock_timestamp() - interval '2 hours'
-  union all
-  (
-    select 'Stripe needs a person', format('%s %s: %s', r.kind, r.object, r.why), r.what_to_do
-    from ops.stripe_review r
-    limit 100
-  )
-  union all
+  where a.refreshed_at < clock_timestamp() - interval '2 hours';
+
+  return query
+  select 'Stripe needs a person', format('%s %s: %s', r.kind, r.object, r.why), r.what_to_do
+  from ops.stripe_review r
+  limit 100;
+
+  return query
   select 'Stripe waits for a server', format('%s pieces of work, the oldest since %s', count(*), min(w.waiting_since)),
     'Does a server run with STRIPE_SECRET_KEY? select * from ops.unclaimed_work;'
   from ops.unclaimed_work w
   where w.waiting_since < clock - interval '5 minutes'
     -- What only compares waits for nobody where there is nothing to compare.
-    and (w.kind not in ('list_events', 'list_subscriptions') or exists (select from public.plans p where p.stripe_price_id is not null))
+    and (w.kind not in ('list_events', 'list_subscriptions') or has_prices)
   having count(*) > 0
   union all
   select 'Stripe differed', format('%s differences were found and repaired in 24 hours, the newest at %s', count(*), max(d.found_at)),
     'Does the webhook arrive? select * from ops.stripe_drift;'
   from ops.stripe_drift d
   where d.found_at > clock - interval '24 hours'
-  having count(*) > 0
-  union all
-  (
-    select 'closed account pays on', format('subscription %s of %s, closed at %s', s.id, coalesce(u.email, u.username, u.id::text), u.closed_at),
-      format('select * from ops.close_user(%L, ''…''); once more, it cancels', u.id)
-    from public.users u
-    join public.subscriptions s on s.user_id = u.id and not s.superseded
-    join public.subscription_states state on state.status = s.status and state.is_open
-    where u.closed_at is not null
-      and not exists (select from public.stripe_work w where w.kind = 'cancel_subscription' and w.key = s.id and not w.is_failed)
-    limit 100
-  )
-  union all
+  having count(*) > 0;
+
+  return query
+  select 'closed account pays on', format('subscription %s of %s, closed at %s', s.id, coalesce(u.email, u.username, u.id::text), u.closed_at),
+    format('select * from ops.close_user(%L, ''…''); once more, it cancels', u.id)
+  from public.users u
+  join public.subscriptions s on s.user_id = u.id and not s.superseded
+  join public.subscription_states state on state.status = s.status and state.is_open
+  where u.closed_at is not null
+    and not exists (
+      select from (select x.key from public.stripe_work x where x.kind = 'cancel_subscription' and not x.is_failed) w where w.key = s.id
+    )
+  limit 100;
+
+  return query
   select 'message not delivered', format('%s messages, the newest about: %s', count(*), (array_agg(m.what order by m.since desc))[1]),
     'select * from ops.undelivered_messages; it says why, and has the call that tries again.'
   from ops.undelivered_messages m
@@ -15816,6 +15479,33 @@ ALTER FUNCTION core.find_indexed_sessions(user_id uuid, words tsquery, model tex
 --
 
 COMMENT ON FUNCTION core.find_indexed_sessions(user_id uuid, words tsquery, model text, package_ids uuid[], least_credits bigint, most_credits bigint, after_run_id uuid, skip integer, most integer) IS 'What core.find_sessions finds, by the indexes of words, models, packages and credits, for what is not among a user''s newest sessions. What is null is not asked for. Spec 10.1.';
+
+--
+-- Name: find_limits(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.find_limits(tier text) RETURNS public.cost_limits_config
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  limits public.cost_limits_config;
+begin
+  select l.* into limits from public.cost_limits_config l where l.tier_name = find_limits.tier;
+  if found and not limits.is_active and limits.tier_name <> 'free' then
+    select l.* into limits from public.cost_limits_config l where l.tier_name = 'free';
+  end if;
+  return limits;
+end
+$$;
+
+ALTER FUNCTION core.find_limits(tier text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION find_limits(tier text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.find_limits(tier text) IS 'A tier''s limits; those of free for a tier that is no longer active; nulls for a tier without a row, which is refused. Spec 3.1.';
 
 --
 -- Name: find_organization(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -16287,6 +15977,7 @@ CREATE FUNCTION core.follow_erasure(user_id uuid) RETURNS void
     AS $$
 declare
   erased timestamptz;
+  bought text[];
 begin
   select e.erased_at into erased from public.erasures e where e.user_id = follow_erasure.user_id;
   if not found then
@@ -16297,17 +15988,25 @@ begin
   update public.subscriptions s set hosted_invoice_url = null where s.user_id = follow_erasure.user_id and s.hosted_invoice_url is not null;
 
   -- Bought in the same moment: nobody is there who could use it.
-  perform core.want_work('cancel_subscription', s.id, s.user_id, '{"prorate": false}', is_write => true)
-  from public.subscriptions s
-  join public.subscription_states state on state.status = s.status and state.is_open
-  where s.user_id = follow_erasure.user_id and s.created_at > erased
-    and not exists (select from public.stripe_work w where w.key = s.id and w.kind = 'cancel_subscription');
-  perform core.want_work('refund_payment', p.id, p.user_id,
+  bought := array(
+    select s.id
+    from public.subscriptions s
+    join public.subscription_states state on state.status = s.status and state.is_open
+    where s.user_id = follow_erasure.user_id and s.created_at > erased
+  );
+  perform core.want_work('cancel_subscription', s.id, follow_erasure.user_id, '{"prorate": false}', is_write => true)
+  from unnest(bought) s (id)
+  where not exists (select from public.stripe_work w where w.key = s.id and w.kind = 'cancel_subscription');
+  bought := array(
+    select p.id
+    from public.payments p
+    where p.user_id = follow_erasure.user_id and p.created_at > erased and p.paid_amount > 0 and p.needs_review is null
+      and not exists (select from public.reversals r where r.user_id = follow_erasure.user_id and r.payment_id = p.id)
+  );
+  perform core.want_work('refund_payment', p.id, follow_erasure.user_id,
     jsonb_build_object('payment_intent', p.id, 'metadata', jsonb_build_object('reason', 'account erased')), is_write => true)
-  from public.payments p
-  where p.user_id = follow_erasure.user_id and p.created_at > erased and p.paid_amount > 0 and p.needs_review is null
-    and not exists (select from public.reversals r where r.user_id = p.user_id and r.payment_id = p.id)
-    and not exists (select from public.stripe_work w where w.key = p.id and w.kind = 'refund_payment');
+  from unnest(bought) p (id)
+  where not exists (select from public.stripe_work w where w.key = p.id and w.kind = 'refund_payment');
 end
 $$;
 
@@ -16534,9 +16233,12 @@ declare
   grace integer;
   key text := grant_period.subscription_id || '/' || extract(epoch from grant_period.period_start)::bigint;
   old record;
+  rolled record;
   lot_id uuid;
   next_start timestamptz;
   rollover_id uuid := gen_random_uuid();
+  own_rollover_id uuid := gen_random_uuid();
+  last_day timestamptz;
 begin
   if allocation is null then
     select p.monthly_credits into strict allocation from public.plans p where p.plan = grant_period.plan;
@@ -16588,16 +16290,22 @@ begin
   from public.credit_lots l
   where l.user_id = grant_period.user_id and l.source = 'subscription' and l.period_start > grant_period.period_start;
   if next_start is not null then
+    last_day := next_start - interval '1 day';
     update public.credit_lots l
     set
       expires_at = least(l.expires_at, next_start),
-      rolls_into = case when l.period_end > next_start - interval '1 day' then gen_random_uuid() end
+      rolls_into = case when l.period_end > last_day then own_rollover_id end
     where l.user_id = grant_period.user_id and l.id = lot_id;
   end if;
   -- What rolled over just now, or before an earlier period was heard of, may be older rollover by now.
-  update public.credit_lots l
-  set expires_at = least(l.expires_at, core.rollover_ends_at(l.user_id, l.period_start, l.period_end))
-  where l.user_id = grant_period.user_id and l.kind = 'rollover';
+  for rolled in
+    select l.id, core.rollover_ends_at(grant_period.user_id, l.period_start, l.period_end) as ends_at
+    from public.credit_lots l
+    where l.user_id = grant_period.user_id and l.kind = 'rollover'
+  loop
+    update public.credit_lots l set expires_at = rolled.ends_at
+    where l.user_id = grant_period.user_id and l.id = rolled.id and l.expires_at > rolled.ends_at;
+  end loop;
   perform core.tidy_lots(grant_period.user_id, grant_period.now);
   return lot_id;
 end
@@ -16786,8 +16494,8 @@ begin
       coalesce(sum(cardinality(u.open_runs)), 0) as running,
       coalesce(sum(u.held_included + u.held_purchased), 0) as held_credits,
       coalesce(sum(u.current_day_api_cost) filter (where u.day_ends_at > clock.now), 0) as day_cost,
-      count(*) filter (where core.throttled_at(u, clock.now) and u.closed_at is null) as throttled,
-      count(*) filter (where core.throttled_at(u, clock.now) and u.closed_at is null and u.throttled_by is distinct from 'limit') as by_operators,
+      count(*) filter (where core.throttled_at(row(u.*)::public.users, clock.now) and u.closed_at is null) as throttled,
+      count(*) filter (where core.throttled_at(row(u.*)::public.users, clock.now) and u.closed_at is null and u.throttled_by is distinct from 'limit') as by_operators,
       count(*) filter (where u.last_request_at > clock.now - interval '24 hours') as active
     from clock
     cross join public.users u
@@ -16875,6 +16583,55 @@ ALTER FUNCTION core.health_figures() OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.health_figures() IS 'The rows of the view ops.health: figures of now, each in its unit, with a note. Spec 12.';
 
 --
+-- Name: spend_rank(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.spend_rank(kind text) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT array_position(ARRAY['monthly'::text, 'rollover'::text, 'signup'::text, 'bonus'::text, 'purchased'::text], kind) AS array_position;
+END;
+
+ALTER FUNCTION core.spend_rank(kind text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION spend_rank(kind text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.spend_rank(kind text) IS 'Which kind of lot is spent first: 1 monthly, then rollover, signup, bonus, purchased. Spec 4.1.';
+
+--
+-- Name: held_in_lots(uuid, bigint, bigint); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.held_in_lots(user_id uuid, held_included bigint, held_purchased bigint) RETURNS TABLE(lot_id uuid, kind text, remaining bigint, held bigint, expires_at timestamp with time zone, rolls_into uuid)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT l.id,
+     l.kind,
+     l.remaining,
+     (LEAST((l.remaining)::numeric, GREATEST((0)::numeric, ((
+         CASE
+             WHEN (l.kind = 'purchased'::text) THEN held_in_lots.held_purchased
+             ELSE held_in_lots.held_included
+         END)::numeric - COALESCE(sum(l.remaining) OVER (PARTITION BY (l.kind = 'purchased'::text) ORDER BY (core.spend_rank(l.kind)), l.expires_at, l.created_at, l.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), (0)::numeric)))))::bigint AS "least",
+     l.expires_at,
+     l.rolls_into
+    FROM public.credit_lots l
+   WHERE ((l.user_id = held_in_lots.user_id) AND (l.remaining > 0))
+   ORDER BY (core.spend_rank(l.kind)), l.expires_at, l.created_at, l.id;
+END;
+
+ALTER FUNCTION core.held_in_lots(user_id uuid, held_included bigint, held_purchased bigint) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION held_in_lots(user_id uuid, held_included bigint, held_purchased bigint); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.held_in_lots(user_id uuid, held_included bigint, held_purchased bigint) IS 'A user''s lots in the order in which they are spent, each with the credits that running runs hold in it: holds bind the lots that would be spent first. Spec 4.1, 4.5.';
+
+--
 -- Name: hidden_packages(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -16899,6 +16656,29 @@ ALTER FUNCTION core.hidden_packages(user_id uuid) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.hidden_packages(user_id uuid) IS 'Packages that a user finds and others do not: their own and their organizations'' that are not public. Spec 5.5, 10.6.';
+
+--
+-- Name: history_after(public.runs); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.history_after(r public.runs) RETURNS integer
+    LANGUAGE sql IMMUTABLE
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN (((r).status = 'completed'::text) AND (r).summarises AND ((r).output_tokens < (r).output_cap)) THEN (((r).question_tokens + (r).output_tokens) + 8)
+             WHEN (((r).status <> ALL (ARRAY['running'::text, 'released'::text])) AND ((r).output_tokens > 0)) THEN (((COALESCE((r).history_tokens, 0) + (r).question_tokens) + (r).output_tokens) + 8)
+             ELSE COALESCE((r).history_tokens, 0)
+         END AS "coalesce";
+END;
+
+ALTER FUNCTION core.history_after(r public.runs) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION history_after(r public.runs); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.history_after(r public.runs) IS 'Tokens of history that the next run of the session brings: what this one brought, its question and its answer; of a summary that was not cut off, itself alone. Spec 10.1.';
 
 --
 -- Name: hold_user(uuid, timestamp with time zone, text, uuid, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -17032,6 +16812,7 @@ declare
   u public.users;
   l public.cost_limits_config;
   used_up text;
+  reason text;
 begin
   select x.* into strict u from public.users x where x.id = judge_throttle.user_id for no key update;
   if u.is_throttled and (u.throttled_by is null or u.throttled_by = 'operator' and coalesce(u.throttled_until > now, true)) then
@@ -17050,16 +16831,17 @@ begin
     return false;
   end if;
 
+  reason := case
+    when used_up = 'month' then format('%s: %s of %s dollars used this month', l.tier_name, trim_scale(round(u.current_month_limited_cost, 6)), l.monthly_cost_limit)
+    else format('%s: %s of %s dollars used today', l.tier_name, trim_scale(round(u.current_day_limited_cost, 6)), l.daily_cost_limit)
+  end;
   update public.users x
   set
     is_throttled = true,
     throttled_by = 'limit',
     throttled_at = case when u.is_throttled then u.throttled_at else now end,
     throttled_until = case when used_up = 'month' then u.month_ends_at else u.day_ends_at end,
-    throttled_reason = case
-      when used_up = 'month' then format('%s: %s of %s dollars used this month', l.tier_name, trim_scale(round(u.current_month_limited_cost, 6)), l.monthly_cost_limit)
-      else format('%s: %s of %s dollars used today', l.tier_name, trim_scale(round(u.current_day_limited_cost, 6)), l.daily_cost_limit)
-    end
+    throttled_reason = reason
   where x.id = u.id;
   return true;
 end
@@ -17260,6 +17042,28 @@ ALTER FUNCTION core.lift_throttle(user_id uuid, reason text, details json) OWNER
 COMMENT ON FUNCTION core.lift_throttle(user_id uuid, reason text, details json) IS 'Lifts a user''s throttle and writes who asked, with details, into audit_log. Returns whether a used-up cost limit throttles them still. Locks the user''s row. Errors: PR400 without a reason. Spec 3.4, 3.5.';
 
 --
+-- Name: tier_at(text, text, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT COALESCE(tier_override,
+         CASE
+             WHEN (entitled_until > now) THEN plan_tier
+             ELSE NULL::text
+         END, 'free'::text) AS "coalesce";
+END;
+
+ALTER FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) IS 'A user''s tier: the operator''s override, else the plan''s while its period is paid, else free. Whether that tier is still active core.find_limits decides. Spec 2.5.';
+
+--
 -- Name: write_dollars(numeric); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -17407,23 +17211,22 @@ ALTER FUNCTION core.limit_conditions(now timestamp with time zone) OWNER TO prpm
 COMMENT ON FUNCTION core.limit_conditions(now timestamp with time zone) IS 'Alerts user_over_limit that hold now: users whose cost that counts is above the monthly or daily limit of their tier. Spec 3.3, 3.5, 9.';
 
 --
--- Name: throttled_at(public.users, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: throttle_holds(text, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.throttled_at(person public.users, now timestamp with time zone) RETURNS boolean
+CREATE FUNCTION core.throttle_holds(throttled_by text, throttled_until timestamp with time zone, now timestamp with time zone) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    SET search_path TO ''
     BEGIN ATOMIC
- SELECT ((person).is_throttled AND (((person).throttled_by IS NULL) OR (((person).throttled_until IS NULL) AND ((person).throttled_by = 'operator'::text)) OR ((person).throttled_until > now)));
+ SELECT ((throttled_by IS NULL) OR ((throttled_until IS NULL) AND (throttled_by = 'operator'::text)) OR (throttled_until > now));
 END;
 
-ALTER FUNCTION core.throttled_at(person public.users, now timestamp with time zone) OWNER TO prpm_owner;
+ALTER FUNCTION core.throttle_holds(throttled_by text, throttled_until timestamp with time zone, now timestamp with time zone) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION throttled_at(person public.users, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION throttle_holds(throttled_by text, throttled_until timestamp with time zone, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.throttled_at(person public.users, now timestamp with time zone) IS 'Whether a throttle holds at that time: one by plain UPDATE until it is lifted, an operator''s and a limit''s until its end. One that is past its end is cleared on the next use, and by the jobs. Spec 3.4.';
+COMMENT ON FUNCTION core.throttle_holds(throttled_by text, throttled_until timestamp with time zone, now timestamp with time zone) IS 'Whether the throttle of who is throttled holds at that time: core.throttled_at by its columns, for whole scans of users. Spec 3.4.';
 
 --
 -- Name: limit_notices(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -17445,7 +17248,7 @@ A new month begins on %s. Cost that purchased credits pay for does not count.'::
       CROSS JOIN LATERAL ( SELECT max(percent.percent) AS level
             FROM unnest(l.alert_at_percent) percent(percent)
            WHERE ((u.current_month_limited_cost * (100)::numeric) >= ((percent.percent)::numeric * l.monthly_cost_limit))) reached)
-   WHERE ((u.current_month_limited_cost >= l.first_warning_at) AND (u.current_month_limited_cost > (0)::numeric) AND (u.month_ends_at > limit_notices.now) AND (reached.level IS NOT NULL) AND (NOT core.throttled_at(u.*, limit_notices.now)))
+   WHERE ((u.current_month_limited_cost >= l.first_warning_at) AND (u.current_month_limited_cost > (0)::numeric) AND (u.month_ends_at > limit_notices.now) AND (reached.level IS NOT NULL) AND (NOT (u.is_throttled AND core.throttle_holds(u.throttled_by, u.throttled_until, limit_notices.now))))
  UNION ALL
   SELECT u.id,
      'throttled'::text,
@@ -17468,7 +17271,7 @@ A new month begins on %s. Cost that purchased credits pay for does not count.'::
              END)), ''::text)) || '. Write to us if you think that this is a mistake.'::text)
          END AS "case"
     FROM public.users u
-   WHERE (u.is_throttled AND core.throttled_at(u.*, limit_notices.now));
+   WHERE (u.is_throttled AND core.throttle_holds(u.throttled_by, u.throttled_until, limit_notices.now));
 END;
 
 ALTER FUNCTION core.limit_notices(now timestamp with time zone) OWNER TO prpm_owner;
@@ -17755,15 +17558,28 @@ COMMENT ON FUNCTION core.may_see_package(user_id uuid, visibility text, author_i
 --
 
 CREATE FUNCTION core.may_see_share(user_id uuid, share public.shared_sessions) RETURNS boolean
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
- SELECT (NOT (EXISTS ( SELECT
-            FROM public.packages p
-           WHERE (((p.id = (may_see_share.share).package_id) OR (((may_see_share.share).comparison_id IS NOT NULL) AND (p.id IN ( SELECT r.package_id
-                    FROM (public.comparisons c
-                      JOIN public.runs r ON (((r.user_id = c.user_id) AND (r.id = ANY (c.run_ids)))))
-                   WHERE ((c.user_id = (may_see_share.share).user_id) AND (c.id = (may_see_share.share).comparison_id)))))) AND (p.visibility = 'private'::text) AND (NOT COALESCE(core.may_see_package(may_see_share.user_id, p.visibility, p.author_id, p.organization_id), false))))));
-END;
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  package_ids uuid[] := array[share.package_id];
+begin
+  if share.comparison_id is not null then
+    package_ids := package_ids || array(
+      select r.package_id
+      from public.comparisons c
+      join public.runs r on r.user_id = share.user_id and r.id = any (c.run_ids)
+      where c.user_id = share.user_id and c.id = share.comparison_id
+    );
+  end if;
+  return not exists (
+    select
+    from public.packages p
+    where p.id = any (package_ids) and p.visibility = 'private'
+      and not coalesce(core.may_see_package(may_see_share.user_id, p.visibility, p.author_id, p.organization_id), false)
+  );
+end
+$$;
 
 ALTER FUNCTION core.may_see_share(user_id uuid, share public.shared_sessions) OWNER TO prpm_owner;
 
@@ -18087,27 +17903,772 @@ ALTER FUNCTION core.model_of_provider(provider text, name text) OWNER TO prpm_ow
 COMMENT ON FUNCTION core.model_of_provider(provider text, name text) IS 'The alias of the model that a provider''s export or invoice names: by alias, by id, by id without its date, or by an id that the alias had before; null where it is none of ours. Spec 1.2, 7.1.';
 
 --
--- Name: paying_subscriptions(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+-- Name: month_figures(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.paying_subscriptions(at timestamp with time zone) RETURNS TABLE(user_id uuid, plan text, monthly_amount numeric)
-    LANGUAGE sql STABLE
+CREATE FUNCTION core.month_figures(at timestamp with time zone) RETURNS TABLE(subscription_revenue numeric, pack_revenue numeric, earned_pack_revenue numeric, cost numeric, overall_margin_percent numeric, active_users bigint, throttled_users bigint, high_risk_users bigint, users bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET jit TO 'off'
+    SET enable_seqscan TO 'on'
+    AS $$
+#variable_conflict use_column
+declare
+  starts_at timestamptz := date_trunc('month', month_figures.at at time zone 'UTC') at time zone 'UTC';
+  ends_at timestamptz := (date_trunc('month', month_figures.at at time zone 'UTC') + interval '1 month') at time zone 'UTC';
+  is_over boolean := ends_at <= core.now();
+begin
+  if is_over then
+    -- Each subscription begins one period in a calendar month.
+    select coalesce(sum(greatest(0, p.paid_amount - p.refunded_amount - p.disputed_amount)), 0) into subscription_revenue
+    from public.subscription_periods p
+    where p.state = 'paid' and p.period_start >= starts_at and p.period_start < ends_at;
+    select p.active, p.throttled, p.high_risk, p.total into active_users, throttled_users, high_risk_users, users
+    from core.people_back_then(starts_at, ends_at) p;
+  else
+    select coalesce(sum(s.monthly_amount), 0) into subscription_revenue from core.paying_subscriptions(month_figures.at) s;
+    select p.active, p.throttled, p.high_risk, p.total into active_users, throttled_users, high_risk_users, users
+    from core.people_this_month(starts_at, month_figures.at) p;
+  end if;
+
+  select coalesce(sum(greatest(0, p.paid_amount - p.refunded_amount - p.disputed_amount)), 0) into pack_revenue
+  from public.purchases p
+  where p.paid_at >= starts_at and p.paid_at < ends_at;
+
+  select coalesce(sum(d.purchased_value), 0), coalesce(sum(d.cost), 0) into earned_pack_revenue, cost
+  from core.usage_parts d
+  where d.day >= (starts_at at time zone 'UTC')::date and d.day < (ends_at at time zone 'UTC')::date;
+
+  overall_margin_percent := round(
+    100 * (subscription_revenue + earned_pack_revenue - cost) / nullif(subscription_revenue + earned_pack_revenue, 0), 2
+  );
+  return next;
+end
+$$;
+
+ALTER FUNCTION core.month_figures(at timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION month_figures(at timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.month_figures(at timestamp with time zone) IS 'The figures of the calendar month (UTC) that a moment is in, one row, US dollars: what subscriptions pay now, or of a month that is over what they paid for the periods that began in it, less what went back; what packs paid for in the month brought, less what was refunded or is disputed of them; the part of packs'' cash that the month''s runs earned by spending their credits; provider cost of the month''s runs; (subscriptions + earned - cost) in percent of (subscriptions + earned), 2 decimals, null without revenue. Then people: active (a run this month or an entitled subscription), throttled (null of a month that is over), high_risk (more than 5 dollars this month), and all whose account is open (or was at the month''s end). Exact at every moment, whenever the analytics were refreshed. Spec 8.3.';
+
+--
+-- Name: move_credits(uuid, uuid, text, text, text, bigint, timestamp with time zone, uuid, uuid, text, text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.move_credits(user_id uuid, lot_id uuid, type text, debit text, credit text, amount bigint, now timestamp with time zone, run_id uuid DEFAULT NULL::uuid, purchase_id uuid DEFAULT NULL::uuid, subscription_id text DEFAULT NULL::text, description text DEFAULT NULL::text, actor text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  change bigint := case when move_credits.credit = 'lot' then move_credits.amount else -move_credits.amount end;
+  lot_kind text;
+  number bigint;
+  balance bigint;
+begin
+  update public.credit_lots l
+  set remaining = l.remaining + change
+  where l.user_id = move_credits.user_id and l.id = move_credits.lot_id
+  returning l.kind into strict lot_kind;
+
+  update public.users u
+  set
+    included_credits = u.included_credits + case when lot_kind = 'purchased' then 0 else change end,
+    purchased_credits = u.purchased_credits + case when lot_kind = 'purchased' then change else 0 end,
+    transaction_count = u.transaction_count + 1,
+    updated_at = move_credits.now
+  where u.id = move_credits.user_id
+  returning u.transaction_count, u.included_credits + u.purchased_credits into strict number, balance;
+
+  insert into public.credit_transactions
+    (user_id, id, type, debit, credit, amount, balance_after, lot_id, run_id, purchase_id, subscription_id, description, actor, created_at)
+  values (
+    move_credits.user_id, number, move_credits.type, move_credits.debit, move_credits.credit, move_credits.amount, balance,
+    move_credits.lot_id, move_credits.run_id, move_credits.purchase_id, move_credits.subscription_id,
+    move_credits.description, move_credits.actor, move_credits.now
+  );
+end
+$$;
+
+ALTER FUNCTION core.move_credits(user_id uuid, lot_id uuid, type text, debit text, credit text, amount bigint, now timestamp with time zone, run_id uuid, purchase_id uuid, subscription_id text, description text, actor text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION move_credits(user_id uuid, lot_id uuid, type text, debit text, credit text, amount bigint, now timestamp with time zone, run_id uuid, purchase_id uuid, subscription_id text, description text, actor text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.move_credits(user_id uuid, lot_id uuid, type text, debit text, credit text, amount bigint, now timestamp with time zone, run_id uuid, purchase_id uuid, subscription_id text, description text, actor text) IS 'Books one transfer: the row itself, the lot''s remainder and the user''s figures. One of debit and credit is lot. The caller holds the user''s row and calls core.refresh_lots when done. Spec 4.2.';
+
+--
+-- Name: nearly_used_up(public.users, public.cost_limits_config, numeric); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, enough numeric) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC
- SELECT s.user_id,
-     s.plan,
-     s.monthly_amount
-    FROM (public.subscriptions s
-      JOIN public.users u ON (((u.id = s.user_id) AND (u.entitled_until > paying_subscriptions.at))))
-   WHERE ((s.status = ANY (ARRAY['active'::text, 'past_due'::text])) AND (s.ended_at IS NULL) AND (NOT s.superseded));
+ SELECT COALESCE((GREATEST(((u).current_month_limited_cost - (l).monthly_cost_limit), ((u).current_day_limited_cost - (l).daily_cost_limit)) > (- enough)), false) AS "coalesce";
 END;
 
-ALTER FUNCTION core.paying_subscriptions(at timestamp with time zone) OWNER TO prpm_owner;
+ALTER FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, enough numeric) OWNER TO prpm_owner;
 
 --
--- Name: FUNCTION paying_subscriptions(at timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION nearly_used_up(u public.users, l public.cost_limits_config, enough numeric); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.paying_subscriptions(at timestamp with time zone) IS 'Subscriptions that entitle their user at that time and pay: whose, which plan, and the US dollars received for the last paid period. A trial pays nothing. Spec 8.1, 8.3.';
+COMMENT ON FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, enough numeric) IS 'True where a cost window may be used up, so that core.judge_throttle must look: less than enough US dollars are left of it. Spec 3.4.';
+
+--
+-- Name: newest_version(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.newest_version(package_id uuid) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT v.version
+    FROM public.package_versions v
+   WHERE ((v.package_id = newest_version.package_id) AND (v.yanked_at IS NULL))
+   ORDER BY (core.version_order(v.version)) DESC, v.created_at DESC, v.version DESC
+  LIMIT 1;
+END;
+
+ALTER FUNCTION core.newest_version(package_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION newest_version(package_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.newest_version(package_id uuid) IS 'The version of a package that is used where none is asked for: the highest release that is not yanked; null where there is none. Spec 5.5.';
+
+--
+-- Name: news_patience(); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.news_patience() RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT '00:05:00'::interval AS "interval";
+END;
+
+ALTER FUNCTION core.news_patience() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION news_patience(); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.news_patience() IS 'How long after something was made at Stripe, or was heard of, an event of it may still be on its way, so that not knowing is no difference. Spec 6.6.';
+
+--
+-- Name: note_action(text, text, text, json); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.note_action(action text, row_key text, reason text, details json) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(btrim(note_action.reason), '') = '' then
+    raise exception 'reason is missing' using errcode = 'PR400', detail = 'reason', hint = 'Say why in a few words; it is kept in audit_log.';
+  end if;
+  insert into public.audit_log (role, table_name, action, row_key, new, reason)
+  values (session_user, 'ops.' || note_action.action, 'call', note_action.row_key, note_action.details, note_action.reason);
+end
+$$;
+
+ALTER FUNCTION core.note_action(action text, row_key text, reason text, details json) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION note_action(action text, row_key text, reason text, details json); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.note_action(action text, row_key text, reason text, details json) IS 'Writes into audit_log which operator called which action on what, and why. Errors: PR400 without a reason. Spec 12.';
+
+--
+-- Name: note_correction(public.runs); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.note_correction(r public.runs) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  insert into core.usage_corrections (
+    user_id, run_id, n,
+    runs, failed_runs, input_tokens, cached_tokens, cache_write_tokens, output_tokens, cost, limited_cost, credits, shortfall,
+    included_value, purchased_value, cache_saving, answers, answer_tokens, paid_credits, paid_cost,
+    prompted_sessions, prompted_runs, prompted_credits
+  )
+  select
+    r.user_id, r.id,
+    (select coalesce(max(c.n), 0) + 1 from core.usage_corrections c where c.user_id = r.user_id and c.run_id = r.id),
+    coalesce(-x.runs, 0), coalesce(-x.failed_runs, 0), coalesce(-x.input_tokens, 0), coalesce(-x.cached_tokens, 0),
+    coalesce(-x.cache_write_tokens, 0), coalesce(-x.output_tokens, 0), coalesce(-x.cost, 0), coalesce(-x.limited_cost, 0),
+    coalesce(-x.credits, 0), coalesce(-x.shortfall, 0), coalesce(-x.included_value, 0), coalesce(-x.purchased_value, 0),
+    coalesce(-x.cache_saving, 0), coalesce(-x.answers, 0), coalesce(-x.answer_tokens, 0), coalesce(-x.paid_credits, 0), coalesce(-x.paid_cost, 0),
+    coalesce(-x.prompted_sessions, 0), coalesce(-x.prompted_runs, 0), coalesce(-x.prompted_credits, 0)
+  from (values (1)) one
+  left join core.usage_by_run x on x.user_id = r.user_id and x.run_id = r.id;
+end
+$$;
+
+ALTER FUNCTION core.note_correction(r public.runs) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION note_correction(r public.runs); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.note_correction(r public.runs) IS 'To be called before an ended run is changed, and when one begins with an id below its user''s newest: keeps what the run counts for until then, so that rollups that have it, or have passed it, stay exact. Only user_id and id of the row are read. The caller holds the user''s row. Spec 8.2.';
+
+--
+-- Name: payment_patience(); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.payment_patience() RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT '01:10:00'::interval AS "interval";
+END;
+
+ALTER FUNCTION core.payment_patience() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION payment_patience(); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.payment_patience() IS 'How long after a period began its money is waited for before Stripe is asked: it takes the money about an hour after. Spec 6.6.';
+
+--
+-- Name: stripe_drift; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.stripe_drift (
+    id bigint NOT NULL,
+    user_id uuid,
+    kind text NOT NULL,
+    object text NOT NULL,
+    ours text,
+    theirs text,
+    found_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE public.stripe_drift OWNER TO prpm_owner;
+
+--
+-- Name: TABLE stripe_drift; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.stripe_drift IS 'ops. Differences that reconciliation found between Stripe and us; each was repaired by the same functions as events (spec 6.6).';
+
+--
+-- Name: COLUMN stripe_drift.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_drift.id IS 'Counter.';
+
+--
+-- Name: COLUMN stripe_drift.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_drift.user_id IS 'Whose, where known.';
+
+--
+-- Name: COLUMN stripe_drift.kind; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_drift.kind IS 'event: one that Stripe could not deliver; period: one that was paid, as nobody had told; subscription, payment, refund, dispute.';
+
+--
+-- Name: COLUMN stripe_drift.object; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_drift.object IS 'Stripe''s id; of a period its invoice''s.';
+
+--
+-- Name: COLUMN stripe_drift.ours; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_drift.ours IS 'What we had; null: nothing.';
+
+--
+-- Name: COLUMN stripe_drift.theirs; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_drift.theirs IS 'What Stripe has; null: nothing.';
+
+--
+-- Name: COLUMN stripe_drift.found_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_drift.found_at IS 'When.';
+
+--
+-- Name: subscription_periods; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.subscription_periods (
+    user_id uuid NOT NULL,
+    subscription_id text NOT NULL,
+    period_start timestamp with time zone NOT NULL,
+    period_end timestamp with time zone NOT NULL,
+    plan text NOT NULL,
+    state text NOT NULL,
+    invoice_id text,
+    payment_id text,
+    credits bigint DEFAULT 0 NOT NULL,
+    paid_amount numeric(12,2) DEFAULT 0 NOT NULL,
+    refunded_amount numeric(12,2) DEFAULT 0 NOT NULL,
+    disputed_amount numeric(12,2) DEFAULT 0 NOT NULL,
+    credits_taken_back bigint DEFAULT 0 NOT NULL,
+    shortfall bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    paid_at timestamp with time zone,
+    CONSTRAINT subscription_periods_credits_check CHECK ((credits >= 0)),
+    CONSTRAINT subscription_periods_credits_taken_back_check CHECK ((credits_taken_back >= 0)),
+    CONSTRAINT subscription_periods_disputed_amount_check CHECK ((disputed_amount >= (0)::numeric)),
+    CONSTRAINT subscription_periods_paid_amount_check CHECK ((paid_amount >= (0)::numeric)),
+    CONSTRAINT subscription_periods_refunded_amount_check CHECK ((refunded_amount >= (0)::numeric)),
+    CONSTRAINT subscription_periods_shortfall_check CHECK ((shortfall >= 0)),
+    CONSTRAINT subscription_periods_state_check CHECK ((state = ANY (ARRAY['due'::text, 'paid'::text])))
+);
+
+ALTER TABLE public.subscription_periods OWNER TO prpm_owner;
+
+--
+-- Name: TABLE subscription_periods; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.subscription_periods IS 'per-user. Billing periods: due when Stripe has moved to them, paid when their invoice is; only paid ones grant (spec 4.3).';
+
+--
+-- Name: COLUMN subscription_periods.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.user_id IS 'Whose.';
+
+--
+-- Name: COLUMN subscription_periods.subscription_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.subscription_id IS 'Stripe''s id of the subscription.';
+
+--
+-- Name: COLUMN subscription_periods.period_start; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.period_start IS 'Start, by the invoice''s line or the subscription''s item.';
+
+--
+-- Name: COLUMN subscription_periods.period_end; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.period_end IS 'Its end.';
+
+--
+-- Name: COLUMN subscription_periods.plan; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.plan IS 'What was paid for in it.';
+
+--
+-- Name: COLUMN subscription_periods.state; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.state IS 'due: awaited; paid: by money, coupon or balance.';
+
+--
+-- Name: COLUMN subscription_periods.invoice_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.invoice_id IS 'Stripe''s id of the invoice that paid it.';
+
+--
+-- Name: COLUMN subscription_periods.payment_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.payment_id IS 'Stripe''s id of the payment intent, or null where no money was needed or it is not known yet.';
+
+--
+-- Name: COLUMN subscription_periods.credits; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.credits IS 'Credits granted for it.';
+
+--
+-- Name: COLUMN subscription_periods.paid_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.paid_amount IS 'US dollars received for it.';
+
+--
+-- Name: COLUMN subscription_periods.refunded_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.refunded_amount IS 'US dollars of refunds that neither failed nor were canceled.';
+
+--
+-- Name: COLUMN subscription_periods.disputed_amount; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.disputed_amount IS 'US dollars of disputes that are open or lost.';
+
+--
+-- Name: COLUMN subscription_periods.credits_taken_back; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.credits_taken_back IS 'Credits taken back for refunds and disputes.';
+
+--
+-- Name: COLUMN subscription_periods.shortfall; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.shortfall IS 'Credits that should have been taken back but were spent already.';
+
+--
+-- Name: COLUMN subscription_periods.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.created_at IS 'When it was first heard of.';
+
+--
+-- Name: COLUMN subscription_periods.paid_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_periods.paid_at IS 'When it was known to be paid.';
+
+--
+-- Name: note_found_periods(uuid, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.note_found_periods(user_id uuid, subscription_id text, now timestamp with time zone) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    BEGIN ATOMIC
+ INSERT INTO public.stripe_drift (user_id, kind, object, ours, theirs, found_at)  SELECT p.user_id,
+             'period',
+             p.invoice_id,
+             ('due since '::text || to_char((p.period_start AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD HH24:MI:SS'::text)),
+             ('paid '::text || p.paid_amount),
+             note_found_periods.now AS now
+            FROM public.subscription_periods p
+           WHERE ((p.user_id = note_found_periods.user_id) AND (p.subscription_id = note_found_periods.subscription_id) AND (p.state = 'paid'::text) AND (p.paid_at = note_found_periods.now) AND (p.created_at <= (note_found_periods.now - core.payment_patience())));
+END;
+
+ALTER FUNCTION core.note_found_periods(user_id uuid, subscription_id text, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION note_found_periods(user_id uuid, subscription_id text, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.note_found_periods(user_id uuid, subscription_id text, now timestamp with time zone) IS 'Keeps in stripe_drift that a period was found paid by asking, after it had been due for 70 minutes: no event said so. Spec 6.6.';
+
+--
+-- Name: note_refusal(public.users, json, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.note_refusal(u public.users, refusal json, now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  update public.users x
+  set minute_attempts = u.minute_attempts, minute_ends_at = u.minute_ends_at
+  where x.id = u.id;
+  perform core.count_refusal(u.id, refusal, now);
+  if refusal ->> 'code' in ('daily_cost_limit', 'monthly_cost_limit') then
+    perform core.judge_throttle(u.id, now);
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.note_refusal(u public.users, refusal json, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION note_refusal(u public.users, refusal json, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.note_refusal(u public.users, refusal json, now timestamp with time zone) IS 'Stores what a refused attempt leaves behind: the minute''s count, the refusal''s count and, where a window is used up, the throttle. A refused run counts for nothing else. Spec 3.2, 3.4, 3.6, 3.7.';
+
+--
+-- Name: note_unpaid(uuid, text, jsonb, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.note_unpaid(user_id uuid, subscription_id text, invoice jsonb, now timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if invoice ->> 'status' = 'open' and (invoice ->> 'attempted')::boolean then
+    update public.subscriptions s set
+      unpaid_since = least(s.unpaid_since, to_timestamp((invoice #>> '{status_transitions,finalized_at}')::bigint)),
+      hosted_invoice_url = invoice ->> 'hosted_invoice_url'
+    where s.user_id = note_unpaid.user_id and s.id = note_unpaid.subscription_id;
+    perform core.refresh_entitlement(note_unpaid.user_id, note_unpaid.now);
+  end if;
+end
+$$;
+
+ALTER FUNCTION core.note_unpaid(user_id uuid, subscription_id text, invoice jsonb, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION note_unpaid(user_id uuid, subscription_id text, invoice jsonb, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.note_unpaid(user_id uuid, subscription_id text, invoice jsonb, now timestamp with time zone) IS 'Starts the grace of a subscription whose invoice is open because it could not be collected; one that was not tried yet changes nothing. The caller holds the user''s row. Spec 2.5.';
+
+--
+-- Name: owes_credits(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.owes_credits(user_id uuid) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT ((EXISTS ( SELECT
+            FROM (public.purchases p
+              JOIN public.credit_lots l ON (((l.user_id = p.user_id) AND (l.source = 'purchase'::text) AND (l.source_id = (p.id)::text))))
+           WHERE ((p.user_id = owes_credits.user_id) AND (p.shortfall > 0) AND (l.remaining > 0)))) OR (EXISTS ( SELECT
+            FROM (public.subscription_periods p
+              JOIN public.credit_lots l ON (((l.user_id = p.user_id) AND (l.source = ANY (ARRAY['subscription'::text, 'rollover'::text])) AND (l.source_id = ((p.subscription_id || '/'::text) || (EXTRACT(epoch FROM p.period_start))::bigint)))))
+           WHERE ((p.user_id = owes_credits.user_id) AND (p.shortfall > 0) AND (l.remaining > 0)))));
+END;
+
+ALTER FUNCTION core.owes_credits(user_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION owes_credits(user_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.owes_credits(user_id uuid) IS 'True while a refund could take back more as soon as a run lets go of its hold. Spec 4.5, 4.6.';
+
+--
+-- Name: own_package(uuid, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.own_package(user_id uuid, package text) RETURNS public.packages
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  p public.packages := core.package_of_author(own_package.user_id, own_package.package);
+begin
+  if p.id is null then
+    return null;
+  end if;
+  select x.* into strict p from public.packages x where x.id = p.id for no key update;
+  return p;
+end
+$$;
+
+ALTER FUNCTION core.own_package(user_id uuid, package text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION own_package(user_id uuid, package text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.own_package(user_id uuid, package text) IS 'The package of an id or name, locked, for who may change it; null: there is none that this user may see. Errors: PR403 they may see it, but not change it. Spec 10.4, 10.6.';
+
+--
+-- Name: own_suggested_input(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.own_suggested_input(user_id uuid, suggested_input_id uuid) RETURNS public.suggested_inputs
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  i public.suggested_inputs;
+begin
+  -- The package first, as who publishes.
+  select x.package_id into i.package_id from public.suggested_inputs x where x.id = own_suggested_input.suggested_input_id;
+  if not found or (select p.id from core.own_package(own_suggested_input.user_id, i.package_id::text) p) is null then
+    return null;
+  end if;
+  select x.* into i from public.suggested_inputs x where x.id = own_suggested_input.suggested_input_id and x.is_active for no key update;
+  return i;
+end
+$$;
+
+ALTER FUNCTION core.own_suggested_input(user_id uuid, suggested_input_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION own_suggested_input(user_id uuid, suggested_input_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.own_suggested_input(user_id uuid, suggested_input_id uuid) IS 'The suggested input of an id, locked, for who may change it; null: there is none that is shown and that this user may see. Errors: PR403 they may see it, but not change it. Spec 10.4.';
+
+--
+-- Name: package_of_author(uuid, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.package_of_author(user_id uuid, package text) RETURNS public.packages
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  p public.packages := core.find_package(package_of_author.user_id, package_of_author.package);
+begin
+  if p.id is not null and not core.may_publish(package_of_author.user_id, p.author_id, p.organization_id) then
+    raise exception 'the package % belongs to somebody else', p.name
+      using errcode = 'PR403', detail = 'package', hint = 'It is for its author, and its organization''s owners, admins and maintainers.';
+  end if;
+  return p;
+end
+$$;
+
+ALTER FUNCTION core.package_of_author(user_id uuid, package text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION package_of_author(user_id uuid, package text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.package_of_author(user_id uuid, package text) IS 'The package of an id or name, for who may change it; null: there is none that this user may see. Errors: PR403 they may see it, but not change it. Spec 8.7, 10.4, 10.6.';
+
+--
+-- Name: exchange_feedback; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.exchange_feedback (
+    user_id uuid NOT NULL,
+    run_id uuid NOT NULL,
+    is_effective boolean NOT NULL,
+    comment text,
+    created_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE public.exchange_feedback OWNER TO prpm_owner;
+
+--
+-- Name: TABLE exchange_feedback; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.exchange_feedback IS 'per-user. Whether an answer was of use to who asked (spec 10.3).';
+
+--
+-- Name: COLUMN exchange_feedback.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.exchange_feedback.user_id IS 'Who asked.';
+
+--
+-- Name: COLUMN exchange_feedback.run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.exchange_feedback.run_id IS 'The answer''s run.';
+
+--
+-- Name: COLUMN exchange_feedback.is_effective; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.exchange_feedback.is_effective IS 'True: it was of use.';
+
+--
+-- Name: COLUMN exchange_feedback.comment; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.exchange_feedback.comment IS 'Their words, at most 1,000 characters, or null.';
+
+--
+-- Name: COLUMN exchange_feedback.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.exchange_feedback.created_at IS 'When.';
+
+--
+-- Name: package_ratings(uuid, uuid[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.package_ratings(package_id uuid, people uuid[]) RETURNS json
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT json_build_object('effective', said.effective, 'not_effective', said.not_effective, 'helpful', votes.helpful, 'not_helpful', votes.not_helpful) AS json_build_object
+    FROM ( SELECT count(*) FILTER (WHERE f.is_effective) AS effective,
+             count(*) FILTER (WHERE (NOT f.is_effective)) AS not_effective
+            FROM (public.exchange_feedback f
+              CROSS JOIN LATERAL ( SELECT x.package_id,
+                     x.baseline
+                    FROM public.runs x
+                   WHERE ((x.user_id = f.user_id) AND (x.id = f.run_id))
+                  OFFSET 0) r)
+           WHERE ((f.user_id = ANY (package_ratings.people)) AND (r.package_id = package_ratings.package_id) AND (NOT r.baseline))) said,
+     ( SELECT COALESCE(sum(s.helpful_count), (0)::numeric) AS helpful,
+             COALESCE(sum(s.not_helpful_count), (0)::numeric) AS not_helpful
+            FROM public.shared_sessions s
+           WHERE ((s.package_id = package_ratings.package_id) AND (s.ended_at IS NULL))) votes;
+END;
+
+ALTER FUNCTION core.package_ratings(package_id uuid, people uuid[]) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION package_ratings(package_id uuid, people uuid[]); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.package_ratings(package_id uuid, people uuid[]) IS 'How a package is rated, JSON: answers that these people found effective or not, and votes on its shared results. Spec 8.7, 10.2, 10.3.';
+
+--
+-- Name: package_days; Type: TABLE; Schema: core; Owner: prpm_owner
+--
+
+CREATE TABLE core.package_days (
+    package_id uuid NOT NULL,
+    day date NOT NULL,
+    user_id uuid NOT NULL,
+    model text NOT NULL,
+    sessions bigint NOT NULL,
+    runs bigint NOT NULL,
+    credits bigint NOT NULL
+);
+
+ALTER TABLE core.package_days OWNER TO prpm_owner;
+
+--
+-- Name: TABLE package_days; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON TABLE core.package_days IS 'ops. How packages were used with their own prompt, up to each user''s core.usage_marks; core.package_use adds the rest. Only core.refresh_usage writes it (spec 8.2, 8.7).';
+
+--
+-- Name: COLUMN package_days.package_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_days.package_id IS 'The package.';
+
+--
+-- Name: COLUMN package_days.day; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_days.day IS 'UTC day in which the runs began.';
+
+--
+-- Name: COLUMN package_days.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_days.user_id IS 'Who ran.';
+
+--
+-- Name: COLUMN package_days.model; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_days.model IS 'models.alias.';
+
+--
+-- Name: COLUMN package_days.sessions; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_days.sessions IS 'Sessions that began with one of these runs.';
+
+--
+-- Name: COLUMN package_days.runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_days.runs IS 'Runs that have ended, however they ended; baselines left out.';
+
+--
+-- Name: COLUMN package_days.credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_days.credits IS 'Credits charged for them.';
 
 --
 -- Name: usage_by_run; Type: VIEW; Schema: core; Owner: prpm_owner
@@ -18760,6 +19321,446 @@ COMMENT ON COLUMN core.usage_marks.user_id IS 'Whose.';
 COMMENT ON COLUMN core.usage_marks.through_run_id IS 'The last run, by id, that is rolled up.';
 
 --
+-- Name: package_parts; Type: VIEW; Schema: core; Owner: prpm_owner
+--
+
+CREATE VIEW core.package_parts AS
+ SELECT d.package_id,
+    d.day,
+    d.user_id,
+    d.model,
+    d.sessions,
+    d.runs,
+    d.credits
+   FROM core.package_days d
+UNION ALL
+ SELECT t.package_id,
+    t.day,
+    u.id AS user_id,
+    t.model,
+    t.prompted_sessions AS sessions,
+    t.prompted_runs AS runs,
+    t.prompted_credits AS credits
+   FROM ((public.users u
+     LEFT JOIN core.usage_marks m ON ((m.user_id = u.id)))
+     CROSS JOIN LATERAL ( SELECT x.user_id,
+            x.run_id,
+            x.day,
+            x.model,
+            x.package_id,
+            x.tier_name,
+            x.runs,
+            x.failed_runs,
+            x.input_tokens,
+            x.cached_tokens,
+            x.cache_write_tokens,
+            x.output_tokens,
+            x.cost,
+            x.limited_cost,
+            x.credits,
+            x.shortfall,
+            x.included_value,
+            x.purchased_value,
+            x.cache_saving,
+            x.answers,
+            x.answer_tokens,
+            x.paid_credits,
+            x.paid_cost,
+            x.prompted_sessions,
+            x.prompted_runs,
+            x.prompted_credits
+           FROM core.usage_by_run x
+          WHERE ((x.user_id = u.id) AND (x.run_id > COALESCE(m.through_run_id, '00000000-0000-0000-0000-000000000000'::uuid)))
+         OFFSET 0) t)
+  WHERE (u.last_run_id > COALESCE(m.through_run_id, '00000000-0000-0000-0000-000000000000'::uuid))
+UNION ALL
+ SELECT c.package_id,
+    c.day,
+    c.user_id,
+    c.model,
+    c.prompted_sessions AS sessions,
+    c.prompted_runs AS runs,
+    c.prompted_credits AS credits
+   FROM (core.usage_corrected c
+     JOIN core.usage_marks m ON (((m.user_id = c.user_id) AND (c.run_id <= m.through_run_id))));
+
+ALTER TABLE core.package_parts OWNER TO prpm_owner;
+
+--
+-- Name: VIEW package_parts; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON VIEW core.package_parts IS 'What core.package_use is the sum of: days that are rolled up, runs above their user''s mark, and corrections of those below. Single rows mean nothing, and may be below 0. Spec 8.2, 8.7.';
+
+--
+-- Name: COLUMN package_parts.package_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_parts.package_id IS 'The package.';
+
+--
+-- Name: COLUMN package_parts.day; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_parts.day IS 'UTC day in which the runs began.';
+
+--
+-- Name: COLUMN package_parts.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_parts.user_id IS 'Who ran.';
+
+--
+-- Name: COLUMN package_parts.model; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_parts.model IS 'models.alias.';
+
+--
+-- Name: COLUMN package_parts.sessions; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_parts.sessions IS 'Sessions that began with the package''s prompt.';
+
+--
+-- Name: COLUMN package_parts.runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_parts.runs IS 'Runs with it that have ended.';
+
+--
+-- Name: COLUMN package_parts.credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_parts.credits IS 'Credits charged for them.';
+
+--
+-- Name: package_use(uuid[], date); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.package_use(package_ids uuid[], since date) RETURNS TABLE(package_id uuid, day date, user_id uuid, model text, sessions bigint, runs bigint, credits bigint)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    SET jit TO 'off'
+    SET enable_seqscan TO 'on'
+    BEGIN ATOMIC
+ SELECT x.package_id,
+     x.day,
+     x.user_id,
+     x.model,
+     (sum(x.sessions))::bigint AS sum,
+     (sum(x.runs))::bigint AS sum,
+     (sum(x.credits))::bigint AS sum
+    FROM core.package_parts x
+   WHERE ((x.package_id = ANY (package_use.package_ids)) AND ((package_use.since IS NULL) OR (x.day >= package_use.since)))
+   GROUP BY x.package_id, x.day, x.user_id, x.model
+  HAVING (sum(x.runs) <> (0)::numeric);
+END;
+
+ALTER FUNCTION core.package_use(package_ids uuid[], since date) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION package_use(package_ids uuid[], since date); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.package_use(package_ids uuid[], since date) IS 'How packages were used with their own prompt, by day (UTC, of the runs'' beginning; since null: all), user and model: sessions that began so, runs that have ended, credits charged. core.package_days, and what has come since; equal to a sum over runs at every moment. Reads packages'' days by key, the users once, and of runs only new ones. Spec 8.2, 8.7.';
+
+--
+-- Name: parse_package_search(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.parse_package_search(query text) RETURNS tsquery
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+declare
+  words text[] := string_to_array(btrim(core.plain_words(query)), ' ');
+  last text := words[cardinality(words)];
+  begun tsquery;
+begin
+  if coalesce(last, '') = '' then
+    return null;
+  end if;
+  begun := to_tsquery('pg_catalog.english', last) || to_tsquery('pg_catalog.simple', last || ':*');
+  if cardinality(words) = 1 then
+    return begun;
+  end if;
+  return plainto_tsquery('pg_catalog.english', array_to_string(words[:cardinality(words) - 1], ' ')) && begun;
+end
+$$;
+
+ALTER FUNCTION core.parse_package_search(query text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION parse_package_search(query text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.parse_package_search(query text) IS 'The words of a search for packages, all of which have to be there by their stems, the last one perhaps begun alone; null where there is none. Spec 10.6.';
+
+--
+-- Name: parse_search(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.parse_search(query text, OUT words tsquery, OUT model text, OUT package text, OUT least_credits bigint, OUT most_credits bigint) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+declare
+  word text;
+  rest text := '';
+  cost text[];
+begin
+  for word in select w from regexp_split_to_table(btrim(coalesce(parse_search.query, '')), '\s+') w loop
+    case
+      when word ~* '^model:.' then model := lower(substr(word, 7));
+      when word ~* '^package:.' then package := lower(substr(word, 9));
+      when word ~* '^cost:' then
+        cost := regexp_match(word, '^cost:(>=|<=|>|<|=)?(\d{1,9})$', 'i');
+        if cost is null then
+          raise exception 'query: % is not cost:>n, cost:<n or cost:n', word
+            using errcode = 'PR400', detail = 'query', hint = 'n is a whole number of credits, as in cost:>10.';
+        end if;
+        if coalesce(cost[1], '=') in ('>', '>=', '=') then
+          least_credits := cost[2]::bigint + (coalesce(cost[1], '=') = '>')::integer;
+        end if;
+        if coalesce(cost[1], '=') in ('<', '<=', '=') then
+          most_credits := cost[2]::bigint - (coalesce(cost[1], '=') = '<')::integer;
+        end if;
+      else rest := rest || ' ' || word;
+    end case;
+  end loop;
+
+  -- Words are kept without their places: what stands in quotes has to be there, in any order.
+  if rest <> '' then
+    words := regexp_replace(websearch_to_tsquery('pg_catalog.simple', rest)::text, '<(-|\d+)>', '&', 'g')::tsquery;
+  end if;
+  if numnode(words) = 0 then
+    words := null;
+  end if;
+end
+$_$;
+
+ALTER FUNCTION core.parse_search(query text, OUT words tsquery, OUT model text, OUT package text, OUT least_credits bigint, OUT most_credits bigint) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION parse_search(query text, OUT words tsquery, OUT model text, OUT package text, OUT least_credits bigint, OUT most_credits bigint); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.parse_search(query text, OUT words tsquery, OUT model text, OUT package text, OUT least_credits bigint, OUT most_credits bigint) IS 'Takes a search for sessions apart: model:alias, package:name, cost:>n (also <, >=, <=, or n alone; credits), and the other words, as a web search has them ("or", -word). What is not there is null. Errors: PR400 naming query where cost has no number. Spec 10.1.';
+
+--
+-- Name: paying_subscriptions(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.paying_subscriptions(at timestamp with time zone) RETURNS TABLE(user_id uuid, plan text, monthly_amount numeric)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT s.user_id,
+     s.plan,
+     s.monthly_amount
+    FROM (public.subscriptions s
+      JOIN public.users u ON (((u.id = s.user_id) AND (u.entitled_until > paying_subscriptions.at))))
+   WHERE ((s.status = ANY (ARRAY['active'::text, 'past_due'::text])) AND (s.ended_at IS NULL) AND (NOT s.superseded));
+END;
+
+ALTER FUNCTION core.paying_subscriptions(at timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION paying_subscriptions(at timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.paying_subscriptions(at timestamp with time zone) IS 'Subscriptions that entitle their user at that time and pay: whose, which plan, and the US dollars received for the last paid period. A trial pays nothing. Spec 8.1, 8.3.';
+
+--
+-- Name: subscription_states; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.subscription_states (
+    status text NOT NULL,
+    entitles text NOT NULL,
+    is_open boolean NOT NULL,
+    is_final boolean NOT NULL,
+    told text NOT NULL,
+    CONSTRAINT subscription_states_entitles_check CHECK ((entitles = ANY (ARRAY['trial'::text, 'while_paid'::text, 'grace'::text, 'paid_out'::text, 'never'::text])))
+);
+
+ALTER TABLE public.subscription_states OWNER TO prpm_owner;
+
+--
+-- Name: TABLE subscription_states; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.subscription_states IS 'config. Stripe''s words for a subscription''s state, and what each means here: entitlement, whether it stands in the way of another one, whether it can still change, what its owner is told (spec 2.5, 6.1).';
+
+--
+-- Name: COLUMN subscription_states.status; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_states.status IS 'Stripe''s own word.';
+
+--
+-- Name: COLUMN subscription_states.entitles; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_states.entitles IS 'trial: until the trial''s end; while_paid: to the end of the paid period, and grace_days on while the next payment is awaited; grace: grace_days from the unpaid invoice on, at least to the end of the paid period; paid_out: to the end of the paid period; never.';
+
+--
+-- Name: COLUMN subscription_states.is_open; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_states.is_open IS 'True: another subscription is refused with already_subscribed.';
+
+--
+-- Name: COLUMN subscription_states.is_final; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_states.is_final IS 'True: Stripe never leaves this state.';
+
+--
+-- Name: COLUMN subscription_states.told; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.subscription_states.told IS 'A sentence for the person.';
+
+--
+-- Name: price_raises(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.price_raises(now timestamp with time zone) RETURNS TABLE(user_id uuid, subscription_id text, paid_until timestamp with time zone, paid_price numeric, next_price numeric, has_left boolean)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ WITH renewing AS MATERIALIZED (
+          SELECT s.user_id,
+             s.id,
+             s.plan,
+             s.price_id,
+             s.paid_until,
+             s.monthly_amount,
+             latest.plan AS paid_plan
+            FROM (((public.subscriptions s
+              JOIN public.subscription_states state ON (((state.status = s.status) AND state.is_open)))
+              JOIN public.plans own ON ((own.plan = s.plan)))
+              CROSS JOIN LATERAL ( SELECT q.plan
+                    FROM public.subscription_periods q
+                   WHERE ((q.user_id = s.user_id) AND (q.subscription_id = s.id) AND (q.state = 'paid'::text))
+                   ORDER BY q.period_start DESC
+                  LIMIT 1) latest)
+           WHERE ((s.plan = ANY (ARRAY['prpm_plus_individual'::text, 'prpm_plus_org_member'::text])) AND (NOT s.superseded) AND (s.cancel_at IS NULL) AND (s.monthly_amount > (0)::numeric) AND (s.paid_until > price_raises.now) AND ((s.plan <> latest.plan) OR (own.requires_verified_organization AND (NOT (EXISTS ( SELECT
+                    FROM (public.organization_members m
+                      JOIN public.organizations o ON (((o.id = m.organization_id) AND o.is_verified)))
+                   WHERE (m.user_id = s.user_id)))))))
+         )
+  SELECT r.user_id,
+     r.id,
+     r.paid_until,
+     r.monthly_amount,
+     next.price,
+     (paid.requires_verified_organization AND (NOT next.requires_verified_organization))
+    FROM (((renewing r
+      JOIN public.plans paid ON ((paid.plan = r.paid_plan)))
+      CROSS JOIN LATERAL core.offer_of(r.user_id) offer(plan, price, credits, price_id, organization))
+      CROSS JOIN LATERAL ( SELECT p.requires_verified_organization,
+             COALESCE(
+                 CASE
+                     WHEN (p.plan = r.plan) THEN agreed.monthly_price
+                     ELSE NULL::numeric
+                 END, p.monthly_price) AS price
+            FROM (public.plans p
+              LEFT JOIN public.plan_prices agreed ON (((agreed.stripe_price_id = r.price_id) AND (agreed.plan = p.plan))))
+           WHERE (p.plan =
+                 CASE
+                     WHEN (offer.price_id IS NULL) THEN r.plan
+                     ELSE offer.plan
+                 END)) next)
+   WHERE (next.price > r.monthly_amount);
+END;
+
+ALTER FUNCTION core.price_raises(now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION price_raises(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.price_raises(now timestamp with time zone) IS 'Subscriptions whose next renewal costs more than was paid (US dollars a month), because ops.align_prices has changed their plan or will: whose, until when it is paid, and whether that is because they left a verified organization. Spec 2.4.';
+
+--
+-- Name: payment_notices(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.payment_notices(now timestamp with time zone) RETURNS SETOF core.person_notice
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT s.user_id,
+     'payment_failed'::text,
+     0,
+     ((s.id || ' '::text) || COALESCE(to_char((s.paid_until AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD'::text), 'first'::text)),
+     'The payment for your subscription failed'::text,
+     (('Your bank did not pay for PRPM+.'::text || COALESCE(('
+Pay here, or choose another card:
+'::text || s.hosted_invoice_url), ''::text)) ||
+         CASE
+             WHEN (u.entitled_until > payment_notices.now) THEN format('
+
+Without a payment PRPM+ ends on %s.'::text, core.write_day(u.entitled_until))
+             ELSE ''::text
+         END)
+    FROM ((public.subscriptions s
+      JOIN public.subscription_states state ON (((state.status = s.status) AND state.is_open)))
+      JOIN public.users u ON ((u.id = s.user_id)))
+   WHERE ((s.unpaid_since IS NOT NULL) AND (NOT s.superseded))
+ UNION ALL
+  SELECT r.user_id,
+     'price_raise'::text,
+     0,
+     ((r.subscription_id || ' '::text) || to_char((r.paid_until AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD'::text)),
+     format('PRPM+ costs $%s a month from %s on; until now $%s'::text, r.next_price, core.write_day(r.paid_until), r.paid_price) AS format,
+     (
+         CASE
+             WHEN r.has_left THEN 'You have left the organization that made it cheaper, or it is no longer verified.'::text
+             ELSE 'The price of your plan has changed.'::text
+         END || '
+What is paid stays as it is. If you do not want to go on, cancel before that day: you keep what you have until then.'::text)
+    FROM core.price_raises(payment_notices.now) r(user_id, subscription_id, paid_until, paid_price, next_price, has_left);
+END;
+
+ALTER FUNCTION core.payment_notices(now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION payment_notices(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.payment_notices(now timestamp with time zone) IS 'Mails about subscriptions that are due: payment_failed (with Stripe''s page for it, once for each period) and price_raise (what the next renewal costs is more than what was paid, once for each period). Spec 2.4, 6, 9.';
+
+--
+-- Name: payments_of(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.payments_of(user_id uuid, run_id uuid) RETURNS TABLE(id bigint, lot_id uuid, kind text, amount bigint)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT t.id,
+     t.lot_id,
+     l.kind,
+     t.amount
+    FROM (public.credit_transactions t
+      JOIN public.credit_lots l ON (((l.user_id = t.user_id) AND (l.id = t.lot_id))))
+   WHERE ((t.user_id = payments_of.user_id) AND (t.run_id = payments_of.run_id) AND (t.type = 'spend'::text) AND (t.id > COALESCE(( SELECT max(g.id) AS max
+            FROM public.credit_transactions g
+           WHERE ((g.user_id = payments_of.user_id) AND (g.run_id = payments_of.run_id) AND (g.credit = 'lot'::text))), (0)::bigint)));
+END;
+
+ALTER FUNCTION core.payments_of(user_id uuid, run_id uuid) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION payments_of(user_id uuid, run_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.payments_of(user_id uuid, run_id uuid) IS 'The transfers that pay a run now: those after anything was given back; none for a run that was refunded. Credits. Spec 4.2.';
+
+--
 -- Name: anonymous_runs; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
@@ -19263,7 +20264,7 @@ CREATE FUNCTION core.people_this_month(starts_at timestamp with time zone, at ti
     SET search_path TO ''
     BEGIN ATOMIC
  SELECT count(*) FILTER (WHERE ((u.last_request_at >= people_this_month.starts_at) OR (u.entitled_until > people_this_month.at))) AS count,
-     count(*) FILTER (WHERE (u.is_throttled AND (u.closed_at IS NULL) AND core.throttled_at(u.*, people_this_month.at))) AS count,
+     count(*) FILTER (WHERE (u.is_throttled AND (u.closed_at IS NULL) AND core.throttle_holds(u.throttled_by, u.throttled_until, people_this_month.at))) AS count,
      count(*) FILTER (WHERE ((u.month_ends_at > people_this_month.at) AND (u.current_month_api_cost > (5)::numeric))) AS count,
      count(*) FILTER (WHERE (u.closed_at IS NULL)) AS count
     FROM public.users u;
@@ -19276,1018 +20277,6 @@ ALTER FUNCTION core.people_this_month(starts_at timestamp with time zone, at tim
 --
 
 COMMENT ON FUNCTION core.people_this_month(starts_at timestamp with time zone, at timestamp with time zone) IS 'Counts people in the month that began at starts_at and goes on: active (a run since, or an entitled subscription), throttled, high_risk (cost above 5 dollars), and all whose account is open. Reads their own rows. Spec 8.3.';
-
---
--- Name: month_figures(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.month_figures(at timestamp with time zone) RETURNS TABLE(subscription_revenue numeric, pack_revenue numeric, earned_pack_revenue numeric, cost numeric, overall_margin_percent numeric, active_users bigint, throttled_users bigint, high_risk_users bigint, users bigint)
-    LANGUAGE sql STABLE
-    SET search_path TO ''
-    SET jit TO 'off'
-    SET enable_seqscan TO 'on'
-    BEGIN ATOMIC
- WITH month AS (
-          SELECT (date_trunc('month'::text, (month_figures.at AT TIME ZONE 'UTC'::text)) AT TIME ZONE 'UTC'::text) AS starts_at,
-             ((date_trunc('month'::text, (month_figures.at AT TIME ZONE 'UTC'::text)) + '1 mon'::interval) AT TIME ZONE 'UTC'::text) AS ends_at,
-             (((date_trunc('month'::text, (month_figures.at AT TIME ZONE 'UTC'::text)) + '1 mon'::interval) AT TIME ZONE 'UTC'::text) <= core.now()) AS is_over
-         ), paying AS (
-          SELECT COALESCE(
-                 CASE
-                     WHEN m.is_over THEN ( SELECT sum(GREATEST((0)::numeric, ((p.paid_amount - p.refunded_amount) - p.disputed_amount))) AS sum
-                        FROM public.subscription_periods p
-                       WHERE ((p.state = 'paid'::text) AND (p.period_start >= m.starts_at) AND (p.period_start < m.ends_at)))
-                     ELSE ( SELECT sum(s.monthly_amount) AS sum
-                        FROM core.paying_subscriptions(month_figures.at) s(user_id, plan, monthly_amount))
-                 END, (0)::numeric) AS amount
-            FROM month m
-         ), sold AS (
-          SELECT COALESCE(sum(GREATEST((0)::numeric, ((p.paid_amount - p.refunded_amount) - p.disputed_amount))), (0)::numeric) AS amount
-            FROM (month m
-              JOIN public.purchases p ON (((p.paid_at >= m.starts_at) AND (p.paid_at < m.ends_at))))
-         ), used AS (
-          SELECT COALESCE(sum(d.purchased_value), (0)::numeric) AS earned,
-             COALESCE(sum(d.cost), (0)::numeric) AS cost
-            FROM core.usage_parts d
-           WHERE ((d.day >= (date_trunc('month'::text, (month_figures.at AT TIME ZONE 'UTC'::text)))::date) AND (d.day < ((date_trunc('month'::text, (month_figures.at AT TIME ZONE 'UTC'::text)) + '1 mon'::interval))::date))
-         ), people AS (
-          SELECT p.active,
-             p.throttled,
-             p.high_risk,
-             p.total
-            FROM (month m
-              CROSS JOIN LATERAL ( SELECT n.active,
-                     n.throttled,
-                     n.high_risk,
-                     n.total
-                    FROM core.people_this_month(m.starts_at, month_figures.at) n(active, throttled, high_risk, total)
-                   WHERE (NOT m.is_over)
-                 UNION ALL
-                  SELECT b.active,
-                     b.throttled,
-                     b.high_risk,
-                     b.total
-                    FROM core.people_back_then(m.starts_at, m.ends_at) b(active, throttled, high_risk, total)
-                   WHERE m.is_over) p)
-         )
-  SELECT paying.amount,
-     sold.amount,
-     used.earned,
-     used.cost,
-     round((((100)::numeric * ((paying.amount + used.earned) - used.cost)) / NULLIF((paying.amount + used.earned), (0)::numeric)), 2) AS round,
-     people.active,
-     people.throttled,
-     people.high_risk,
-     people.total
-    FROM paying,
-     sold,
-     used,
-     people;
-END;
-
-ALTER FUNCTION core.month_figures(at timestamp with time zone) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION month_figures(at timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.month_figures(at timestamp with time zone) IS 'The figures of the calendar month (UTC) that a moment is in, one row, US dollars: what subscriptions pay now, or of a month that is over what they paid for the periods that began in it, less what went back; what packs paid for in the month brought, less what was refunded or is disputed of them; the part of packs'' cash that the month''s runs earned by spending their credits; provider cost of the month''s runs; (subscriptions + earned - cost) in percent of (subscriptions + earned), 2 decimals, null without revenue. Then people: active (a run this month or an entitled subscription), throttled (null of a month that is over), high_risk (more than 5 dollars this month), and all whose account is open (or was at the month''s end). Exact at every moment, whenever the analytics were refreshed. Spec 8.3.';
-
---
--- Name: move_credits(uuid, uuid, text, text, text, bigint, timestamp with time zone, uuid, uuid, text, text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.move_credits(user_id uuid, lot_id uuid, type text, debit text, credit text, amount bigint, now timestamp with time zone, run_id uuid DEFAULT NULL::uuid, purchase_id uuid DEFAULT NULL::uuid, subscription_id text DEFAULT NULL::text, description text DEFAULT NULL::text, actor text DEFAULT NULL::text) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-declare
-  change bigint := case when move_credits.credit = 'lot' then move_credits.amount else -move_credits.amount end;
-  lot_kind text;
-  number bigint;
-  balance bigint;
-begin
-  update public.credit_lots l
-  set remaining = l.remaining + change
-  where l.user_id = move_credits.user_id and l.id = move_credits.lot_id
-  returning l.kind into strict lot_kind;
-
-  update public.users u
-  set
-    included_credits = u.included_credits + case when lot_kind = 'purchased' then 0 else change end,
-    purchased_credits = u.purchased_credits + case when lot_kind = 'purchased' then change else 0 end,
-    transaction_count = u.transaction_count + 1,
-    updated_at = move_credits.now
-  where u.id = move_credits.user_id
-  returning u.transaction_count, u.included_credits + u.purchased_credits into strict number, balance;
-
-  insert into public.credit_transactions
-    (user_id, id, type, debit, credit, amount, balance_after, lot_id, run_id, purchase_id, subscription_id, description, actor, created_at)
-  values (
-    move_credits.user_id, number, move_credits.type, move_credits.debit, move_credits.credit, move_credits.amount, balance,
-    move_credits.lot_id, move_credits.run_id, move_credits.purchase_id, move_credits.subscription_id,
-    move_credits.description, move_credits.actor, move_credits.now
-  );
-end
-$$;
-
-ALTER FUNCTION core.move_credits(user_id uuid, lot_id uuid, type text, debit text, credit text, amount bigint, now timestamp with time zone, run_id uuid, purchase_id uuid, subscription_id text, description text, actor text) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION move_credits(user_id uuid, lot_id uuid, type text, debit text, credit text, amount bigint, now timestamp with time zone, run_id uuid, purchase_id uuid, subscription_id text, description text, actor text); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.move_credits(user_id uuid, lot_id uuid, type text, debit text, credit text, amount bigint, now timestamp with time zone, run_id uuid, purchase_id uuid, subscription_id text, description text, actor text) IS 'Books one transfer: the row itself, the lot''s remainder and the user''s figures. One of debit and credit is lot. The caller holds the user''s row and calls core.refresh_lots when done. Spec 4.2.';
-
---
--- Name: nearly_used_up(public.users, public.cost_limits_config, numeric); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, enough numeric) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    BEGIN ATOMIC
- SELECT COALESCE((GREATEST(((u).current_month_limited_cost - (l).monthly_cost_limit), ((u).current_day_limited_cost - (l).daily_cost_limit)) > (- enough)), false) AS "coalesce";
-END;
-
-ALTER FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, enough numeric) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION nearly_used_up(u public.users, l public.cost_limits_config, enough numeric); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.nearly_used_up(u public.users, l public.cost_limits_config, enough numeric) IS 'True where a cost window may be used up, so that core.judge_throttle must look: less than enough US dollars are left of it. Spec 3.4.';
-
---
--- Name: newest_version(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.newest_version(package_id uuid) RETURNS text
-    LANGUAGE sql STABLE
-    SET search_path TO ''
-    BEGIN ATOMIC
- SELECT v.version
-    FROM public.package_versions v
-   WHERE ((v.package_id = newest_version.package_id) AND (v.yanked_at IS NULL))
-   ORDER BY (core.version_order(v.version)) DESC, v.created_at DESC, v.version DESC
-  LIMIT 1;
-END;
-
-ALTER FUNCTION core.newest_version(package_id uuid) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION newest_version(package_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.newest_version(package_id uuid) IS 'The version of a package that is used where none is asked for: the highest release that is not yanked; null where there is none. Spec 5.5.';
-
---
--- Name: news_patience(); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.news_patience() RETURNS interval
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    BEGIN ATOMIC
- SELECT '00:05:00'::interval AS "interval";
-END;
-
-ALTER FUNCTION core.news_patience() OWNER TO prpm_owner;
-
---
--- Name: FUNCTION news_patience(); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.news_patience() IS 'How long after something was made at Stripe, or was heard of, an event of it may still be on its way, so that not knowing is no difference. Spec 6.6.';
-
---
--- Name: note_action(text, text, text, json); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.note_action(action text, row_key text, reason text, details json) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  if coalesce(btrim(note_action.reason), '') = '' then
-    raise exception 'reason is missing' using errcode = 'PR400', detail = 'reason', hint = 'Say why in a few words; it is kept in audit_log.';
-  end if;
-  insert into public.audit_log (role, table_name, action, row_key, new, reason)
-  values (session_user, 'ops.' || note_action.action, 'call', note_action.row_key, note_action.details, note_action.reason);
-end
-$$;
-
-ALTER FUNCTION core.note_action(action text, row_key text, reason text, details json) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION note_action(action text, row_key text, reason text, details json); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.note_action(action text, row_key text, reason text, details json) IS 'Writes into audit_log which operator called which action on what, and why. Errors: PR400 without a reason. Spec 12.';
-
---
--- Name: note_correction(public.runs); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.note_correction(r public.runs) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  insert into core.usage_corrections (
-    user_id, run_id, n,
-    runs, failed_runs, input_tokens, cached_tokens, cache_write_tokens, output_tokens, cost, limited_cost, credits, shortfall,
-    included_value, purchased_value, cache_saving, answers, answer_tokens, paid_credits, paid_cost,
-    prompted_sessions, prompted_runs, prompted_credits
-  )
-  select
-    r.user_id, r.id,
-    (select coalesce(max(c.n), 0) + 1 from core.usage_corrections c where c.user_id = r.user_id and c.run_id = r.id),
-    coalesce(-x.runs, 0), coalesce(-x.failed_runs, 0), coalesce(-x.input_tokens, 0), coalesce(-x.cached_tokens, 0),
-    coalesce(-x.cache_write_tokens, 0), coalesce(-x.output_tokens, 0), coalesce(-x.cost, 0), coalesce(-x.limited_cost, 0),
-    coalesce(-x.credits, 0), coalesce(-x.shortfall, 0), coalesce(-x.included_value, 0), coalesce(-x.purchased_value, 0),
-    coalesce(-x.cache_saving, 0), coalesce(-x.answers, 0), coalesce(-x.answer_tokens, 0), coalesce(-x.paid_credits, 0), coalesce(-x.paid_cost, 0),
-    coalesce(-x.prompted_sessions, 0), coalesce(-x.prompted_runs, 0), coalesce(-x.prompted_credits, 0)
-  from (values (1)) one
-  left join core.usage_by_run x on x.user_id = r.user_id and x.run_id = r.id;
-end
-$$;
-
-ALTER FUNCTION core.note_correction(r public.runs) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION note_correction(r public.runs); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.note_correction(r public.runs) IS 'To be called before an ended run is changed, and when one begins with an id below its user''s newest: keeps what the run counts for until then, so that rollups that have it, or have passed it, stay exact. Only user_id and id of the row are read. The caller holds the user''s row. Spec 8.2.';
-
---
--- Name: stripe_drift; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.stripe_drift (
-    id bigint NOT NULL,
-    user_id uuid,
-    kind text NOT NULL,
-    object text NOT NULL,
-    ours text,
-    theirs text,
-    found_at timestamp with time zone NOT NULL
-);
-
-ALTER TABLE public.stripe_drift OWNER TO prpm_owner;
-
---
--- Name: TABLE stripe_drift; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.stripe_drift IS 'ops. Differences that reconciliation found between Stripe and us; each was repaired by the same functions as events (spec 6.6).';
-
---
--- Name: COLUMN stripe_drift.id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_drift.id IS 'Counter.';
-
---
--- Name: COLUMN stripe_drift.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_drift.user_id IS 'Whose, where known.';
-
---
--- Name: COLUMN stripe_drift.kind; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_drift.kind IS 'event: one that Stripe could not deliver; period: one that was paid, as nobody had told; subscription, payment, refund, dispute.';
-
---
--- Name: COLUMN stripe_drift.object; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_drift.object IS 'Stripe''s id; of a period its invoice''s.';
-
---
--- Name: COLUMN stripe_drift.ours; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_drift.ours IS 'What we had; null: nothing.';
-
---
--- Name: COLUMN stripe_drift.theirs; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_drift.theirs IS 'What Stripe has; null: nothing.';
-
---
--- Name: COLUMN stripe_drift.found_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.stripe_drift.found_at IS 'When.';
-
---
--- Name: note_found_periods(uuid, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.note_found_periods(user_id uuid, subscription_id text, now timestamp with time zone) RETURNS void
-    LANGUAGE sql
-    SET search_path TO ''
-    BEGIN ATOMIC
- INSERT INTO public.stripe_drift (user_id, kind, object, ours, theirs, found_at)  SELECT p.user_id,
-             'period',
-             p.invoice_id,
-             ('due since '::text || to_char((p.period_start AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD HH24:MI:SS'::text)),
-             ('paid '::text || p.paid_amount),
-             note_found_periods.now AS now
-            FROM public.subscription_periods p
-           WHERE ((p.user_id = note_found_periods.user_id) AND (p.subscription_id = note_found_periods.subscription_id) AND (p.state = 'paid'::text) AND (p.paid_at = note_found_periods.now) AND (p.created_at <= (note_found_periods.now - core.payment_patience())));
-END;
-
-ALTER FUNCTION core.note_found_periods(user_id uuid, subscription_id text, now timestamp with time zone) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION note_found_periods(user_id uuid, subscription_id text, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.note_found_periods(user_id uuid, subscription_id text, now timestamp with time zone) IS 'Keeps in stripe_drift that a period was found paid by asking, after it had been due for 70 minutes: no event said so. Spec 6.6.';
-
---
--- Name: note_refusal(public.users, json, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.note_refusal(u public.users, refusal json, now timestamp with time zone) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  update public.users x
-  set minute_attempts = u.minute_attempts, minute_ends_at = u.minute_ends_at
-  where x.id = u.id;
-  perform core.count_refusal(u.id, refusal, now);
-  if refusal ->> 'code' in ('daily_cost_limit', 'monthly_cost_limit') then
-    perform core.judge_throttle(u.id, now);
-  end if;
-end
-$$;
-
-ALTER FUNCTION core.note_refusal(u public.users, refusal json, now timestamp with time zone) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION note_refusal(u public.users, refusal json, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.note_refusal(u public.users, refusal json, now timestamp with time zone) IS 'Stores what a refused attempt leaves behind: the minute''s count, the refusal''s count and, where a window is used up, the throttle. A refused run counts for nothing else. Spec 3.2, 3.4, 3.6, 3.7.';
-
---
--- Name: note_unpaid(uuid, text, jsonb, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.note_unpaid(user_id uuid, subscription_id text, invoice jsonb, now timestamp with time zone) RETURNS void
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-  if invoice ->> 'status' = 'open' and (invoice ->> 'attempted')::boolean then
-    update public.subscriptions s set
-      unpaid_since = least(s.unpaid_since, to_timestamp((invoice #>> '{status_transitions,finalized_at}')::bigint)),
-      hosted_invoice_url = invoice ->> 'hosted_invoice_url'
-    where s.user_id = note_unpaid.user_id and s.id = note_unpaid.subscription_id;
-    perform core.refresh_entitlement(note_unpaid.user_id, note_unpaid.now);
-  end if;
-end
-$$;
-
-ALTER FUNCTION core.note_unpaid(user_id uuid, subscription_id text, invoice jsonb, now timestamp with time zone) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION note_unpaid(user_id uuid, subscription_id text, invoice jsonb, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.note_unpaid(user_id uuid, subscription_id text, invoice jsonb, now timestamp with time zone) IS 'Starts the grace of a subscription whose invoice is open because it could not be collected; one that was not tried yet changes nothing. The caller holds the user''s row. Spec 2.5.';
-
---
--- Name: owes_credits(uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.owes_credits(user_id uuid) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO ''
-    BEGIN ATOMIC
- SELECT ((EXISTS ( SELECT
-            FROM (public.purchases p
-              JOIN public.credit_lots l ON (((l.user_id = p.user_id) AND (l.source = 'purchase'::text) AND (l.source_id = (p.id)::text))))
-           WHERE ((p.user_id = owes_credits.user_id) AND (p.shortfall > 0) AND (l.remaining > 0)))) OR (EXISTS ( SELECT
-            FROM (public.subscription_periods p
-              JOIN public.credit_lots l ON (((l.user_id = p.user_id) AND (l.source = ANY (ARRAY['subscription'::text, 'rollover'::text])) AND (l.source_id = ((p.subscription_id || '/'::text) || (EXTRACT(epoch FROM p.period_start))::bigint)))))
-           WHERE ((p.user_id = owes_credits.user_id) AND (p.shortfall > 0) AND (l.remaining > 0)))));
-END;
-
-ALTER FUNCTION core.owes_credits(user_id uuid) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION owes_credits(user_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.owes_credits(user_id uuid) IS 'True while a refund could take back more as soon as a run lets go of its hold. Spec 4.5, 4.6.';
-
---
--- Name: own_package(uuid, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.own_package(user_id uuid, package text) RETURNS public.packages
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-declare
-  p public.packages := core.package_of_author(own_package.user_id, own_package.package);
-begin
-  if p.id is null then
-    return null;
-  end if;
-  select x.* into strict p from public.packages x where x.id = p.id for no key update;
-  return p;
-end
-$$;
-
-ALTER FUNCTION core.own_package(user_id uuid, package text) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION own_package(user_id uuid, package text); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.own_package(user_id uuid, package text) IS 'The package of an id or name, locked, for who may change it; null: there is none that this user may see. Errors: PR403 they may see it, but not change it. Spec 10.4, 10.6.';
-
---
--- Name: own_suggested_input(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.own_suggested_input(user_id uuid, suggested_input_id uuid) RETURNS public.suggested_inputs
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-declare
-  i public.suggested_inputs;
-begin
-  -- The package first, as who publishes.
-  select x.package_id into i.package_id from public.suggested_inputs x where x.id = own_suggested_input.suggested_input_id;
-  if not found or (select p.id from core.own_package(own_suggested_input.user_id, i.package_id::text) p) is null then
-    return null;
-  end if;
-  select x.* into i from public.suggested_inputs x where x.id = own_suggested_input.suggested_input_id and x.is_active for no key update;
-  return i;
-end
-$$;
-
-ALTER FUNCTION core.own_suggested_input(user_id uuid, suggested_input_id uuid) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION own_suggested_input(user_id uuid, suggested_input_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.own_suggested_input(user_id uuid, suggested_input_id uuid) IS 'The suggested input of an id, locked, for who may change it; null: there is none that is shown and that this user may see. Errors: PR403 they may see it, but not change it. Spec 10.4.';
-
---
--- Name: package_of_author(uuid, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.package_of_author(user_id uuid, package text) RETURNS public.packages
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-declare
-  p public.packages := core.find_package(package_of_author.user_id, package_of_author.package);
-begin
-  if p.id is not null and not core.may_publish(package_of_author.user_id, p.author_id, p.organization_id) then
-    raise exception 'the package % belongs to somebody else', p.name
-      using errcode = 'PR403', detail = 'package', hint = 'It is for its author, and its organization''s owners, admins and maintainers.';
-  end if;
-  return p;
-end
-$$;
-
-ALTER FUNCTION core.package_of_author(user_id uuid, package text) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION package_of_author(user_id uuid, package text); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.package_of_author(user_id uuid, package text) IS 'The package of an id or name, for who may change it; null: there is none that this user may see. Errors: PR403 they may see it, but not change it. Spec 8.7, 10.4, 10.6.';
-
---
--- Name: exchange_feedback; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.exchange_feedback (
-    user_id uuid NOT NULL,
-    run_id uuid NOT NULL,
-    is_effective boolean NOT NULL,
-    comment text,
-    created_at timestamp with time zone NOT NULL
-);
-
-ALTER TABLE public.exchange_feedback OWNER TO prpm_owner;
-
---
--- Name: TABLE exchange_feedback; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.exchange_feedback IS 'per-user. Whether an answer was of use to who asked (spec 10.3).';
-
---
--- Name: COLUMN exchange_feedback.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.exchange_feedback.user_id IS 'Who asked.';
-
---
--- Name: COLUMN exchange_feedback.run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.exchange_feedback.run_id IS 'The answer''s run.';
-
---
--- Name: COLUMN exchange_feedback.is_effective; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.exchange_feedback.is_effective IS 'True: it was of use.';
-
---
--- Name: COLUMN exchange_feedback.comment; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.exchange_feedback.comment IS 'Their words, at most 1,000 characters, or null.';
-
---
--- Name: COLUMN exchange_feedback.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.exchange_feedback.created_at IS 'When.';
-
---
--- Name: package_ratings(uuid, uuid[]); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.package_ratings(package_id uuid, people uuid[]) RETURNS json
-    LANGUAGE sql STABLE
-    SET search_path TO ''
-    BEGIN ATOMIC
- SELECT json_build_object('effective', said.effective, 'not_effective', said.not_effective, 'helpful', votes.helpful, 'not_helpful', votes.not_helpful) AS json_build_object
-    FROM ( SELECT count(*) FILTER (WHERE f.is_effective) AS effective,
-             count(*) FILTER (WHERE (NOT f.is_effective)) AS not_effective
-            FROM ((unnest(package_ratings.people) p(id)
-              CROSS JOIN LATERAL ( SELECT x.user_id,
-                     x.run_id,
-                     x.is_effective
-                    FROM public.exchange_feedback x
-                   WHERE (x.user_id = p.id)
-                  OFFSET 0) f)
-              CROSS JOIN LATERAL ( SELECT r_1.package_id,
-                     r_1.baseline
-                    FROM public.runs r_1
-                   WHERE ((r_1.user_id = f.user_id) AND (r_1.id = f.run_id))
-                  OFFSET 0) r)
-           WHERE ((r.package_id = package_ratings.package_id) AND (NOT r.baseline))) said,
-     ( SELECT COALESCE(sum(s.helpful_count), (0)::numeric) AS helpful,
-             COALESCE(sum(s.not_helpful_count), (0)::numeric) AS not_helpful
-            FROM public.shared_sessions s
-           WHERE ((s.package_id = package_ratings.package_id) AND (s.ended_at IS NULL))) votes;
-END;
-
-ALTER FUNCTION core.package_ratings(package_id uuid, people uuid[]) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION package_ratings(package_id uuid, people uuid[]); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.package_ratings(package_id uuid, people uuid[]) IS 'How a package is rated, JSON: answers that these people found effective or not, and votes on its shared results. Spec 8.7, 10.2, 10.3.';
-
---
--- Name: package_days; Type: TABLE; Schema: core; Owner: prpm_owner
---
-
-CREATE TABLE core.package_days (
-    package_id uuid NOT NULL,
-    day date NOT NULL,
-    user_id uuid NOT NULL,
-    model text NOT NULL,
-    sessions bigint NOT NULL,
-    runs bigint NOT NULL,
-    credits bigint NOT NULL
-);
-
-ALTER TABLE core.package_days OWNER TO prpm_owner;
-
---
--- Name: TABLE package_days; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON TABLE core.package_days IS 'ops. How packages were used with their own prompt, up to each user''s core.usage_marks; core.package_use adds the rest. Only core.refresh_usage writes it (spec 8.2, 8.7).';
-
---
--- Name: COLUMN package_days.package_id; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.package_days.package_id IS 'The package.';
-
---
--- Name: COLUMN package_days.day; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.package_days.day IS 'UTC day in which the runs began.';
-
---
--- Name: COLUMN package_days.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.package_days.user_id IS 'Who ran.';
-
---
--- Name: COLUMN package_days.model; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.package_days.model IS 'models.alias.';
-
---
--- Name: COLUMN package_days.sessions; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.package_days.sessions IS 'Sessions that began with one of these runs.';
-
---
--- Name: COLUMN package_days.runs; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.package_days.runs IS 'Runs that have ended, however they ended; baselines left out.';
-
---
--- Name: COLUMN package_days.credits; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.package_days.credits IS 'Credits charged for them.';
-
---
--- Name: package_parts; Type: VIEW; Schema: core; Owner: prpm_owner
---
-
-CREATE VIEW core.package_parts AS
- SELECT d.package_id,
-    d.day,
-    d.user_id,
-    d.model,
-    d.sessions,
-    d.runs,
-    d.credits
-   FROM core.package_days d
-UNION ALL
- SELECT t.package_id,
-    t.day,
-    u.id AS user_id,
-    t.model,
-    t.prompted_sessions AS sessions,
-    t.prompted_runs AS runs,
-    t.prompted_credits AS credits
-   FROM ((public.users u
-     LEFT JOIN core.usage_marks m ON ((m.user_id = u.id)))
-     CROSS JOIN LATERAL ( SELECT x.user_id,
-            x.run_id,
-            x.day,
-            x.model,
-            x.package_id,
-            x.tier_name,
-            x.runs,
-            x.failed_runs,
-            x.input_tokens,
-            x.cached_tokens,
-            x.cache_write_tokens,
-            x.output_tokens,
-            x.cost,
-            x.limited_cost,
-            x.credits,
-            x.shortfall,
-            x.included_value,
-            x.purchased_value,
-            x.cache_saving,
-            x.answers,
-            x.answer_tokens,
-            x.paid_credits,
-            x.paid_cost,
-            x.prompted_sessions,
-            x.prompted_runs,
-            x.prompted_credits
-           FROM core.usage_by_run x
-          WHERE ((x.user_id = u.id) AND (x.run_id > COALESCE(m.through_run_id, '00000000-0000-0000-0000-000000000000'::uuid)))
-         OFFSET 0) t)
-  WHERE (u.last_run_id > COALESCE(m.through_run_id, '00000000-0000-0000-0000-000000000000'::uuid))
-UNION ALL
- SELECT c.package_id,
-    c.day,
-    c.user_id,
-    c.model,
-    c.prompted_sessions AS sessions,
-    c.prompted_runs AS runs,
-    c.prompted_credits AS credits
-   FROM (core.usage_corrected c
-     JOIN core.usage_marks m ON (((m.user_id = c.user_id) AND (c.run_id <= m.through_run_id))));
-
-ALTER TABLE core.package_parts OWNER TO prpm_owner;
-
---
--- Name: VIEW package_parts; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON VIEW core.package_parts IS 'What core.package_use is the sum of: days that are rolled up, runs above their user''s mark, and corrections of those below. Single rows mean nothing, and may be below 0. Spec 8.2, 8.7.';
-
---
--- Name: COLUMN package_parts.package_id; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.package_parts.package_id IS 'The package.';
-
---
--- Name: COLUMN package_parts.day; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.package_parts.day IS 'UTC day in which the runs began.';
-
---
--- Name: COLUMN package_parts.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.package_parts.user_id IS 'Who ran.';
-
---
--- Name: COLUMN package_parts.model; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.package_parts.model IS 'models.alias.';
-
---
--- Name: COLUMN package_parts.sessions; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.package_parts.sessions IS 'Sessions that began with the package''s prompt.';
-
---
--- Name: COLUMN package_parts.runs; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.package_parts.runs IS 'Runs with it that have ended.';
-
---
--- Name: COLUMN package_parts.credits; Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON COLUMN core.package_parts.credits IS 'Credits charged for them.';
-
---
--- Name: package_use(uuid[], date); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.package_use(package_ids uuid[], since date) RETURNS TABLE(package_id uuid, day date, user_id uuid, model text, sessions bigint, runs bigint, credits bigint)
-    LANGUAGE sql STABLE
-    SET search_path TO ''
-    SET jit TO 'off'
-    SET enable_seqscan TO 'on'
-    BEGIN ATOMIC
- SELECT x.package_id,
-     x.day,
-     x.user_id,
-     x.model,
-     (sum(x.sessions))::bigint AS sum,
-     (sum(x.runs))::bigint AS sum,
-     (sum(x.credits))::bigint AS sum
-    FROM core.package_parts x
-   WHERE ((x.package_id = ANY (package_use.package_ids)) AND ((package_use.since IS NULL) OR (x.day >= package_use.since)))
-   GROUP BY x.package_id, x.day, x.user_id, x.model
-  HAVING (sum(x.runs) <> (0)::numeric);
-END;
-
-ALTER FUNCTION core.package_use(package_ids uuid[], since date) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION package_use(package_ids uuid[], since date); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.package_use(package_ids uuid[], since date) IS 'How packages were used with their own prompt, by day (UTC, of the runs'' beginning; since null: all), user and model: sessions that began so, runs that have ended, credits charged. core.package_days, and what has come since; equal to a sum over runs at every moment. Reads packages'' days by key, the users once, and of runs only new ones. Spec 8.2, 8.7.';
-
---
--- Name: parse_package_search(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.parse_package_search(query text) RETURNS tsquery
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-declare
-  words text[] := string_to_array(btrim(core.plain_words(query)), ' ');
-  last text := words[cardinality(words)];
-  begun tsquery;
-begin
-  if coalesce(last, '') = '' then
-    return null;
-  end if;
-  begun := to_tsquery('pg_catalog.english', last) || to_tsquery('pg_catalog.simple', last || ':*');
-  if cardinality(words) = 1 then
-    return begun;
-  end if;
-  return plainto_tsquery('pg_catalog.english', array_to_string(words[:cardinality(words) - 1], ' ')) && begun;
-end
-$$;
-
-ALTER FUNCTION core.parse_package_search(query text) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION parse_package_search(query text); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.parse_package_search(query text) IS 'The words of a search for packages, all of which have to be there by their stems, the last one perhaps begun alone; null where there is none. Spec 10.6.';
-
---
--- Name: parse_search(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.parse_search(query text, OUT words tsquery, OUT model text, OUT package text, OUT least_credits bigint, OUT most_credits bigint) RETURNS record
-    LANGUAGE plpgsql IMMUTABLE
-    SET search_path TO ''
-    AS $_$
-declare
-  word text;
-  rest text := '';
-  cost text[];
-begin
-  for word in select w from regexp_split_to_table(btrim(coalesce(parse_search.query, '')), '\s+') w loop
-    case
-      when word ~* '^model:.' then model := lower(substr(word, 7));
-      when word ~* '^package:.' then package := lower(substr(word, 9));
-      when word ~* '^cost:' then
-        cost := regexp_match(word, '^cost:(>=|<=|>|<|=)?(\d{1,9})$', 'i');
-        if cost is null then
-          raise exception 'query: % is not cost:>n, cost:<n or cost:n', word
-            using errcode = 'PR400', detail = 'query', hint = 'n is a whole number of credits, as in cost:>10.';
-        end if;
-        if coalesce(cost[1], '=') in ('>', '>=', '=') then
-          least_credits := cost[2]::bigint + (coalesce(cost[1], '=') = '>')::integer;
-        end if;
-        if coalesce(cost[1], '=') in ('<', '<=', '=') then
-          most_credits := cost[2]::bigint - (coalesce(cost[1], '=') = '<')::integer;
-        end if;
-      else rest := rest || ' ' || word;
-    end case;
-  end loop;
-
-  -- Words are kept without their places: what stands in quotes has to be there, in any order.
-  if rest <> '' then
-    words := regexp_replace(websearch_to_tsquery('pg_catalog.simple', rest)::text, '<(-|\d+)>', '&', 'g')::tsquery;
-  end if;
-  if numnode(words) = 0 then
-    words := null;
-  end if;
-end
-$_$;
-
-ALTER FUNCTION core.parse_search(query text, OUT words tsquery, OUT model text, OUT package text, OUT least_credits bigint, OUT most_credits bigint) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION parse_search(query text, OUT words tsquery, OUT model text, OUT package text, OUT least_credits bigint, OUT most_credits bigint); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.parse_search(query text, OUT words tsquery, OUT model text, OUT package text, OUT least_credits bigint, OUT most_credits bigint) IS 'Takes a search for sessions apart: model:alias, package:name, cost:>n (also <, >=, <=, or n alone; credits), and the other words, as a web search has them ("or", -word). What is not there is null. Errors: PR400 naming query where cost has no number. Spec 10.1.';
-
---
--- Name: price_raises(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.price_raises(now timestamp with time zone) RETURNS TABLE(user_id uuid, subscription_id text, paid_until timestamp with time zone, paid_price numeric, next_price numeric, has_left boolean)
-    LANGUAGE sql STABLE
-    SET search_path TO ''
-    BEGIN ATOMIC
- WITH renewing AS MATERIALIZED (
-          SELECT s.user_id,
-             s.id,
-             s.plan,
-             s.price_id,
-             s.paid_until,
-             s.monthly_amount,
-             latest.plan AS paid_plan
-            FROM (((public.subscriptions s
-              JOIN public.subscription_states state ON (((state.status = s.status) AND state.is_open)))
-              JOIN public.plans own ON ((own.plan = s.plan)))
-              CROSS JOIN LATERAL ( SELECT q.plan
-                    FROM public.subscription_periods q
-                   WHERE ((q.user_id = s.user_id) AND (q.subscription_id = s.id) AND (q.state = 'paid'::text))
-                   ORDER BY q.period_start DESC
-                  LIMIT 1) latest)
-           WHERE ((s.plan = ANY (ARRAY['prpm_plus_individual'::text, 'prpm_plus_org_member'::text])) AND (NOT s.superseded) AND (s.cancel_at IS NULL) AND (s.monthly_amount > (0)::numeric) AND (s.paid_until > price_raises.now) AND ((s.plan <> latest.plan) OR (own.requires_verified_organization AND (NOT (EXISTS ( SELECT
-                    FROM (public.organization_members m
-                      JOIN public.organizations o ON (((o.id = m.organization_id) AND o.is_verified)))
-                   WHERE (m.user_id = s.user_id)))))))
-         )
-  SELECT r.user_id,
-     r.id,
-     r.paid_until,
-     r.monthly_amount,
-     next.price,
-     (paid.requires_verified_organization AND (NOT next.requires_verified_organization))
-    FROM (((renewing r
-      JOIN public.plans paid ON ((paid.plan = r.paid_plan)))
-      CROSS JOIN LATERAL core.offer_of(r.user_id) offer(plan, price, credits, price_id, organization))
-      CROSS JOIN LATERAL ( SELECT p.requires_verified_organization,
-             COALESCE(
-                 CASE
-                     WHEN (p.plan = r.plan) THEN agreed.monthly_price
-                     ELSE NULL::numeric
-                 END, p.monthly_price) AS price
-            FROM (public.plans p
-              LEFT JOIN public.plan_prices agreed ON (((agreed.stripe_price_id = r.price_id) AND (agreed.plan = p.plan))))
-           WHERE (p.plan =
-                 CASE
-                     WHEN (offer.price_id IS NULL) THEN r.plan
-                     ELSE offer.plan
-                 END)) next)
-   WHERE (next.price > r.monthly_amount);
-END;
-
-ALTER FUNCTION core.price_raises(now timestamp with time zone) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION price_raises(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.price_raises(now timestamp with time zone) IS 'Subscriptions whose next renewal costs more than was paid (US dollars a month), because ops.align_prices has changed their plan or will: whose, until when it is paid, and whether that is because they left a verified organization. Spec 2.4.';
-
---
--- Name: payment_notices(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.payment_notices(now timestamp with time zone) RETURNS SETOF core.person_notice
-    LANGUAGE sql STABLE
-    SET search_path TO ''
-    BEGIN ATOMIC
- SELECT s.user_id,
-     'payment_failed'::text,
-     0,
-     ((s.id || ' '::text) || COALESCE(to_char((s.paid_until AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD'::text), 'first'::text)),
-     'The payment for your subscription failed'::text,
-     (('Your bank did not pay for PRPM+.'::text || COALESCE(('
-Pay here, or choose another card:
-'::text || s.hosted_invoice_url), ''::text)) ||
-         CASE
-             WHEN (u.entitled_until > payment_notices.now) THEN format('
-
-Without a payment PRPM+ ends on %s.'::text, core.write_day(u.entitled_until))
-             ELSE ''::text
-         END)
-    FROM ((public.subscriptions s
-      JOIN public.subscription_states state ON (((state.status = s.status) AND state.is_open)))
-      JOIN public.users u ON ((u.id = s.user_id)))
-   WHERE ((s.unpaid_since IS NOT NULL) AND (NOT s.superseded))
- UNION ALL
-  SELECT r.user_id,
-     'price_raise'::text,
-     0,
-     ((r.subscription_id || ' '::text) || to_char((r.paid_until AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD'::text)),
-     format('PRPM+ costs $%s a month from %s on; until now $%s'::text, r.next_price, core.write_day(r.paid_until), r.paid_price) AS format,
-     (
-         CASE
-             WHEN r.has_left THEN 'You have left the organization that made it cheaper, or it is no longer verified.'::text
-             ELSE 'The price of your plan has changed.'::text
-         END || '
-What is paid stays as it is. If you do not want to go on, cancel before that day: you keep what you have until then.'::text)
-    FROM core.price_raises(payment_notices.now) r(user_id, subscription_id, paid_until, paid_price, next_price, has_left);
-END;
-
-ALTER FUNCTION core.payment_notices(now timestamp with time zone) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION payment_notices(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.payment_notices(now timestamp with time zone) IS 'Mails about subscriptions that are due: payment_failed (with Stripe''s page for it, once for each period) and price_raise (what the next renewal costs is more than what was paid, once for each period). Spec 2.4, 6, 9.';
-
---
--- Name: payments_of(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.payments_of(user_id uuid, run_id uuid) RETURNS TABLE(id bigint, lot_id uuid, kind text, amount bigint)
-    LANGUAGE sql STABLE
-    SET search_path TO ''
-    BEGIN ATOMIC
- SELECT t.id,
-     t.lot_id,
-     l.kind,
-     t.amount
-    FROM (public.credit_transactions t
-      JOIN public.credit_lots l ON (((l.user_id = t.user_id) AND (l.id = t.lot_id))))
-   WHERE ((t.user_id = payments_of.user_id) AND (t.run_id = payments_of.run_id) AND (t.type = 'spend'::text) AND (t.id > COALESCE(( SELECT max(g.id) AS max
-            FROM public.credit_transactions g
-           WHERE ((g.user_id = payments_of.user_id) AND (g.run_id = payments_of.run_id) AND (g.credit = 'lot'::text))), (0)::bigint)));
-END;
-
-ALTER FUNCTION core.payments_of(user_id uuid, run_id uuid) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION payments_of(user_id uuid, run_id uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.payments_of(user_id uuid, run_id uuid) IS 'The transfers that pay a run now: those after anything was given back; none for a run that was refunded. Credits. Spec 4.2.';
 
 --
 -- Name: period_of_invoice(jsonb); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -20865,7 +20854,7 @@ begin
   insert into public.session_index as x (user_id, session_id, last_run_id, package_id, models, credits, words)
   select s.user_id, s.id, s.last_run_id, s.package_id, coalesce(f.models, '{}'), f.credits, f.words
   from public.sessions s
-  cross join lateral core.session_facts(s) f
+  cross join lateral core.session_facts(row(s.*)::public.sessions) f
   where s.user_id = put_session_index.user_id and s.id = any (session_ids) and s.deleted_at is null
   on conflict on constraint session_index_pkey do update
   set last_run_id = excluded.last_run_id, models = excluded.models, credits = excluded.credits, words = excluded.words;
@@ -20974,150 +20963,27 @@ ALTER FUNCTION core.raise_alerts(conditions core.alert_condition[], now timestam
 COMMENT ON FUNCTION core.raise_alerts(conditions core.alert_condition[], now timestamp with time zone, resting text[]) IS 'Makes the open alerts what these conditions are, which are all that hold, but for kinds in resting, which were not looked at: raises, brings up to date, resolves. Returns how many changed. Spec 9.';
 
 --
--- Name: alerts; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.alerts (
-    id bigint NOT NULL,
-    kind text NOT NULL,
-    key text NOT NULL,
-    level integer NOT NULL,
-    severity text NOT NULL,
-    subject text NOT NULL,
-    body text NOT NULL,
-    details jsonb NOT NULL,
-    user_id uuid,
-    raised_at timestamp with time zone NOT NULL,
-    told_level integer,
-    resolved_at timestamp with time zone,
-    told_resolved boolean DEFAULT false NOT NULL,
-    acknowledged_at timestamp with time zone,
-    acknowledged_by text,
-    acknowledged_because text,
-    CONSTRAINT alerts_severity_check CHECK ((severity = ANY (ARRAY['warning'::text, 'critical'::text])))
-);
-
-ALTER TABLE public.alerts OWNER TO prpm_owner;
-
---
--- Name: TABLE alerts; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.alerts IS 'ops. What operators should know: one open row for each thing that is wrong, closed when it has ended (spec 9).';
-
---
--- Name: COLUMN alerts.id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.alerts.id IS 'Names the alert.';
-
---
--- Name: COLUMN alerts.kind; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.alerts.kind IS 'Kind: margin, throttled_users, user_over_limit, job_late …';
-
---
--- Name: COLUMN alerts.key; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.alerts.key IS 'What it is about: a user''s id, a job, a provider …; blank: the whole.';
-
---
--- Name: COLUMN alerts.level; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.alerts.level IS '0, and 1 where a second threshold is passed; a higher level is told anew.';
-
---
--- Name: COLUMN alerts.severity; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.alerts.severity IS 'warning or critical.';
-
---
--- Name: COLUMN alerts.subject; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.alerts.subject IS 'What is wrong, with both sides of the comparison, as of the last check while it was open.';
-
---
--- Name: COLUMN alerts.body; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.alerts.body IS 'Advice, with statements to paste.';
-
---
--- Name: COLUMN alerts.details; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.alerts.details IS 'The figures, for programs; money in US dollars.';
-
---
--- Name: COLUMN alerts.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.alerts.user_id IS 'Whom it is about, where it is about one person.';
-
---
--- Name: COLUMN alerts.raised_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.alerts.raised_at IS 'When the condition was first seen.';
-
---
--- Name: COLUMN alerts.told_level; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.alerts.told_level IS 'The highest level that messages were written about; null: none yet, for want of a channel.';
-
---
--- Name: COLUMN alerts.resolved_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.alerts.resolved_at IS 'When the condition was first seen no more; null while it holds.';
-
---
--- Name: COLUMN alerts.told_resolved; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.alerts.told_resolved IS 'True when messages were written about its end.';
-
---
--- Name: COLUMN alerts.acknowledged_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.alerts.acknowledged_at IS 'When somebody said that they are at it.';
-
---
--- Name: COLUMN alerts.acknowledged_by; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.alerts.acknowledged_by IS 'Who: a role of the database, or the id of an administrator.';
-
---
--- Name: COLUMN alerts.acknowledged_because; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.alerts.acknowledged_because IS 'What they said.';
-
---
 -- Name: raise_check_failed(text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
 CREATE FUNCTION core.raise_check_failed(failure text, now timestamp with time zone) RETURNS bigint
-    LANGUAGE sql
+    LANGUAGE plpgsql
     SET search_path TO ''
-    BEGIN ATOMIC
- WITH raised AS (
-          INSERT INTO public.alerts (kind, key, level, severity, subject, body, details, raised_at)
-           VALUES ('check_failed'::text, ''::text, 0, 'critical'::text, ('Alerts could not be checked: '::text || "left"(raise_check_failed.failure, 200)), 'What was open stays open until they can be. What is wrong right now is in SELECT * FROM ops.checks();'::text, jsonb_build_object('error', raise_check_failed.failure), raise_check_failed.now) ON CONFLICT(kind, key)
-           WHERE (resolved_at IS NULL) DO NOTHING
-           RETURNING alerts.id
-         )
-  SELECT count(*) AS count
-    FROM raised;
-END;
+    AS $$
+declare
+  raised bigint;
+begin
+  insert into public.alerts (kind, key, level, severity, subject, body, details, raised_at)
+  values (
+    'check_failed', '', 0, 'critical', 'Alerts could not be checked: ' || left(failure, 200),
+    'What was open stays open until they can be. What is wrong right now is in SELECT * FROM ops.checks();',
+    jsonb_build_object('error', failure), raise_check_failed.now
+  )
+  on conflict (kind, key) where resolved_at is null do nothing;
+  get diagnostics raised = row_count;
+  return raised;
+end
+$$;
 
 ALTER FUNCTION core.raise_check_failed(failure text, now timestamp with time zone) OWNER TO prpm_owner;
 
@@ -21243,7 +21109,7 @@ CREATE VIEW core.current_cost_figures AS
             u.lifetime_api_cost,
             u.total_requests,
             COALESCE(paying.monthly_amount, (0)::numeric) AS monthly_revenue,
-            (u.is_throttled AND core.throttled_at(u.*, clock.now)) AS is_throttled,
+            (u.is_throttled AND core.throttle_holds(u.throttled_by, u.throttled_until, clock.now)) AS is_throttled,
             u.last_request_at,
             core.tier_at(u.tier_override, u.plan_tier, u.entitled_until, clock.now) AS tier_name
            FROM ((( SELECT core.now() AS now
@@ -21521,7 +21387,7 @@ begin
         max(q.period_end) as until, (array_agg(q.plan order by q.period_start desc))[1] as plan,
         (array_agg(q.paid_amount > 0 and q.refunded_amount + q.disputed_amount >= q.paid_amount order by q.period_start desc))[1] as is_returned
       from public.subscription_periods q
-      where q.user_id = s.user_id and q.subscription_id = s.id and q.state = 'paid'
+      where q.user_id = refresh_entitlement.user_id and q.subscription_id = s.id and q.state = 'paid'
     ) paid on true
     join public.plans p on p.plan = coalesce(paid.plan, s.plan)
     where s.user_id = refresh_entitlement.user_id and not s.superseded
@@ -21605,211 +21471,154 @@ COMMENT ON FUNCTION core.refresh_lots(user_id uuid) IS 'Sets which lot is spent 
 --
 
 CREATE FUNCTION core.refresh_usage() RETURNS bigint
-    LANGUAGE sql
+    LANGUAGE plpgsql
     SET search_path TO ''
     SET jit TO 'off'
     SET enable_seqscan TO 'on'
     SET work_mem TO '64MB'
-    BEGIN ATOMIC
- WITH marks AS MATERIALIZED (
-          SELECT u.id AS user_id,
-             COALESCE(m.through_run_id, '00000000-0000-0000-0000-000000000000'::uuid) AS from_run_id,
-             u.last_run_id,
-             ( SELECT o.id
-                    FROM unnest(u.open_runs) o(id)
-                   WHERE (o.id > COALESCE(m.through_run_id, '00000000-0000-0000-0000-000000000000'::uuid))
-                   ORDER BY o.id
-                  LIMIT 1) AS first_open_run
-            FROM (public.users u
-              LEFT JOIN core.usage_marks m ON ((m.user_id = u.id)))
-           WHERE (u.last_run_id > COALESCE(m.through_run_id, '00000000-0000-0000-0000-000000000000'::uuid))
-         ), moves AS MATERIALIZED (
-          SELECT k.user_id,
-             k.from_run_id,
-                 CASE
-                     WHEN (k.first_open_run IS NULL) THEN k.last_run_id
-                     ELSE ( SELECT r.id
-                        FROM public.runs r
-                       WHERE ((r.user_id = k.user_id) AND (r.id > k.from_run_id) AND (r.id < k.first_open_run))
-                       ORDER BY r.id DESC
-                      LIMIT 1)
-                 END AS through_run_id
-            FROM marks k
-         ), corrections AS MATERIALIZED (
-          SELECT c.user_id,
-             c.run_id,
-             c.n,
-             COALESCE((c.run_id <= m.through_run_id), false) AS is_behind,
-             (r.status = 'running'::text) AS is_running
-            FROM ((core.usage_corrections c
-              LEFT JOIN core.usage_marks m ON ((m.user_id = c.user_id)))
-              LEFT JOIN public.runs r ON (((r.user_id = c.user_id) AND (r.id = c.run_id))))
-         ), news AS MATERIALIZED (
-          SELECT x.user_id,
-             x.day,
-             x.model,
-             x.package_id,
-             x.tier_name,
-             (sum(x.runs))::bigint AS runs,
-             (sum(x.failed_runs))::bigint AS failed_runs,
-             (sum(x.input_tokens))::bigint AS input_tokens,
-             (sum(x.cached_tokens))::bigint AS cached_tokens,
-             (sum(x.cache_write_tokens))::bigint AS cache_write_tokens,
-             (sum(x.output_tokens))::bigint AS output_tokens,
-             sum(x.cost) AS cost,
-             sum(x.limited_cost) AS limited_cost,
-             (sum(x.credits))::bigint AS credits,
-             (sum(x.shortfall))::bigint AS shortfall,
-             sum(x.included_value) AS included_value,
-             sum(x.purchased_value) AS purchased_value,
-             sum(x.cache_saving) AS cache_saving,
-             (sum(x.answers))::bigint AS answers,
-             (sum(x.answer_tokens))::bigint AS answer_tokens,
-             (sum(x.paid_credits))::bigint AS paid_credits,
-             sum(x.paid_cost) AS paid_cost,
-             (sum(x.prompted_sessions))::bigint AS prompted_sessions,
-             (sum(x.prompted_runs))::bigint AS prompted_runs,
-             (sum(x.prompted_credits))::bigint AS prompted_credits
-            FROM ( SELECT k.user_id,
-                     t.day,
-                     t.model,
-                     t.package_id,
-                     t.tier_name,
-                     t.runs,
-                     t.failed_runs,
-                     t.input_tokens,
-                     t.cached_tokens,
-                     t.cache_write_tokens,
-                     t.output_tokens,
-                     t.cost,
-                     t.limited_cost,
-                     t.credits,
-                     t.shortfall,
-                     t.included_value,
-                     t.purchased_value,
-                     t.cache_saving,
-                     t.answers,
-                     t.answer_tokens,
-                     t.paid_credits,
-                     t.paid_cost,
-                     t.prompted_sessions,
-                     t.prompted_runs,
-                     t.prompted_credits
-                    FROM (moves k
-                      CROSS JOIN LATERAL ( SELECT x_1.user_id,
-                             x_1.run_id,
-                             x_1.day,
-                             x_1.model,
-                             x_1.package_id,
-                             x_1.tier_name,
-                             x_1.runs,
-                             x_1.failed_runs,
-                             x_1.input_tokens,
-                             x_1.cached_tokens,
-                             x_1.cache_write_tokens,
-                             x_1.output_tokens,
-                             x_1.cost,
-                             x_1.limited_cost,
-                             x_1.credits,
-                             x_1.shortfall,
-                             x_1.included_value,
-                             x_1.purchased_value,
-                             x_1.cache_saving,
-                             x_1.answers,
-                             x_1.answer_tokens,
-                             x_1.paid_credits,
-                             x_1.paid_cost,
-                             x_1.prompted_sessions,
-                             x_1.prompted_runs,
-                             x_1.prompted_credits
-                            FROM core.usage_by_run x_1
-                           WHERE ((x_1.user_id = k.user_id) AND (x_1.run_id > k.from_run_id) AND (x_1.run_id <= k.through_run_id))
-                          OFFSET 0) t)
-                 UNION ALL
-                  SELECT c.user_id,
-                     c.day,
-                     c.model,
-                     c.package_id,
-                     c.tier_name,
-                     c.runs,
-                     c.failed_runs,
-                     c.input_tokens,
-                     c.cached_tokens,
-                     c.cache_write_tokens,
-                     c.output_tokens,
-                     c.cost,
-                     c.limited_cost,
-                     c.credits,
-                     c.shortfall,
-                     c.included_value,
-                     c.purchased_value,
-                     c.cache_saving,
-                     c.answers,
-                     c.answer_tokens,
-                     c.paid_credits,
-                     c.paid_cost,
-                     c.prompted_sessions,
-                     c.prompted_runs,
-                     c.prompted_credits
-                    FROM (core.usage_corrected c
-                      JOIN core.usage_marks m ON (((m.user_id = c.user_id) AND (c.run_id <= m.through_run_id))))) x
-           GROUP BY x.user_id, x.day, x.model, x.package_id, x.tier_name
-         ), rolled_up AS (
-          INSERT INTO public.usage_rollups AS r (user_id, day, model, package_id, tier_name, runs, failed_runs, input_tokens, cached_tokens, cache_write_tokens, output_tokens, cost, limited_cost, credits, shortfall, included_value, purchased_value, cache_saving, answers, answer_tokens, paid_credits, paid_cost)  SELECT n.user_id,
-                     n.day,
-                     n.model,
-                     n.package_id,
-                     n.tier_name,
-                     n.runs,
-                     n.failed_runs,
-                     n.input_tokens,
-                     n.cached_tokens,
-                     n.cache_write_tokens,
-                     n.output_tokens,
-                     n.cost,
-                     n.limited_cost,
-                     n.credits,
-                     n.shortfall,
-                     n.included_value,
-                     n.purchased_value,
-                     n.cache_saving,
-                     n.answers,
-                     n.answer_tokens,
-                     n.paid_credits,
-                     n.paid_cost
-                    FROM news n ON CONFLICT(user_id, day, model, package_id, tier_name) DO UPDATE SET runs = (r.runs + excluded.runs), failed_runs = (r.failed_runs + excluded.failed_runs), input_tokens = (r.input_tokens + excluded.input_tokens), cached_tokens = (r.cached_tokens + excluded.cached_tokens), cache_write_tokens = (r.cache_write_tokens + excluded.cache_write_tokens), output_tokens = (r.output_tokens + excluded.output_tokens), cost = (r.cost + excluded.cost), limited_cost = (r.limited_cost + excluded.limited_cost), credits = (r.credits + excluded.credits), shortfall = (r.shortfall + excluded.shortfall), included_value = (r.included_value + excluded.included_value), purchased_value = (r.purchased_value + excluded.purchased_value), cache_saving = (r.cache_saving + excluded.cache_saving), answers = (r.answers + excluded.answers), answer_tokens = (r.answer_tokens + excluded.answer_tokens), paid_credits = (r.paid_credits + excluded.paid_credits), paid_cost = (r.paid_cost + excluded.paid_cost)
-         ), moved AS (
-          INSERT INTO core.usage_marks AS m (user_id, through_run_id)  SELECT k.user_id,
-                     k.through_run_id
-                    FROM moves k
-                   WHERE (k.through_run_id IS NOT NULL) ON CONFLICT(user_id) DO UPDATE SET through_run_id = excluded.through_run_id
-         ), by_package AS (
-          INSERT INTO core.package_usage AS p (package_id, model, answers, answer_tokens)  SELECT n.package_id,
-                     n.model,
-                     (sum(n.answers))::bigint AS sum,
-                     (sum(n.answer_tokens))::bigint AS sum
-                    FROM news n
-                   WHERE ((n.answers <> 0) OR (n.answer_tokens <> 0))
-                   GROUP BY n.package_id, n.model ON CONFLICT(package_id, model) DO UPDATE SET answers = (p.answers + excluded.answers), answer_tokens = (p.answer_tokens + excluded.answer_tokens)
-         ), by_package_day AS (
-          INSERT INTO core.package_days AS p (package_id, day, user_id, model, sessions, runs, credits)  SELECT n.package_id,
-                     n.day,
-                     n.user_id,
-                     n.model,
-                     (sum(n.prompted_sessions))::bigint AS sum,
-                     (sum(n.prompted_runs))::bigint AS sum,
-                     (sum(n.prompted_credits))::bigint AS sum
-                    FROM news n
-                   WHERE ((n.prompted_sessions <> 0) OR (n.prompted_runs <> 0) OR (n.prompted_credits <> 0))
-                   GROUP BY n.package_id, n.day, n.user_id, n.model ON CONFLICT(package_id, day, user_id, model) DO UPDATE SET sessions = (p.sessions + excluded.sessions), runs = (p.runs + excluded.runs), credits = (p.credits + excluded.credits)
-         ), folded AS (
-          DELETE FROM core.usage_corrections c
-            USING corrections x
-           WHERE ((c.user_id = x.user_id) AND (c.run_id = x.run_id) AND (c.n = x.n) AND (NOT (x.is_behind AND x.is_running)))
-         )
-  SELECT count(*) AS count
-    FROM news;
-END;
+    AS $$
+#variable_conflict use_column
+declare
+  most constant integer := 100000;
+  batch record;
+  written bigint;
+  touched bigint := 0;
+begin
+  for batch in
+    with news as materialized (
+      select
+        x.user_id, x.through_run_id, x.day, x.model, x.package_id, x.tier_name, x.corrected_run_id, x.n,
+        sum(x.runs)::bigint as runs,
+        sum(x.failed_runs)::bigint as failed_runs,
+        sum(x.input_tokens)::bigint as input_tokens,
+        sum(x.cached_tokens)::bigint as cached_tokens,
+        sum(x.cache_write_tokens)::bigint as cache_write_tokens,
+        sum(x.output_tokens)::bigint as output_tokens,
+        sum(x.cost) as cost,
+        sum(x.limited_cost) as limited_cost,
+        sum(x.credits)::bigint as credits,
+        sum(x.shortfall)::bigint as shortfall,
+        sum(x.included_value) as included_value,
+        sum(x.purchased_value) as purchased_value,
+        sum(x.cache_saving) as cache_saving,
+        sum(x.answers)::bigint as answers,
+        sum(x.answer_tokens)::bigint as answer_tokens,
+        sum(x.paid_credits)::bigint as paid_credits,
+        sum(x.paid_cost) as paid_cost,
+        sum(x.prompted_sessions)::bigint as prompted_sessions,
+        sum(x.prompted_runs)::bigint as prompted_runs,
+        sum(x.prompted_credits)::bigint as prompted_credits
+      from (
+        -- What has ended above each user's mark, and how far that reaches: to just below their least open run, else to their newest.
+        select
+          u.id as user_id, case when open.id is null then u.last_run_id else below.id end as through_run_id,
+          t.day, t.model, t.package_id, t.tier_name, null::uuid as corrected_run_id, null::integer as n,
+          t.runs, t.failed_runs, t.input_tokens, t.cached_tokens, t.cache_write_tokens, t.output_tokens, t.cost, t.limited_cost, t.credits,
+          t.shortfall, t.included_value, t.purchased_value, t.cache_saving, t.answers, t.answer_tokens, t.paid_credits, t.paid_cost,
+          t.prompted_sessions, t.prompted_runs, t.prompted_credits
+        from public.users u
+        left join core.usage_marks m on m.user_id = u.id
+        left join lateral (
+          select o.id from unnest(u.open_runs) o (id)
+          where o.id > coalesce(m.through_run_id, '00000000-0000-0000-0000-000000000000')
+          order by o.id limit 1
+        ) open on true
+        left join lateral (
+          select r.id from public.runs r
+          where r.user_id = u.id and r.id > coalesce(m.through_run_id, '00000000-0000-0000-0000-000000000000') and r.id < open.id
+          order by r.id desc limit 1
+        ) below on true
+        left join lateral (
+          select * from core.usage_by_run y
+          where y.user_id = u.id and y.run_id > coalesce(m.through_run_id, '00000000-0000-0000-0000-000000000000')
+            and y.run_id <= case when open.id is null then u.last_run_id else below.id end
+          offset 0
+        ) t on true
+        where u.last_run_id > coalesce(m.through_run_id, '00000000-0000-0000-0000-000000000000') and (open.id is null or below.id is not null)
+        union all
+        select
+          c.user_id, null, c.day, c.model, c.package_id, c.tier_name, null, null,
+          c.runs, c.failed_runs, c.input_tokens, c.cached_tokens, c.cache_write_tokens, c.output_tokens, c.cost, c.limited_cost, c.credits,
+          c.shortfall, c.included_value, c.purchased_value, c.cache_saving, c.answers, c.answer_tokens, c.paid_credits, c.paid_cost,
+          c.prompted_sessions, c.prompted_runs, c.prompted_credits
+        from core.usage_corrected c
+        join core.usage_marks m on m.user_id = c.user_id and c.run_id <= m.through_run_id
+        union all
+        -- The corrections that this folds in, or makes needless; one of a running run behind the mark stays.
+        select
+          c.user_id, null, null, null, null, null, c.run_id, c.n,
+          null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
+        from core.usage_corrections c
+        left join core.usage_marks m on m.user_id = c.user_id
+        left join public.runs r on r.user_id = c.user_id and r.id = c.run_id
+        where not coalesce(c.run_id <= m.through_run_id and r.status = 'running', false)
+      ) x
+      group by x.user_id, x.through_run_id, x.day, x.model, x.package_id, x.tier_name, x.corrected_run_id, x.n
+    )
+    select
+      array_agg(row(
+        n.user_id, n.day, n.model, n.package_id, n.tier_name, n.runs, n.failed_runs, n.input_tokens, n.cached_tokens, n.cache_write_tokens,
+        n.output_tokens, n.cost, n.limited_cost, n.credits, n.shortfall, n.included_value, n.purchased_value, n.cache_saving, n.answers,
+        n.answer_tokens, n.paid_credits, n.paid_cost
+      )::public.usage_rollups) filter (where n.day is not null) as rollups,
+      array_agg(row(
+        n.package_id, n.day, n.user_id, n.model, n.prompted_sessions, n.prompted_runs, n.prompted_credits
+      )::core.package_days) filter (where n.prompted_sessions <> 0 or n.prompted_runs <> 0 or n.prompted_credits <> 0) as days,
+      array_agg(distinct row(n.user_id, n.through_run_id)::core.usage_marks) filter (where n.through_run_id is not null) as marks,
+      array_agg(n.user_id) filter (where n.corrected_run_id is not null) as corrected_users,
+      array_agg(n.corrected_run_id) filter (where n.corrected_run_id is not null) as corrected_runs,
+      array_agg(n.n) filter (where n.corrected_run_id is not null) as corrected_ns
+    -- New runs and corrections may be of one rollup: each of them is added by itself.
+    from (select x.*, x.through_run_id is not null as is_new, row_number() over () as place from news x) n
+    group by n.is_new, n.place / most
+  loop
+    insert into public.usage_rollups as r (
+      user_id, day, model, package_id, tier_name, runs, failed_runs, input_tokens, cached_tokens, cache_write_tokens, output_tokens, cost,
+      limited_cost, credits, shortfall, included_value, purchased_value, cache_saving, answers, answer_tokens, paid_credits, paid_cost
+    )
+    select
+      n.user_id, n.day, n.model, n.package_id, n.tier_name, n.runs, n.failed_runs, n.input_tokens, n.cached_tokens, n.cache_write_tokens,
+      n.output_tokens, n.cost, n.limited_cost, n.credits, n.shortfall, n.included_value, n.purchased_value, n.cache_saving, n.answers,
+      n.answer_tokens, n.paid_credits, n.paid_cost
+    from unnest(batch.rollups) n
+    on conflict (user_id, day, model, package_id, tier_name) do update set
+      runs = r.runs + excluded.runs, failed_runs = r.failed_runs + excluded.failed_runs,
+      input_tokens = r.input_tokens + excluded.input_tokens, cached_tokens = r.cached_tokens + excluded.cached_tokens,
+      cache_write_tokens = r.cache_write_tokens + excluded.cache_write_tokens, output_tokens = r.output_tokens + excluded.output_tokens,
+      cost = r.cost + excluded.cost, limited_cost = r.limited_cost + excluded.limited_cost, credits = r.credits + excluded.credits,
+      shortfall = r.shortfall + excluded.shortfall, included_value = r.included_value + excluded.included_value,
+      purchased_value = r.purchased_value + excluded.purchased_value, cache_saving = r.cache_saving + excluded.cache_saving,
+      answers = r.answers + excluded.answers, answer_tokens = r.answer_tokens + excluded.answer_tokens,
+      paid_credits = r.paid_credits + excluded.paid_credits, paid_cost = r.paid_cost + excluded.paid_cost;
+    get diagnostics written = row_count;
+    touched := touched + written;
+
+    insert into core.usage_marks as m (user_id, through_run_id)
+    select n.user_id, n.through_run_id from unnest(batch.marks) n
+    on conflict (user_id) do update set through_run_id = excluded.through_run_id;
+
+    insert into core.package_usage as p (package_id, model, answers, answer_tokens)
+    select n.package_id, n.model, sum(n.answers)::bigint, sum(n.answer_tokens)::bigint
+    from unnest(batch.rollups) n
+    where n.answers <> 0 or n.answer_tokens <> 0
+    group by n.package_id, n.model
+    on conflict (package_id, model) do update set
+      answers = p.answers + excluded.answers, answer_tokens = p.answer_tokens + excluded.answer_tokens;
+
+    insert into core.package_days as p (package_id, day, user_id, model, sessions, runs, credits)
+    select n.package_id, n.day, n.user_id, n.model, sum(n.sessions)::bigint, sum(n.runs)::bigint, sum(n.credits)::bigint
+    from unnest(batch.days) n
+    group by n.package_id, n.day, n.user_id, n.model
+    on conflict (package_id, day, user_id, model) do update set
+      sessions = p.sessions + excluded.sessions, runs = p.runs + excluded.runs, credits = p.credits + excluded.credits;
+
+    delete from core.usage_corrections c
+    using unnest(batch.corrected_users, batch.corrected_runs, batch.corrected_ns) x (user_id, run_id, n)
+    where c.user_id = x.user_id and c.run_id = x.run_id and c.n = x.n;
+  end loop;
+  return touched;
+end
+$$;
 
 ALTER FUNCTION core.refresh_usage() OWNER TO prpm_owner;
 
@@ -21817,7 +21626,7 @@ ALTER FUNCTION core.refresh_usage() OWNER TO prpm_owner;
 -- Name: FUNCTION refresh_usage(); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.refresh_usage() IS 'Rolls up what has ended since the last time, in one statement and so of one moment; runs go on meanwhile, and nothing of it waits for them or they for it. Costs by users and new runs. Returns how many rollups it touched. One at a time: the caller sees to it. Spec 8.2, docs/adr/0016.';
+COMMENT ON FUNCTION core.refresh_usage() IS 'Rolls up what has ended since the last time: one statement reads it, so it is of one moment; runs go on meanwhile, and nothing of it waits for them or they for it. Costs by users and new runs. Returns how many rollups it touched. One at a time: the caller sees to it. Spec 8.2, docs/adr/0016.';
 
 --
 -- Name: refund_charge(public.runs, timestamp with time zone, text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -22139,8 +21948,9 @@ CREATE FUNCTION core.refuse_sale(user_id uuid, now timestamp with time zone) RET
     SET search_path TO ''
     AS $$
 declare
-  s public.settings := (select x from public.settings x);
+  s public.settings;
 begin
+  select x.* into s from public.settings x;
   if exists (select from public.users u where u.id = refuse_sale.user_id and u.closed_at is not null) then
     return core.describe_refusal('account_closed', 403, 'This account is closed.', now);
   end if;
@@ -22149,10 +21959,10 @@ begin
   end if;
   if exists (
     select from public.reversals r
-    left join public.payments p on p.user_id = r.user_id and p.id = r.payment_id
-    left join public.purchases bought on bought.user_id = p.user_id and bought.id = p.purchase_id
+    left join public.payments p on p.user_id = refuse_sale.user_id and p.id = r.payment_id
+    left join public.purchases bought on bought.user_id = refuse_sale.user_id and bought.id = p.purchase_id
     left join public.subscription_periods period
-      on period.user_id = p.user_id and period.subscription_id = p.subscription_id and period.period_start = p.period_start
+      on period.user_id = refuse_sale.user_id and period.subscription_id = p.subscription_id and period.period_start = p.period_start
     where r.user_id = refuse_sale.user_id and r.kind = 'dispute' and r.status = 'lost'
       and coalesce(bought.shortfall, period.shortfall, 0) > 0
   ) then
@@ -22424,10 +22234,11 @@ CREATE FUNCTION core.replay_event(event_id text, reason text, by_user uuid, dry_
 #variable_conflict use_column
 declare
   event public.stripe_events;
+  owner uuid;
 begin
   -- The user first, as who applies it.
-  perform from public.users u
-  where u.id = (select e.user_id from public.stripe_events e where e.id = replay_event.event_id) for no key update;
+  select e.user_id into owner from public.stripe_events e where e.id = replay_event.event_id;
+  perform from public.users u where u.id = owner for no key update;
   select e.* into event from public.stripe_events e where e.id = replay_event.event_id for no key update;
   if not found then
     raise exception 'event % is unknown', replay_event.event_id using errcode = 'PR404', detail = 'event_id',
@@ -22545,7 +22356,7 @@ begin
         fits_was := coalesce(fits_was, 'Infinity');
       end if;
       if recharged and r.balance is not null then
-        fits := least(fits, core.affordable_tokens(r.balance + gained, r.tokens_per_credit, r.multiplier, r.prompt_multiplier) - r.input);
+        fits := least(fits, core.affordable_tokens(r.balance + gained, r.tokens_a_credit, r.multiplier, r.prompt_multiplier) - r.input);
       end if;
 
       -- Where it would not have fitted by this reckoning then, it was let in all the same, and is now.
@@ -22562,7 +22373,7 @@ begin
         );
         less_limited := coalesce(round(r.limited * less_cost / nullif(r.cost, 0), 12), 0);
         if r.credits > 0 then
-          less_credits := r.credits - core.charge_for(r.input::bigint + floor(fits)::integer, r.tokens_per_credit, r.multiplier, r.prompt_multiplier);
+          less_credits := r.credits - core.charge_for(r.input::bigint + floor(fits)::integer, r.tokens_a_credit, r.multiplier, r.prompt_multiplier);
         end if;
         if r.asked then
           shortened := shortened + 1;
@@ -22779,6 +22590,50 @@ ALTER FUNCTION core.roll_over(user_id uuid, from_lot uuid, amount bigint, now ti
 COMMENT ON FUNCTION core.roll_over(user_id uuid, from_lot uuid, amount bigint, now timestamp with time zone) IS 'Moves credits of an ended period''s lot to the rollover lot that it names (rolls_into), up to settings.max_rollover_credits in all, and books the rest as expired. The rollover lot expires as core.rollover_ends_at says. The caller holds the user''s row. Spec 4.3.';
 
 --
+-- Name: roll_windows(public.users, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.roll_windows(u public.users, now timestamp with time zone) RETURNS public.users
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+declare
+  local_now timestamp := now at time zone 'UTC';
+begin
+  if now >= u.minute_ends_at then
+    u.minute_attempts := 0;
+    u.minute_ends_at := now + interval '1 minute';
+  end if;
+  if now >= u.hour_ends_at then
+    u.hour_requests := 0;
+    u.hour_ends_at := (date_trunc('hour', local_now) + interval '1 hour') at time zone 'UTC';
+  end if;
+  if now >= u.day_ends_at then
+    u.current_day_api_cost := 0;
+    u.current_day_limited_cost := 0;
+    u.day_held_cost := 0;
+    u.day_ends_at := (date_trunc('day', local_now) + interval '1 day') at time zone 'UTC';
+  end if;
+  if now >= u.month_ends_at then
+    u.current_month_api_cost := 0;
+    u.current_month_limited_cost := 0;
+    u.month_held_cost := 0;
+    u.current_month_requests := 0;
+    u.month_ends_at := (date_trunc('month', local_now) + interval '1 month') at time zone 'UTC';
+  end if;
+  return u;
+end
+$$;
+
+ALTER FUNCTION core.roll_windows(u public.users, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION roll_windows(u public.users, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.roll_windows(u public.users, now timestamp with time zone) IS 'The user''s row with every window that has ended opened anew and empty. Stores nothing: the caller writes what it needs. Spec 3.2.';
+
+--
 -- Name: rollover_ends_at(uuid, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -22886,7 +22741,7 @@ COMMENT ON FUNCTION core.run_conditions(now timestamp with time zone) IS 'What h
 -- Name: runs_under(timestamp with time zone, timestamp with time zone, jsonb, jsonb, jsonb, integer); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.runs_under(since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer) RETURNS TABLE(user_id uuid, id uuid, started_at timestamp with time zone, counts boolean, hold_cost numeric, held_price numeric, output_cap integer, estimated_input integer, input integer, cached integer, cache_write integer, output integer, input_price numeric, cached_price numeric, write_price numeric, output_price numeric, output_price_was numeric, dearer numeric, tokens_per_credit integer, multiplier numeric, prompt_multiplier numeric, cost_was numeric, cost numeric, limited_was numeric, limited numeric, credits_was bigint, credits bigint, day_limit_was numeric, day_limit numeric, month_limit_was numeric, month_limit numeric, hour_limit_was integer, hour_limit integer)
+CREATE FUNCTION core.runs_under(since timestamp with time zone, until timestamp with time zone, model_prices jsonb, multipliers jsonb, limits jsonb, tokens_per_credit integer) RETURNS TABLE(user_id uuid, id uuid, started_at timestamp with time zone, counts boolean, hold_cost numeric, held_price numeric, output_cap integer, estimated_input integer, input integer, cached integer, cache_write integer, output integer, input_price numeric, cached_price numeric, write_price numeric, output_price numeric, output_price_was numeric, dearer numeric, tokens_a_credit integer, multiplier numeric, prompt_multiplier numeric, cost_was numeric, cost numeric, limited_was numeric, limited numeric, credits_was bigint, credits bigint, day_limit_was numeric, day_limit numeric, month_limit_was numeric, month_limit numeric, hour_limit_was integer, hour_limit integer)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
  SELECT r.user_id,
@@ -23025,8 +22880,8 @@ CREATE FUNCTION core.session_exchanges(user_id uuid, session_id uuid, after uuid
      COALESCE(r.started_at, c.started_at) AS "coalesce",
      COALESCE(r.finished_at, c.finished_at) AS "coalesce"
     FROM ((public.run_texts t
-      LEFT JOIN public.runs r ON (((r.user_id = t.user_id) AND (r.id = t.run_id))))
-      LEFT JOIN public.copied_exchanges c ON (((c.user_id = t.user_id) AND (c.session_id = t.session_id) AND (c.run_id = t.run_id))))
+      LEFT JOIN public.runs r ON (((r.user_id = session_exchanges.user_id) AND (r.id = t.run_id))))
+      LEFT JOIN public.copied_exchanges c ON (((c.user_id = session_exchanges.user_id) AND (c.session_id = t.session_id) AND (c.run_id = t.run_id))))
    WHERE ((t.user_id = session_exchanges.user_id) AND (t.session_id = session_exchanges.session_id) AND (t.run_id > session_exchanges.after) AND (t.run_id <= session_exchanges.through))
    ORDER BY t.run_id
   LIMIT session_exchanges.most;
@@ -23205,9 +23060,9 @@ CREATE FUNCTION core.shared_sides(share public.shared_sessions) RETURNS json
  SELECT json_agg(json_build_object('package_name', p.name, 'package_version', r.package_version, 'baseline', r.baseline, 'model', r.model, 'status', r.status, 'question', COALESCE(t.question, ''::text), 'answer', COALESCE(t.answer, ''::text), 'credits_spent', r.credits, 'tokens_used', (COALESCE(r.input_tokens, 0) + COALESCE(r.output_tokens, 0)), 'duration_ms', r.duration_ms, 'started_at', r.started_at, 'finished_at', r.finished_at) ORDER BY i.place) AS json_agg
     FROM ((((public.comparisons c
       CROSS JOIN LATERAL unnest(c.run_ids) WITH ORDINALITY i(run_id, place))
-      JOIN public.runs r ON (((r.user_id = c.user_id) AND (r.id = i.run_id))))
+      JOIN public.runs r ON (((r.user_id = (shared_sides.share).user_id) AND (r.id = i.run_id))))
       JOIN public.packages p ON ((p.id = r.package_id)))
-      LEFT JOIN public.run_texts t ON (((t.user_id = r.user_id) AND (t.session_id = r.session_id) AND (t.run_id = r.id))))
+      LEFT JOIN public.run_texts t ON (((t.user_id = (shared_sides.share).user_id) AND (t.session_id = r.session_id) AND (t.run_id = r.id))))
    WHERE ((c.user_id = (shared_sides.share).user_id) AND (c.id = (shared_sides.share).comparison_id));
 END;
 
@@ -23349,7 +23204,7 @@ CREATE FUNCTION core.simulate_usage(since timestamp with time zone, until timest
              min(x.month_limit_was) AS month_limit_was,
              min(x.month_limit) AS month_limit,
              (bool_or((x.credits > x.credits_was)) OR (max((x.estimated_input + GREATEST(x.output, x.output_cap))) > simulate_usage.max_request_tokens) OR ((count(*) > min(x.hour_limit)) AND (min(x.hour_limit) IS DISTINCT FROM min(x.hour_limit_was)))) AS is_close
-            FROM core.runs_under((date_trunc('month'::text, (simulate_usage.since AT TIME ZONE 'UTC'::text)) AT TIME ZONE 'UTC'::text), simulate_usage.until, simulate_usage.model_prices, simulate_usage.multipliers, simulate_usage.limits, simulate_usage.tokens_per_credit) x(user_id, id, started_at, counts, hold_cost, held_price, output_cap, estimated_input, input, cached, cache_write, output, input_price, cached_price, write_price, output_price, output_price_was, dearer, tokens_per_credit, multiplier, prompt_multiplier, cost_was, cost, limited_was, limited, credits_was, credits, day_limit_was, day_limit, month_limit_was, month_limit, hour_limit_was, hour_limit)
+            FROM core.runs_under((date_trunc('month'::text, (simulate_usage.since AT TIME ZONE 'UTC'::text)) AT TIME ZONE 'UTC'::text), simulate_usage.until, simulate_usage.model_prices, simulate_usage.multipliers, simulate_usage.limits, simulate_usage.tokens_per_credit) x(user_id, id, started_at, counts, hold_cost, held_price, output_cap, estimated_input, input, cached, cache_write, output, input_price, cached_price, write_price, output_price, output_price_was, dearer, tokens_a_credit, multiplier, prompt_multiplier, cost_was, cost, limited_was, limited, credits_was, credits, day_limit_was, day_limit, month_limit_was, month_limit, hour_limit_was, hour_limit)
            GROUP BY x.user_id, (((x.started_at AT TIME ZONE 'UTC'::text))::date)
          ), evenings AS (
           SELECT d.user_id,
@@ -23570,6 +23425,25 @@ ALTER FUNCTION core.spend_lots(u public.users, run_id uuid, from_included bigint
 COMMENT ON FUNCTION core.spend_lots(u public.users, run_id uuid, from_included bigint, from_purchased bigint, cost numeric, due bigint, now timestamp with time zone, OUT by_kind jsonb, OUT included_value numeric, OUT purchased_value numeric, OUT transaction_count bigint, OUT spend_lot uuid, OUT next_lot_expiry timestamp with time zone) IS 'Takes credits from a user''s lots in the order of spending, a transfer for each lot, each bearing its share of the run''s cost (US dollars; due: all credits that the run is charged). Answers by kind what was taken, the cash that had been paid for it, the last transfer''s number, and which lot is next. The caller holds the user''s row and stores the answer in it. Errors: PR500 if the lots hold less than the user''s figures say. Spec 4.1, 4.2.';
 
 --
+-- Name: throttled_at(public.users, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.throttled_at(person public.users, now timestamp with time zone) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT ((person).is_throttled AND core.throttle_holds((person).throttled_by, (person).throttled_until, now));
+END;
+
+ALTER FUNCTION core.throttled_at(person public.users, now timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION throttled_at(person public.users, now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.throttled_at(person public.users, now timestamp with time zone) IS 'Whether a throttle holds at that time: one by plain UPDATE until it is lifted, an operator''s and a limit''s until its end. One that is past its end is cleared on the next use, and by the jobs. Spec 3.4.';
+
+--
 -- Name: used_up(public.users, public.cost_limits_config, numeric, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -23624,20 +23498,28 @@ COMMENT ON FUNCTION core.standing_of(u public.users, l public.cost_limits_config
 -- Name: standings(timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
-CREATE FUNCTION core.standings(now timestamp with time zone) RETURNS TABLE(user_id uuid, standing text)
-    LANGUAGE sql STABLE
+CREATE FUNCTION core.standings(now timestamp with time zone) RETURNS TABLE(user_id uuid, username text, standing text)
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
-    BEGIN ATOMIC
- SELECT u.id,
-     ((COALESCE(l.tier_name, t.tier) || ': '::text) || core.standing_of(core.roll_windows(u.*, standings.now), l.*, useful.cost, s.runs_enabled, standings.now))
-    FROM (((((public.users u
-      CROSS JOIN public.settings s)
-      CROSS JOIN ( SELECT COALESCE(core.cheapest_useful_cost(standings.now), (0)::numeric) AS cost) useful)
-      CROSS JOIN LATERAL ( SELECT core.tier_at(u.tier_override, u.plan_tier, u.entitled_until, standings.now) AS tier) t)
-      LEFT JOIN core.limits_by_tier b ON ((b.tier_name = t.tier)))
-      LEFT JOIN public.cost_limits_config l ON ((l.tier_name = b.limits_of)))
-   WHERE (u.closed_at IS NULL);
-END;
+    AS $$
+#variable_conflict use_column
+declare
+  useful numeric := coalesce(core.cheapest_useful_cost(now), 0);
+  runs_enabled boolean := (select s.runs_enabled from public.settings s);
+  u public.users;
+  l public.cost_limits_config;
+  tier text;
+begin
+  for u in select x.* from public.users x where x.closed_at is null loop
+    tier := core.tier_at(u.tier_override, u.plan_tier, u.entitled_until, now);
+    l := core.find_limits(tier);
+    user_id := u.id;
+    username := u.username;
+    standing := coalesce(l.tier_name, tier) || ': ' || core.standing_of(core.roll_windows(u, now), l, useful, runs_enabled, now);
+    return next;
+  end loop;
+end
+$$;
 
 ALTER FUNCTION core.standings(now timestamp with time zone) OWNER TO prpm_owner;
 
@@ -23645,7 +23527,7 @@ ALTER FUNCTION core.standings(now timestamp with time zone) OWNER TO prpm_owner;
 -- Name: FUNCTION standings(now timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.standings(now timestamp with time zone) IS 'How everybody stands: their tier, and core.standing_of. Reads every user: for previews, not for runs. Spec 3.4.';
+COMMENT ON FUNCTION core.standings(now timestamp with time zone) IS 'How everybody stands, with their names: their tier, and core.standing_of. Reads every user: for previews, not for runs. Spec 3.4.';
 
 --
 -- Name: store_subscription(uuid, boolean, jsonb, boolean, bigint, bigint, timestamp with time zone, boolean, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -23739,6 +23621,7 @@ CREATE FUNCTION core.supersede_doubles(user_id uuid) RETURNS void
     AS $$
 declare
   later record;
+  payments text[];
 begin
   for later in
     select s.id
@@ -23750,9 +23633,12 @@ begin
   loop
     update public.subscriptions s set superseded = true where s.user_id = supersede_doubles.user_id and s.id = later.id;
     perform core.want_work('cancel_subscription', later.id, supersede_doubles.user_id, '{"prorate": false}', is_write => true);
-    perform core.refund_second(supersede_doubles.user_id, p.id)
-    from public.payments p
-    where p.user_id = supersede_doubles.user_id and p.subscription_id = later.id and p.paid_amount > 0;
+    payments := array(
+      select p.id
+      from public.payments p
+      where p.user_id = supersede_doubles.user_id and p.subscription_id = later.id and p.paid_amount > 0
+    );
+    perform core.refund_second(supersede_doubles.user_id, p.id) from unnest(payments) p (id);
   end loop;
 end
 $$;
@@ -24507,10 +24393,15 @@ CREATE VIEW core.old_texts AS
   WHERE ((x.run_text_days IS NOT NULL) AND (EXISTS ( SELECT
            FROM public.run_texts t
           WHERE ((t.user_id = s.user_id) AND (t.session_id = s.id)))) AND (NOT (EXISTS ( SELECT
-           FROM public.shared_sessions h
-          WHERE ((h.session_id = s.id) AND (h.ended_at IS NULL))))) AND (NOT (EXISTS ( SELECT
+           FROM ( SELECT x_1.session_id
+                   FROM public.shared_sessions x_1
+                  WHERE (x_1.ended_at IS NULL)) h
+          WHERE (h.session_id = s.id)))) AND (NOT (EXISTS ( SELECT
            FROM (public.comparisons c
-             JOIN public.shared_sessions h ON (((h.user_id = c.user_id) AND (h.comparison_id = c.id) AND (h.ended_at IS NULL))))
+             JOIN ( SELECT x_1.user_id,
+                    x_1.comparison_id
+                   FROM public.shared_sessions x_1
+                  WHERE (x_1.ended_at IS NULL)) h ON (((h.user_id = c.user_id) AND (h.comparison_id = c.id))))
           WHERE ((c.user_id = s.user_id) AND (s.id = ANY (c.session_ids)))))));
 
 ALTER TABLE core.old_texts OWNER TO prpm_owner;
@@ -24645,6 +24536,31 @@ ALTER FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone) OWNER 
 COMMENT ON FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone) IS 'Books a user''s expired credits, rolls over what is due and takes back what refunds still ask for. Credits that running runs hold stay until those end. Returns the credits expired. Locks the user''s row. Spec 4.3, 4.5, 4.6.';
 
 --
+-- Name: tier_now(public.users); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.tier_now(person public.users) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN (c.is_active OR (t.tier = 'free'::text) OR (c.tier_name IS NULL)) THEN t.tier
+             ELSE 'free'::text
+         END AS "case"
+    FROM (( SELECT core.tier_at((tier_now.person).tier_override, (tier_now.person).plan_tier, (tier_now.person).entitled_until, core.now()) AS tier) t
+      LEFT JOIN public.cost_limits_config c ON ((c.tier_name = t.tier)));
+END;
+
+ALTER FUNCTION core.tier_now(person public.users) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION tier_now(person public.users); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.tier_now(person public.users) IS 'A user''s tier at this moment: the operator''s override, else the plan''s while its period is paid, else free; free too where that tier is no longer active. A tier without a row is returned as it is: its runs are refused. Spec 2.5, 3.1.';
+
+--
 -- Name: session_index; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
@@ -24729,11 +24645,11 @@ CREATE FUNCTION core.unindexed_runs(user_id uuid, mark uuid, most integer) RETUR
     FROM (public.runs r
       CROSS JOIN LATERAL ( SELECT s_1.last_run_id
             FROM public.sessions s_1
-           WHERE ((s_1.user_id = r.user_id) AND (s_1.id = r.session_id) AND (s_1.deleted_at IS NULL))
+           WHERE ((s_1.user_id = unindexed_runs.user_id) AND (s_1.id = r.session_id) AND (s_1.deleted_at IS NULL))
           OFFSET 0) s)
    WHERE ((r.user_id = unindexed_runs.user_id) AND (r.id > core.minute_before(unindexed_runs.mark)) AND (r.id <= unindexed_runs.mark) AND (r.status <> 'running'::text) AND (NOT (EXISTS ( SELECT
             FROM public.session_index x
-           WHERE ((x.user_id = r.user_id) AND (x.session_id = r.session_id) AND (x.last_run_id = s.last_run_id))))))
+           WHERE ((x.user_id = unindexed_runs.user_id) AND (x.session_id = r.session_id) AND (x.last_run_id = s.last_run_id))))))
   LIMIT unindexed_runs.most);
 END;
 
@@ -24961,7 +24877,7 @@ CREATE FUNCTION core.users_with_needless_throttles(now timestamp with time zone,
     BEGIN ATOMIC
  SELECT u.id
     FROM public.users u
-   WHERE ((u.id > users_with_needless_throttles.after) AND u.is_throttled AND (u.throttled_by = 'limit'::text) AND (core.used_up_window(u.*, users_with_needless_throttles.now) IS NULL))
+   WHERE ((u.id > users_with_needless_throttles.after) AND u.is_throttled AND (u.throttled_by = 'limit'::text) AND (core.used_up_window(ROW(u.id, u.username, u.email, u.is_admin, u.verified_author, u.prpm_plus_status, u.tier_override, u.plan_tier, u.entitled_until, u.timezone, u.current_month_api_cost, u.current_month_limited_cost, u.month_held_cost, u.current_month_requests, u.month_ends_at, u.current_day_api_cost, u.current_day_limited_cost, u.day_held_cost, u.day_ends_at, u.hour_requests, u.hour_ends_at, u.minute_attempts, u.minute_ends_at, u.lifetime_api_cost, u.total_requests, u.last_request_at, u.is_throttled, u.throttled_reason, u.throttled_by, u.throttled_at, u.throttled_until, u.limits_waived_until, u.included_credits, u.purchased_credits, u.held_included, u.held_purchased, u.transaction_count, u.spend_lot, u.next_lot_expiry, u.open_runs, u.holds_expire_at, u.closed_at, u.created_at, u.updated_at, u.last_run_id)::public.users, users_with_needless_throttles.now) IS NULL))
    ORDER BY u.id
   LIMIT users_with_needless_throttles.most;
 END;
@@ -25142,6 +25058,43 @@ ALTER FUNCTION core.wake_reversals(user_id uuid, payment_id text, now timestamp 
 COMMENT ON FUNCTION core.wake_reversals(user_id uuid, payment_id text, now timestamp with time zone) IS 'Refunds and disputes that were heard of before their payment wait until it is known whose it is: the user''s are fetched now, nobody''s (null) are forgotten. Spec 6.4.';
 
 --
+-- Name: want_work(text, text, uuid, jsonb, interval, boolean); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb DEFAULT '{}'::jsonb, delay interval DEFAULT '00:00:00'::interval, is_write boolean DEFAULT false) RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  now timestamptz := core.now();
+  new_id uuid := gen_random_uuid();
+  work_id uuid;
+begin
+  insert into public.stripe_work as w (id, dedupe, kind, key, parameters, user_id, is_write, due_at, created_at)
+  values (
+    new_id, case when want_work.is_write then new_id::text else want_work.kind || ' ' || want_work.key end,
+    want_work.kind, want_work.key, want_work.parameters, want_work.user_id, want_work.is_write, now + delay, now
+  )
+  on conflict on constraint stripe_work_dedupe_key do update set
+    user_id = coalesce(w.user_id, excluded.user_id),
+    due_at = case when w.claimed_until is null then least(w.due_at, excluded.due_at) else w.due_at end,
+    again_at = case when w.claimed_until is not null then least(w.again_at, excluded.due_at) end,
+    is_failed = false,
+    attempts = case when w.is_failed then 0 else w.attempts end
+  returning w.id into work_id;
+  return work_id;
+end
+$$;
+
+ALTER FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean) IS 'Queues a fetch from Stripe, once for each object at a time (wanted again while it is under way, it is done again), or a write, each its own. Returns its id. Spec 6.1, 6.4.';
+
+--
 -- Name: watch_throttle(); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -25161,8 +25114,8 @@ begin
   new.throttled_at := null;
   new.throttled_reason := null;
 
-  if core.used_up_window(new, now) is not null then
-    raise notice '% is still over a limit of tier %, and will be throttled again by it.', coalesce(new.email, new.username), core.tier_now(new)
+  if core.used_up_window(row(new.*)::public.users, now) is not null then
+    raise notice '% is still over a limit of tier %, and will be throttled again by it.', coalesce(new.email, new.username), core.tier_now(row(new.*)::public.users)
       using hint = format('To let them run all the same: select * from ops.waive_limits(%L, until => …, reason => …);', new.id);
   end if;
   return new;
@@ -25320,6 +25273,24 @@ ALTER FUNCTION core.write_exchange(question text, answer text) OWNER TO prpm_own
 COMMENT ON FUNCTION core.write_exchange(question text, answer text) IS 'A question and its answer as two messages of a chat, in JSON, with a comma between them: part of an array. Spec 10.1.';
 
 --
+-- Name: write_receipt(public.runs, public.users, public.cost_limits_config); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) RETURNS core.receipt
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+ SELECT ROW((r).id, (r).session_id, (r).status, (r).model, (r).provider_model, (r).package_id, (r).package_version, (r).baseline, (r).credits, COALESCE((r).credits_by_kind, '{}'::jsonb), (r).shortfall, GREATEST((0)::bigint, ((((u).included_credits + (u).purchased_credits) - (u).held_included) - (u).held_purchased)), (r).input_tokens, (r).cached_tokens, (r).cache_write_tokens, (r).output_tokens, (r).estimated, (r).cost, (r).error, (r).error_reason, (r).first_token_ms, (r).duration_ms, (r).started_at, (r).finished_at, (((r).hold_included = 0) AND ((r).hold_purchased > 0)), (l).tier_name, (l).hourly_request_limit, (u).hour_requests, (u).hour_ends_at, ((l).daily_cost_limit)::numeric, (u).current_day_limited_cost, (u).day_ends_at, ((l).monthly_cost_limit)::numeric, (u).current_month_limited_cost, (u).month_ends_at, (r).refunded_at, core.history_after(r), (r).request_limit, (r).dropped_exchanges)::core.receipt AS "row";
+END;
+
+ALTER FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION write_receipt(r public.runs, u public.users, l public.cost_limits_config); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) IS 'The receipt of a run (see type core.receipt), as of now. The user''s windows are rolled. Spec 5.1.';
+
+--
 -- Name: acknowledge_alert(bigint, text, boolean); Type: FUNCTION; Schema: ops; Owner: prpm_owner
 --
 
@@ -25386,24 +25357,26 @@ CREATE FUNCTION ops.align_prices() RETURNS bigint
     AS $$
 declare
   candidate record;
+  offer record;
   queued bigint := 0;
 begin
   perform core.note_plan_prices();
   for candidate in
-    select s.user_id, s.id, s.item_id, offer.price_id
+    select s.user_id, s.id, s.item_id, s.plan
     from public.subscriptions s
     join public.subscription_states state on state.status = s.status and state.is_open
-    cross join lateral core.offer_of(s.user_id) offer
     where not s.superseded and s.cancel_at is null and s.item_id is not null
       and s.plan in ('prpm_plus_individual', 'prpm_plus_org_member')
-      and offer.price_id is not null and offer.plan <> s.plan -- another price of the same plan is for who subscribes from now on
     order by s.user_id, s.id
   loop
+    select x.* into offer from core.offer_of(candidate.user_id) x;
+    -- Another price of the same plan is for who subscribes from now on.
+    continue when offer.price_id is null or offer.plan = candidate.plan;
     perform from public.users u where u.id = candidate.user_id for no key update skip locked;
     continue when not found
       or exists (select from public.stripe_work w where w.kind = 'update_subscription' and w.key = candidate.id); -- asked for meanwhile
     perform core.want_work('update_subscription', candidate.id, candidate.user_id, jsonb_build_object(
-      'items', jsonb_build_array(jsonb_build_object('id', candidate.item_id, 'price', candidate.price_id)),
+      'items', jsonb_build_array(jsonb_build_object('id', candidate.item_id, 'price', offer.price_id)),
       'proration_behavior', 'none'
     ), is_write => true);
     queued := queued + 1;
@@ -25608,9 +25581,10 @@ CREATE FUNCTION ops.close_user("user" text, reason text, dry_run boolean DEFAULT
     AS $$
 #variable_conflict use_column
 declare
+  target uuid := core.find_user("user");
   person public.users;
 begin
-  select u.* into strict person from public.users u where u.id = core.find_user("user") for no key update;
+  select u.* into strict person from public.users u where u.id = target for no key update;
   user_id := person.id;
   closed_at := coalesce(person.closed_at, core.now());
   select count(*) into tokens_revoked from public.api_tokens t where t.user_id = person.id and t.revoked_at is null;
@@ -25657,11 +25631,11 @@ declare
 begin
   ran := false;
   more := false;
-  select x.* into j from public.jobs x where x.job = continue_job.job for no key update skip locked;
+  select x.* into j from public.jobs x where x.job = continue_job.job;
   if not found then
-    if not exists (select from public.jobs x where x.job = continue_job.job) then
-      raise exception 'there is no job %', continue_job.job using errcode = 'PR404', detail = 'job', hint = 'select job, description from jobs;';
-    end if;
+    raise exception 'there is no job %', continue_job.job using errcode = 'PR404', detail = 'job', hint = 'select job, description from jobs;';
+  end if;
+  if not pg_try_advisory_xact_lock(hashtext('jobs'), hashtext(j.job)) then
     return; -- somebody is at it
   end if;
   slot := core.due_slot(j, core.now());
@@ -25817,6 +25791,7 @@ CREATE FUNCTION ops.end_anonymous_runs() RETURNS bigint
     AS $$
 declare
   now timestamptz := core.now();
+  batch integer := (select s.job_batch from public.settings s);
   ended bigint;
 begin
   with late as materialized (
@@ -25824,7 +25799,7 @@ begin
     from public.anonymous_runs r
     where r.status = 'running' and r.hold_expires_at <= now
     order by r.hold_expires_at
-    limit (select s.job_batch from public.settings s)
+    limit batch
     for no key update skip locked
   ),
   gone as (
@@ -25930,12 +25905,13 @@ CREATE FUNCTION ops.explain_balance("user" text) RETURNS TABLE(step bigint, at t
     SET search_path TO ''
     AS $$
 declare
+  target_id uuid := core.find_user("user");
   u public.users;
   clock timestamptz := core.now();
   expired bigint;
   available bigint;
 begin
-  select x.* into u from public.users x where x.id = core.find_user("user");
+  select x.* into u from public.users x where x.id = target_id;
 
   return query
   select
@@ -26064,6 +26040,7 @@ CREATE FUNCTION ops.explain_refusal("user" text) RETURNS TABLE(step bigint, at t
 #variable_conflict use_column
 declare
   clock timestamptz := core.now();
+  target_id uuid := core.find_user("user");
   u public.users;
   tier text;
   rows bigint;
@@ -26073,7 +26050,7 @@ declare
   useful numeric := coalesce(core.cheapest_useful_cost(clock), 0);
   free bigint;
 begin
-  select x.* into u from public.users x where x.id = core.find_user("user");
+  select x.* into u from public.users x where x.id = target_id;
   u := core.roll_windows(u, clock);
   tier := core.tier_now(u);
 
@@ -26130,12 +26107,13 @@ CREATE FUNCTION ops.explain_throttle("user" text) RETURNS TABLE(step integer, wh
     AS $$
 declare
   clock timestamptz := core.now();
+  target_id uuid := core.find_user("user");
   u public.users;
   tier text;
   l public.cost_limits_config;
   useful numeric := coalesce(core.cheapest_useful_cost(clock), 0);
 begin
-  select x.* into u from public.users x where x.id = core.find_user("user");
+  select x.* into u from public.users x where x.id = target_id;
   u := core.roll_windows(u, clock);
   tier := core.tier_now(u);
   select c.* into l from public.cost_limits_config c where c.tier_name = tier;
@@ -26193,7 +26171,9 @@ declare
   person uuid;
   finished bigint := 0;
 begin
-  for person in select e.user_id from public.erasures e where e.finished_at is null for update skip locked loop
+  for person in select e.user_id from public.erasures e where e.finished_at is null loop
+    perform from public.erasures e where e.user_id = person and e.finished_at is null for update skip locked;
+    continue when not found;
     perform core.finish_erasure(person, core.now());
     finished := finished + 1;
   end loop;
@@ -26476,6 +26456,7 @@ CREATE FUNCTION ops.index_sessions() RETURNS bigint
     SET search_path TO ''
     AS $$
 declare
+  most integer := (select s.job_batch from public.settings s);
   candidate uuid;
   looked_at bigint := 0;
 begin
@@ -26485,7 +26466,7 @@ begin
     left join public.session_marks m on m.user_id = u.id
     where u.last_run_id is not null and u.last_run_id is distinct from m.through_run_id
     order by u.id
-    limit (select s.job_batch from public.settings s)
+    limit most
   loop
     looked_at := looked_at + core.index_sessions(candidate, 1000);
   end loop;
@@ -26841,7 +26822,7 @@ declare
   still boolean;
 begin
   if dry_run then
-    select core.used_up_window(u, core.now()) is not null into still from public.users u where u.id = target;
+    select core.used_up_window(row(u.*)::public.users, core.now()) is not null into still from public.users u where u.id = target;
   else
     still := core.lift_throttle(target, reason, null);
   end if;
@@ -27433,6 +27414,8 @@ declare
   budget numeric;
   used numeric;
 begin
+  -- Where users are spread over nodes, a table that they refer to is written only by who has read them over one connection a node.
+  perform set_config('citus.multi_shard_modify_mode', 'sequential', true);
   select s.free_tier_daily_budget into budget from public.settings s;
   select coalesce(sum(u.current_day_limited_cost), 0) into used
   from public.users u
@@ -28296,6 +28279,134 @@ CREATE SEQUENCE core.stripe_tickets
     CACHE 1;
 
 ALTER TABLE core.stripe_tickets OWNER TO prpm_owner;
+
+--
+-- Name: alerts; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.alerts (
+    id bigint NOT NULL,
+    kind text NOT NULL,
+    key text NOT NULL,
+    level integer NOT NULL,
+    severity text NOT NULL,
+    subject text NOT NULL,
+    body text NOT NULL,
+    details jsonb NOT NULL,
+    user_id uuid,
+    raised_at timestamp with time zone NOT NULL,
+    told_level integer,
+    resolved_at timestamp with time zone,
+    told_resolved boolean DEFAULT false NOT NULL,
+    acknowledged_at timestamp with time zone,
+    acknowledged_by text,
+    acknowledged_because text,
+    CONSTRAINT alerts_severity_check CHECK ((severity = ANY (ARRAY['warning'::text, 'critical'::text])))
+);
+
+ALTER TABLE public.alerts OWNER TO prpm_owner;
+
+--
+-- Name: TABLE alerts; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.alerts IS 'ops. What operators should know: one open row for each thing that is wrong, closed when it has ended (spec 9).';
+
+--
+-- Name: COLUMN alerts.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.id IS 'Names the alert.';
+
+--
+-- Name: COLUMN alerts.kind; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.kind IS 'Kind: margin, throttled_users, user_over_limit, job_late …';
+
+--
+-- Name: COLUMN alerts.key; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.key IS 'What it is about: a user''s id, a job, a provider …; blank: the whole.';
+
+--
+-- Name: COLUMN alerts.level; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.level IS '0, and 1 where a second threshold is passed; a higher level is told anew.';
+
+--
+-- Name: COLUMN alerts.severity; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.severity IS 'warning or critical.';
+
+--
+-- Name: COLUMN alerts.subject; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.subject IS 'What is wrong, with both sides of the comparison, as of the last check while it was open.';
+
+--
+-- Name: COLUMN alerts.body; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.body IS 'Advice, with statements to paste.';
+
+--
+-- Name: COLUMN alerts.details; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.details IS 'The figures, for programs; money in US dollars.';
+
+--
+-- Name: COLUMN alerts.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.user_id IS 'Whom it is about, where it is about one person.';
+
+--
+-- Name: COLUMN alerts.raised_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.raised_at IS 'When the condition was first seen.';
+
+--
+-- Name: COLUMN alerts.told_level; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.told_level IS 'The highest level that messages were written about; null: none yet, for want of a channel.';
+
+--
+-- Name: COLUMN alerts.resolved_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.resolved_at IS 'When the condition was first seen no more; null while it holds.';
+
+--
+-- Name: COLUMN alerts.told_resolved; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.told_resolved IS 'True when messages were written about its end.';
+
+--
+-- Name: COLUMN alerts.acknowledged_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.acknowledged_at IS 'When somebody said that they are at it.';
+
+--
+-- Name: COLUMN alerts.acknowledged_by; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.acknowledged_by IS 'Who: a role of the database, or the id of an administrator.';
+
+--
+-- Name: COLUMN alerts.acknowledged_because; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.alerts.acknowledged_because IS 'What they said.';
 
 --
 -- Name: alerts_now; Type: VIEW; Schema: ops; Owner: prpm_owner
@@ -29331,6 +29442,29 @@ COMMENT ON COLUMN ops.margin_by_package.cache_saving_dollars IS 'US dollars that
 --
 
 CREATE VIEW ops.margin_by_plan AS
+ WITH used AS MATERIALIZED (
+         SELECT (date_trunc('month'::text, (d.day)::timestamp without time zone))::date AS month,
+            d.tier_name,
+            count(DISTINCT d.user_id) AS people,
+            (sum(d.runs))::bigint AS runs,
+            sum(d.limited_cost) AS cost
+           FROM core.usage_parts d
+          GROUP BY ((date_trunc('month'::text, (d.day)::timestamp without time zone))::date), d.tier_name
+        ), received AS MATERIALIZED (
+         SELECT c.month,
+            p.tier_name,
+            (sum(c.periods))::bigint AS periods,
+            sum(c.cash) AS cash
+           FROM (( SELECT (date_trunc('month'::text, (x.day)::timestamp without time zone))::date AS month,
+                    x.name,
+                    count(*) AS periods,
+                    sum(x.cash) AS cash
+                   FROM core.cash_received x
+                  WHERE (x.kind = 'plan'::text)
+                  GROUP BY ((date_trunc('month'::text, (x.day)::timestamp without time zone))::date), x.name) c
+             JOIN public.plans p ON ((p.plan = c.name)))
+          GROUP BY c.month, p.tier_name
+        )
  SELECT COALESCE(u.month, r.month) AS month,
     COALESCE(t.plans, 'none'::text) AS plan,
     COALESCE(u.tier_name, r.tier_name) AS tier_name,
@@ -29341,21 +29475,8 @@ CREATE VIEW ops.margin_by_plan AS
     COALESCE(u.cost, (0)::numeric) AS cost_dollars,
     (COALESCE(r.cash, (0)::numeric) - COALESCE(u.cost, (0)::numeric)) AS margin_dollars,
     round((((100)::numeric * (COALESCE(r.cash, (0)::numeric) - COALESCE(u.cost, (0)::numeric))) / NULLIF(r.cash, (0)::numeric)), 1) AS margin_percent
-   FROM ((( SELECT (date_trunc('month'::text, (d.day)::timestamp without time zone))::date AS month,
-            d.tier_name,
-            count(DISTINCT d.user_id) AS people,
-            (sum(d.runs))::bigint AS runs,
-            sum(d.limited_cost) AS cost
-           FROM core.usage_parts d
-          GROUP BY ((date_trunc('month'::text, (d.day)::timestamp without time zone))::date), d.tier_name) u
-     FULL JOIN ( SELECT (date_trunc('month'::text, (c.day)::timestamp without time zone))::date AS month,
-            p.tier_name,
-            count(*) AS periods,
-            sum(c.cash) AS cash
-           FROM (core.cash_received c
-             JOIN public.plans p ON ((p.plan = c.name)))
-          WHERE (c.kind = 'plan'::text)
-          GROUP BY ((date_trunc('month'::text, (c.day)::timestamp without time zone))::date), p.tier_name) r ON (((r.month = u.month) AND (r.tier_name = u.tier_name))))
+   FROM ((used u
+     FULL JOIN received r ON (((r.month = u.month) AND (r.tier_name = u.tier_name))))
      LEFT JOIN ( SELECT p.tier_name,
             string_agg(p.plan, ', '::text ORDER BY p.plan) AS plans
            FROM public.plans p
@@ -30039,6 +30160,140 @@ COMMENT ON COLUMN public.payments.needs_review IS 'Why a person has to look at i
 COMMENT ON COLUMN public.payments.created_at IS 'First sight.';
 
 --
+-- Name: stripe_work; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.stripe_work (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    dedupe text NOT NULL,
+    kind text NOT NULL,
+    key text NOT NULL,
+    parameters jsonb DEFAULT '{}'::jsonb NOT NULL,
+    user_id uuid,
+    ticket bigint,
+    again_at timestamp with time zone,
+    attempts integer DEFAULT 0 NOT NULL,
+    error text,
+    is_failed boolean DEFAULT false NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    claimed_until timestamp with time zone,
+    created_at timestamp with time zone NOT NULL,
+    claimed_at timestamp with time zone,
+    is_write boolean DEFAULT false NOT NULL,
+    "position" bigint NOT NULL
+);
+
+ALTER TABLE public.stripe_work OWNER TO prpm_owner;
+
+--
+-- Name: TABLE stripe_work; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.stripe_work IS 'ops. What a server has to fetch from Stripe or write to it; done by whichever claims it (spec 6.1, 6.4).';
+
+--
+-- Name: COLUMN stripe_work.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.id IS 'Names it; the idempotency key of a write.';
+
+--
+-- Name: COLUMN stripe_work.dedupe; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.dedupe IS 'A fetch of the same object is wanted once at a time; each write is its own.';
+
+--
+-- Name: COLUMN stripe_work.kind; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.kind IS 'What to do: apply_event, fetch_…, list_… (a page of all), update_subscription, cancel_subscription, refund_payment, expire_session.';
+
+--
+-- Name: COLUMN stripe_work.key; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.key IS 'The object''s id at Stripe, or the event''s; of a list all, or the id after which the page begins.';
+
+--
+-- Name: COLUMN stripe_work.parameters; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.parameters IS 'Of a write, as Stripe takes them; of a list created_after (Unix seconds) and starting_after.';
+
+--
+-- Name: COLUMN stripe_work.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.user_id IS 'Whose object, where known.';
+
+--
+-- Name: COLUMN stripe_work.ticket; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.ticket IS 'Order in which fetches began; set by each claim.';
+
+--
+-- Name: COLUMN stripe_work.again_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.again_at IS 'Wanted once more, from then on, while it was under way.';
+
+--
+-- Name: COLUMN stripe_work.attempts; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.attempts IS 'How often it failed.';
+
+--
+-- Name: COLUMN stripe_work.error; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.error IS 'Why it failed last.';
+
+--
+-- Name: COLUMN stripe_work.is_failed; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.is_failed IS 'True: it cannot be done; a person has to look.';
+
+--
+-- Name: COLUMN stripe_work.due_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.due_at IS 'Not before.';
+
+--
+-- Name: COLUMN stripe_work.claimed_until; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.claimed_until IS 'A server is at it until then.';
+
+--
+-- Name: COLUMN stripe_work.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.created_at IS 'When it was first wanted.';
+
+--
+-- Name: COLUMN stripe_work.claimed_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.claimed_at IS 'When it was claimed last: a fetch knows nothing that is newer.';
+
+--
+-- Name: COLUMN stripe_work.is_write; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work.is_write IS 'True: it changes an object at Stripe, after all older writes to that object.';
+
+--
+-- Name: COLUMN stripe_work."position"; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.stripe_work."position" IS 'Order in which it was wanted.';
+
+--
 -- Name: stripe_review; Type: VIEW; Schema: ops; Owner: prpm_owner
 --
 
@@ -30132,7 +30387,7 @@ CREATE VIEW ops.throttled_now AS
  SELECT u.throttled_at,
     u.id AS user_id,
     u.email,
-    core.tier_now(u.*) AS tier_name,
+    core.tier_now(ROW(u.id, u.username, u.email, u.is_admin, u.verified_author, u.prpm_plus_status, u.tier_override, u.plan_tier, u.entitled_until, u.timezone, u.current_month_api_cost, u.current_month_limited_cost, u.month_held_cost, u.current_month_requests, u.month_ends_at, u.current_day_api_cost, u.current_day_limited_cost, u.day_held_cost, u.day_ends_at, u.hour_requests, u.hour_ends_at, u.minute_attempts, u.minute_ends_at, u.lifetime_api_cost, u.total_requests, u.last_request_at, u.is_throttled, u.throttled_reason, u.throttled_by, u.throttled_at, u.throttled_until, u.limits_waived_until, u.included_credits, u.purchased_credits, u.held_included, u.held_purchased, u.transaction_count, u.spend_lot, u.next_lot_expiry, u.open_runs, u.holds_expire_at, u.closed_at, u.created_at, u.updated_at, u.last_run_id)::public.users) AS tier_name,
     COALESCE(u.throttled_by, 'plain update'::text) AS throttled_by,
     u.throttled_reason,
         CASE
@@ -30149,7 +30404,7 @@ CREATE VIEW ops.throttled_now AS
         END AS day_limited_cost_dollars,
     format('select * from ops.release_throttle(%L, reason => %L)'::text, u.id, '…') AS lift_with
    FROM public.users u
-  WHERE (u.is_throttled AND core.throttled_at(u.*, ( SELECT core.now() AS now)))
+  WHERE (u.is_throttled AND core.throttled_at(ROW(u.id, u.username, u.email, u.is_admin, u.verified_author, u.prpm_plus_status, u.tier_override, u.plan_tier, u.entitled_until, u.timezone, u.current_month_api_cost, u.current_month_limited_cost, u.month_held_cost, u.current_month_requests, u.month_ends_at, u.current_day_api_cost, u.current_day_limited_cost, u.day_held_cost, u.day_ends_at, u.hour_requests, u.hour_ends_at, u.minute_attempts, u.minute_ends_at, u.lifetime_api_cost, u.total_requests, u.last_request_at, u.is_throttled, u.throttled_reason, u.throttled_by, u.throttled_at, u.throttled_until, u.limits_waived_until, u.included_credits, u.purchased_credits, u.held_included, u.held_purchased, u.transaction_count, u.spend_lot, u.next_lot_expiry, u.open_runs, u.holds_expire_at, u.closed_at, u.created_at, u.updated_at, u.last_run_id)::public.users, ( SELECT core.now() AS now)))
   ORDER BY u.throttled_at DESC NULLS LAST;
 
 ALTER TABLE ops.throttled_now OWNER TO prpm_owner;
@@ -30244,7 +30499,7 @@ CREATE VIEW ops.tier_differences AS
                       WHERE (m.user_id = u.id))) THEN 'prpm_plus_org'::text
                     ELSE 'prpm_plus_individual'::text
                 END AS guide_tier,
-            core.tier_now(u.*) AS true_tier,
+            core.tier_now(ROW(u.id, u.username, u.email, u.is_admin, u.verified_author, u.prpm_plus_status, u.tier_override, u.plan_tier, u.entitled_until, u.timezone, u.current_month_api_cost, u.current_month_limited_cost, u.month_held_cost, u.current_month_requests, u.month_ends_at, u.current_day_api_cost, u.current_day_limited_cost, u.day_held_cost, u.day_ends_at, u.hour_requests, u.hour_ends_at, u.minute_attempts, u.minute_ends_at, u.lifetime_api_cost, u.total_requests, u.last_request_at, u.is_throttled, u.throttled_reason, u.throttled_by, u.throttled_at, u.throttled_until, u.limits_waived_until, u.included_credits, u.purchased_credits, u.held_included, u.held_purchased, u.transaction_count, u.spend_lot, u.next_lot_expiry, u.open_runs, u.holds_expire_at, u.closed_at, u.created_at, u.updated_at, u.last_run_id)::public.users) AS true_tier,
             u.tier_override,
             u.plan_tier,
             u.entitled_until,
@@ -30437,12 +30692,12 @@ CREATE VIEW ops.users_at_risk AS
     u.current_month_api_cost AS cost_dollars,
     t.monthly_cost_limit AS limit_dollars,
     round((((100)::numeric * u.current_month_limited_cost) / t.monthly_cost_limit), 1) AS percent_of_limit,
-    core.throttled_at(u.*, ( SELECT core.now() AS now)) AS is_throttled,
+    core.throttled_at(ROW(u.id, u.username, u.email, u.is_admin, u.verified_author, u.prpm_plus_status, u.tier_override, u.plan_tier, u.entitled_until, u.timezone, u.current_month_api_cost, u.current_month_limited_cost, u.month_held_cost, u.current_month_requests, u.month_ends_at, u.current_day_api_cost, u.current_day_limited_cost, u.day_held_cost, u.day_ends_at, u.hour_requests, u.hour_ends_at, u.minute_attempts, u.minute_ends_at, u.lifetime_api_cost, u.total_requests, u.last_request_at, u.is_throttled, u.throttled_reason, u.throttled_by, u.throttled_at, u.throttled_until, u.limits_waived_until, u.included_credits, u.purchased_credits, u.held_included, u.held_purchased, u.transaction_count, u.spend_lot, u.next_lot_expiry, u.open_runs, u.holds_expire_at, u.closed_at, u.created_at, u.updated_at, u.last_run_id)::public.users, ( SELECT core.now() AS now)) AS is_throttled,
     u.throttled_until,
     u.month_ends_at AS resets_at,
     u.last_request_at
    FROM (public.users u
-     JOIN public.cost_limits_config t ON ((t.tier_name = core.tier_now(u.*))))
+     JOIN public.cost_limits_config t ON ((t.tier_name = core.tier_now(ROW(u.id, u.username, u.email, u.is_admin, u.verified_author, u.prpm_plus_status, u.tier_override, u.plan_tier, u.entitled_until, u.timezone, u.current_month_api_cost, u.current_month_limited_cost, u.month_held_cost, u.current_month_requests, u.month_ends_at, u.current_day_api_cost, u.current_day_limited_cost, u.day_held_cost, u.day_ends_at, u.hour_requests, u.hour_ends_at, u.minute_attempts, u.minute_ends_at, u.lifetime_api_cost, u.total_requests, u.last_request_at, u.is_throttled, u.throttled_reason, u.throttled_by, u.throttled_at, u.throttled_until, u.limits_waived_until, u.included_credits, u.purchased_credits, u.held_included, u.held_purchased, u.transaction_count, u.spend_lot, u.next_lot_expiry, u.open_runs, u.holds_expire_at, u.closed_at, u.created_at, u.updated_at, u.last_run_id)::public.users))))
   WHERE ((u.current_month_limited_cost > (0)::numeric) AND (u.month_ends_at > ( SELECT core.now() AS now)) AND (u.current_month_limited_cost > (0.75 * t.monthly_cost_limit)))
   ORDER BY u.last_request_at DESC NULLS LAST;
 
@@ -33294,11 +33549,10 @@ REVOKE ALL ON FUNCTION api.keep_customer(user_id uuid, customer_id text, livemod
 GRANT ALL ON FUNCTION api.keep_customer(user_id uuid, customer_id text, livemode boolean) TO prpm_app;
 
 --
--- Name: TABLE organization_members; Type: ACL; Schema: public; Owner: prpm_owner
+-- Name: FUNCTION end_membership(user_id uuid, organization_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-GRANT SELECT ON TABLE public.organization_members TO prpm_ops;
-GRANT SELECT ON TABLE public.organization_members TO prpm_readonly;
+REVOKE ALL ON FUNCTION core.end_membership(user_id uuid, organization_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION leave_organization(user_id uuid, organization_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
@@ -33562,29 +33816,6 @@ REVOKE ALL ON FUNCTION api.read_credit_series(user_id uuid, days integer) FROM P
 GRANT ALL ON FUNCTION api.read_credit_series(user_id uuid, days integer) TO prpm_app;
 
 --
--- Name: FUNCTION spend_rank(kind text); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.spend_rank(kind text) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.spend_rank(kind text) TO prpm_ops;
-GRANT ALL ON FUNCTION core.spend_rank(kind text) TO prpm_readonly;
-
---
--- Name: TABLE credit_lots; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.credit_lots TO prpm_ops;
-GRANT SELECT ON TABLE public.credit_lots TO prpm_readonly;
-
---
--- Name: FUNCTION held_in_lots(user_id uuid, held_included bigint, held_purchased bigint); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.held_in_lots(user_id uuid, held_included bigint, held_purchased bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.held_in_lots(user_id uuid, held_included bigint, held_purchased bigint) TO prpm_ops;
-GRANT ALL ON FUNCTION core.held_in_lots(user_id uuid, held_included bigint, held_purchased bigint) TO prpm_readonly;
-
---
 -- Name: FUNCTION read_credits(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
 --
 
@@ -33675,6 +33906,13 @@ REVOKE ALL ON FUNCTION api.read_package_series(user_id uuid, package text, days 
 GRANT ALL ON FUNCTION api.read_package_series(user_id uuid, package text, days integer) TO prpm_app;
 
 --
+-- Name: TABLE organization_members; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.organization_members TO prpm_ops;
+GRANT SELECT ON TABLE public.organization_members TO prpm_readonly;
+
+--
 -- Name: TABLE organizations; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
@@ -33693,62 +33931,6 @@ REVOKE ALL ON FUNCTION core.offer_of(user_id uuid, OUT plan text, OUT price nume
 
 REVOKE ALL ON FUNCTION api.read_pricing(user_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.read_pricing(user_id uuid) TO prpm_app;
-
---
--- Name: TABLE cost_limits_config; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.cost_limits_config TO prpm_ops;
-GRANT SELECT ON TABLE public.cost_limits_config TO prpm_readonly;
-
---
--- Name: FUNCTION find_limits(tier text); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.find_limits(tier text) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.find_limits(tier text) TO prpm_ops;
-GRANT ALL ON FUNCTION core.find_limits(tier text) TO prpm_readonly;
-
---
--- Name: TABLE runs; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.runs TO prpm_ops;
-GRANT SELECT ON TABLE public.runs TO prpm_readonly;
-
---
--- Name: FUNCTION history_after(r public.runs); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.history_after(r public.runs) FROM PUBLIC;
-
---
--- Name: FUNCTION roll_windows(u public.users, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.roll_windows(u public.users, now timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.roll_windows(u public.users, now timestamp with time zone) TO prpm_ops;
-GRANT ALL ON FUNCTION core.roll_windows(u public.users, now timestamp with time zone) TO prpm_readonly;
-
---
--- Name: FUNCTION tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) TO prpm_ops;
-GRANT ALL ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) TO prpm_readonly;
-
---
--- Name: FUNCTION write_receipt(r public.runs, u public.users, l public.cost_limits_config); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) FROM PUBLIC;
-
---
--- Name: TABLE run_texts; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.run_texts TO prpm_ops;
 
 --
 -- Name: FUNCTION read_run(user_id uuid, run_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
@@ -33770,33 +33952,6 @@ GRANT ALL ON FUNCTION api.read_session(user_id uuid, session_id uuid) TO prpm_ap
 
 REVOKE ALL ON FUNCTION api.read_shared(user_id uuid, share_token text, address text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.read_shared(user_id uuid, share_token text, address text) TO prpm_app;
-
---
--- Name: TABLE subscription_states; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.subscription_states TO prpm_ops;
-
---
--- Name: TABLE subscriptions; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.subscriptions TO prpm_ops;
-GRANT SELECT ON TABLE public.subscriptions TO prpm_readonly;
-
---
--- Name: FUNCTION current_subscription(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.current_subscription(user_id uuid) FROM PUBLIC;
-
---
--- Name: FUNCTION tier_now(person public.users); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.tier_now(person public.users) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.tier_now(person public.users) TO prpm_ops;
-GRANT ALL ON FUNCTION core.tier_now(person public.users) TO prpm_readonly;
 
 --
 -- Name: FUNCTION read_subscription(user_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
@@ -33874,6 +34029,12 @@ GRANT ALL ON FUNCTION api.repeat_job(user_id uuid, job text, reason text) TO prp
 
 REVOKE ALL ON FUNCTION api.replay_stripe_event(user_id uuid, event_id text, reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.replay_stripe_event(user_id uuid, event_id text, reason text) TO prpm_app;
+
+--
+-- Name: FUNCTION end_token(user_id uuid, token_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.end_token(user_id uuid, token_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION revoke_token(user_id uuid, id uuid); Type: ACL; Schema: api; Owner: prpm_owner
@@ -34072,30 +34233,6 @@ REVOKE ALL ON FUNCTION core.apply_period_refund(user_id uuid, subscription_id te
 REVOKE ALL ON FUNCTION core.apply_refund(user_id uuid, purchase_id uuid, refunded_total numeric, now timestamp with time zone, disputed_total numeric) FROM PUBLIC;
 
 --
--- Name: FUNCTION payment_patience(); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.payment_patience() FROM PUBLIC;
-
---
--- Name: FUNCTION want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean) FROM PUBLIC;
-
---
--- Name: TABLE stripe_work; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.stripe_work TO prpm_ops;
-
---
--- Name: TABLE subscription_periods; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.subscription_periods TO prpm_ops;
-
---
 -- Name: FUNCTION ask_for_due_periods(at_once boolean, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -34179,6 +34316,13 @@ REVOKE ALL ON FUNCTION core.audit_usage(first_user uuid, last_user uuid) FROM PU
 --
 
 REVOKE ALL ON FUNCTION core.audit_users(first_user uuid, last_user uuid) FROM PUBLIC;
+
+--
+-- Name: TABLE subscriptions; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.subscriptions TO prpm_ops;
+GRANT SELECT ON TABLE public.subscriptions TO prpm_readonly;
 
 --
 -- Name: FUNCTION await_period(s public.subscriptions, is_final boolean, is_fetched boolean, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -34500,10 +34644,23 @@ REVOKE ALL ON FUNCTION core.create_user(user_id uuid, username text, email text,
 REVOKE ALL ON FUNCTION core.write_day(at timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: TABLE credit_lots; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.credit_lots TO prpm_ops;
+GRANT SELECT ON TABLE public.credit_lots TO prpm_readonly;
+
+--
 -- Name: FUNCTION credit_notices(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.credit_notices(now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION current_subscription(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.current_subscription(user_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION custom_package(); Type: ACL; Schema: core; Owner: prpm_owner
@@ -34542,6 +34699,13 @@ REVOKE ALL ON FUNCTION core.describe_invitation(signup_credits integer) FROM PUB
 --
 
 REVOKE ALL ON FUNCTION core.dollars(amount numeric) FROM PUBLIC;
+
+--
+-- Name: TABLE runs; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.runs TO prpm_ops;
+GRANT SELECT ON TABLE public.runs TO prpm_readonly;
 
 --
 -- Name: FUNCTION describe_latest_runs(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
@@ -34609,6 +34773,12 @@ REVOKE ALL ON FUNCTION core.session_runs(user_id uuid, session_id uuid) FROM PUB
 GRANT SELECT ON TABLE public.copied_exchanges TO prpm_ops;
 
 --
+-- Name: TABLE run_texts; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.run_texts TO prpm_ops;
+
+--
 -- Name: TABLE sessions; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
@@ -34663,6 +34833,13 @@ GRANT SELECT ON TABLE public.package_versions TO prpm_ops;
 REVOKE ALL ON FUNCTION core.describe_versions(package_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION core.describe_versions(package_id uuid) TO prpm_ops;
 GRANT ALL ON FUNCTION core.describe_versions(package_id uuid) TO prpm_readonly;
+
+--
+-- Name: TABLE cost_limits_config; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.cost_limits_config TO prpm_ops;
+GRANT SELECT ON TABLE public.cost_limits_config TO prpm_readonly;
 
 --
 -- Name: FUNCTION describe_windows(u public.users, l public.cost_limits_config); Type: ACL; Schema: core; Owner: prpm_owner
@@ -34799,6 +34976,14 @@ GRANT ALL ON FUNCTION core.find_identity(issuer text, subject text) TO prpm_read
 --
 
 REVOKE ALL ON FUNCTION core.find_indexed_sessions(user_id uuid, words tsquery, model text, package_ids uuid[], least_credits bigint, most_credits bigint, after_run_id uuid, skip integer, most integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION find_limits(tier text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.find_limits(tier text) FROM PUBLIC;
+GRANT ALL ON FUNCTION core.find_limits(tier text) TO prpm_ops;
+GRANT ALL ON FUNCTION core.find_limits(tier text) TO prpm_readonly;
 
 --
 -- Name: FUNCTION find_organization(organization text); Type: ACL; Schema: core; Owner: prpm_owner
@@ -34947,10 +35132,32 @@ GRANT ALL ON FUNCTION core.health_figures() TO prpm_ops;
 GRANT ALL ON FUNCTION core.health_figures() TO prpm_readonly;
 
 --
+-- Name: FUNCTION spend_rank(kind text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.spend_rank(kind text) FROM PUBLIC;
+GRANT ALL ON FUNCTION core.spend_rank(kind text) TO prpm_ops;
+GRANT ALL ON FUNCTION core.spend_rank(kind text) TO prpm_readonly;
+
+--
+-- Name: FUNCTION held_in_lots(user_id uuid, held_included bigint, held_purchased bigint); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.held_in_lots(user_id uuid, held_included bigint, held_purchased bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION core.held_in_lots(user_id uuid, held_included bigint, held_purchased bigint) TO prpm_ops;
+GRANT ALL ON FUNCTION core.held_in_lots(user_id uuid, held_included bigint, held_purchased bigint) TO prpm_readonly;
+
+--
 -- Name: FUNCTION hidden_packages(user_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.hidden_packages(user_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION history_after(r public.runs); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.history_after(r public.runs) FROM PUBLIC;
 
 --
 -- Name: FUNCTION hold_user(target uuid, until timestamp with time zone, reason text, by_user uuid, dry_run boolean); Type: ACL; Schema: core; Owner: prpm_owner
@@ -35013,6 +35220,14 @@ REVOKE ALL ON FUNCTION core.known_sides(user_id uuid, comparison_id uuid) FROM P
 REVOKE ALL ON FUNCTION core.lift_throttle(user_id uuid, reason text, details json) FROM PUBLIC;
 
 --
+-- Name: FUNCTION tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) TO prpm_ops;
+GRANT ALL ON FUNCTION core.tier_at(tier_override text, plan_tier text, entitled_until timestamp with time zone, now timestamp with time zone) TO prpm_readonly;
+
+--
 -- Name: FUNCTION write_dollars(amount numeric); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -35031,12 +35246,12 @@ REVOKE ALL ON FUNCTION core.write_used(used numeric, "limit" numeric) FROM PUBLI
 REVOKE ALL ON FUNCTION core.limit_conditions(now timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: FUNCTION throttled_at(person public.users, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+-- Name: FUNCTION throttle_holds(throttled_by text, throttled_until timestamp with time zone, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
-REVOKE ALL ON FUNCTION core.throttled_at(person public.users, now timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.throttled_at(person public.users, now timestamp with time zone) TO prpm_ops;
-GRANT ALL ON FUNCTION core.throttled_at(person public.users, now timestamp with time zone) TO prpm_readonly;
+REVOKE ALL ON FUNCTION core.throttle_holds(throttled_by text, throttled_until timestamp with time zone, now timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION core.throttle_holds(throttled_by text, throttled_until timestamp with time zone, now timestamp with time zone) TO prpm_ops;
+GRANT ALL ON FUNCTION core.throttle_holds(throttled_by text, throttled_until timestamp with time zone, now timestamp with time zone) TO prpm_readonly;
 
 --
 -- Name: FUNCTION limit_notices(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -35156,30 +35371,6 @@ GRANT SELECT ON TABLE public.audit_log TO prpm_ops;
 REVOKE ALL ON FUNCTION core.model_of_provider(provider text, name text) FROM PUBLIC;
 
 --
--- Name: FUNCTION paying_subscriptions(at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.paying_subscriptions(at timestamp with time zone) FROM PUBLIC;
-
---
--- Name: TABLE anonymous_runs; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.anonymous_runs TO prpm_ops;
-
---
--- Name: FUNCTION people_back_then(starts_at timestamp with time zone, ends_at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.people_back_then(starts_at timestamp with time zone, ends_at timestamp with time zone) FROM PUBLIC;
-
---
--- Name: FUNCTION people_this_month(starts_at timestamp with time zone, at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.people_this_month(starts_at timestamp with time zone, at timestamp with time zone) FROM PUBLIC;
-
---
 -- Name: FUNCTION month_figures(at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -35224,10 +35415,22 @@ REVOKE ALL ON FUNCTION core.note_action(action text, row_key text, reason text, 
 REVOKE ALL ON FUNCTION core.note_correction(r public.runs) FROM PUBLIC;
 
 --
+-- Name: FUNCTION payment_patience(); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.payment_patience() FROM PUBLIC;
+
+--
 -- Name: TABLE stripe_drift; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
 GRANT SELECT ON TABLE public.stripe_drift TO prpm_ops;
+
+--
+-- Name: TABLE subscription_periods; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.subscription_periods TO prpm_ops;
 
 --
 -- Name: FUNCTION note_found_periods(user_id uuid, subscription_id text, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -35304,6 +35507,18 @@ REVOKE ALL ON FUNCTION core.parse_package_search(query text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION core.parse_search(query text, OUT words tsquery, OUT model text, OUT package text, OUT least_credits bigint, OUT most_credits bigint) FROM PUBLIC;
 
 --
+-- Name: FUNCTION paying_subscriptions(at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.paying_subscriptions(at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: TABLE subscription_states; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.subscription_states TO prpm_ops;
+
+--
 -- Name: FUNCTION price_raises(now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -35320,6 +35535,24 @@ REVOKE ALL ON FUNCTION core.payment_notices(now timestamp with time zone) FROM P
 --
 
 REVOKE ALL ON FUNCTION core.payments_of(user_id uuid, run_id uuid) FROM PUBLIC;
+
+--
+-- Name: TABLE anonymous_runs; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.anonymous_runs TO prpm_ops;
+
+--
+-- Name: FUNCTION people_back_then(starts_at timestamp with time zone, ends_at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.people_back_then(starts_at timestamp with time zone, ends_at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION people_this_month(starts_at timestamp with time zone, at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.people_this_month(starts_at timestamp with time zone, at timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION period_of_invoice(invoice jsonb, OUT price_id text, OUT amount numeric, OUT starts timestamp with time zone, OUT ends timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -35386,12 +35619,6 @@ REVOKE ALL ON FUNCTION core.put_suggested_inputs(package_id uuid, user_id uuid, 
 --
 
 REVOKE ALL ON FUNCTION core.raise_alerts(conditions core.alert_condition[], now timestamp with time zone, resting text[]) FROM PUBLIC;
-
---
--- Name: TABLE alerts; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.alerts TO prpm_ops;
 
 --
 -- Name: FUNCTION raise_check_failed(failure text, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -35574,6 +35801,14 @@ REVOKE ALL ON FUNCTION core.reversed_of(user_id uuid, payment_id text, OUT refun
 REVOKE ALL ON FUNCTION core.roll_over(user_id uuid, from_lot uuid, amount bigint, now timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION roll_windows(u public.users, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.roll_windows(u public.users, now timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION core.roll_windows(u public.users, now timestamp with time zone) TO prpm_ops;
+GRANT ALL ON FUNCTION core.roll_windows(u public.users, now timestamp with time zone) TO prpm_readonly;
+
+--
 -- Name: FUNCTION rollover_ends_at(user_id uuid, period_start timestamp with time zone, period_end timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -35674,6 +35909,14 @@ REVOKE ALL ON FUNCTION core.spend_conditions(now timestamp with time zone) FROM 
 --
 
 REVOKE ALL ON FUNCTION core.spend_lots(u public.users, run_id uuid, from_included bigint, from_purchased bigint, cost numeric, due bigint, now timestamp with time zone, OUT by_kind jsonb, OUT included_value numeric, OUT purchased_value numeric, OUT transaction_count bigint, OUT spend_lot uuid, OUT next_lot_expiry timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION throttled_at(person public.users, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.throttled_at(person public.users, now timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION core.throttled_at(person public.users, now timestamp with time zone) TO prpm_ops;
+GRANT ALL ON FUNCTION core.throttled_at(person public.users, now timestamp with time zone) TO prpm_readonly;
 
 --
 -- Name: FUNCTION used_up(u public.users, l public.cost_limits_config, useful numeric, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -35802,6 +36045,14 @@ REVOKE ALL ON FUNCTION core.text_notices(now timestamp with time zone) FROM PUBL
 REVOKE ALL ON FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION tier_now(person public.users); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.tier_now(person public.users) FROM PUBLIC;
+GRANT ALL ON FUNCTION core.tier_now(person public.users) TO prpm_ops;
+GRANT ALL ON FUNCTION core.tier_now(person public.users) TO prpm_readonly;
+
+--
 -- Name: TABLE session_index; Type: ACL; Schema: public; Owner: prpm_owner
 --
 
@@ -35908,6 +36159,12 @@ REVOKE ALL ON FUNCTION core.waive_limits(target uuid, until timestamp with time 
 REVOKE ALL ON FUNCTION core.wake_reversals(user_id uuid, payment_id text, now timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.want_work(kind text, key text, user_id uuid, parameters jsonb, delay interval, is_write boolean) FROM PUBLIC;
+
+--
 -- Name: FUNCTION watch_throttle(); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -35936,6 +36193,12 @@ REVOKE ALL ON FUNCTION core.write_anonymous_receipt(r public.anonymous_runs) FRO
 --
 
 REVOKE ALL ON FUNCTION core.write_exchange(question text, answer text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION write_receipt(r public.runs, u public.users, l public.cost_limits_config); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.write_receipt(r public.runs, u public.users, l public.cost_limits_config) FROM PUBLIC;
 
 --
 -- Name: FUNCTION acknowledge_alert(id bigint, reason text, dry_run boolean); Type: ACL; Schema: ops; Owner: prpm_owner
@@ -36369,6 +36632,12 @@ GRANT SELECT ON TABLE core.provider_said TO prpm_ops;
 GRANT SELECT ON TABLE core.provider_comparison TO prpm_ops;
 
 --
+-- Name: TABLE alerts; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.alerts TO prpm_ops;
+
+--
 -- Name: TABLE alerts_now; Type: ACL; Schema: ops; Owner: prpm_owner
 --
 
@@ -36505,6 +36774,12 @@ GRANT SELECT ON TABLE ops.stripe_drift TO prpm_readonly;
 --
 
 GRANT SELECT ON TABLE public.payments TO prpm_ops;
+
+--
+-- Name: TABLE stripe_work; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.stripe_work TO prpm_ops;
 
 --
 -- Name: TABLE stripe_review; Type: ACL; Schema: ops; Owner: prpm_owner

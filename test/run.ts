@@ -33,7 +33,10 @@ if (total.skipped.length > 0) {
   console.log(`\nSKIPPED${isCi ? ', which CI counts as a failure' : ''}:`);
   for (const name of total.skipped) console.log(`  ${name}`);
 }
-if (total.failed > 0 || (isCi && total.skipped.length > 0)) process.exitCode = 1;
+// Citus is no package of Debian's: where CI has none, it says so, and that is no failure.
+const excused =
+  process.env.PRPM_WITHOUT_CITUS === '1' ? total.skipped.filter((name) => name.startsWith('test/scale/')) : [];
+if (total.failed > 0 || (isCi && total.skipped.length > excused.length)) process.exitCode = 1;
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped.length} skipped`);
 
 function add({ passed, failed, skipped }: Counts): void {

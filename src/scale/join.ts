@@ -16,19 +16,33 @@ export async function joinNodes(urls: readonly [string, ...string[]]): Promise<v
   await using coordinator = connect(coordinatorUrl);
   const logins = await coordinator<{ name: string; verifier: string | null }[]>`
     select rolname as name, rolpassword as verifier from pg_authid where rolname in ${coordinator(roleNames)}`;
-  for (const url of workerUrls) await prepareWorker(url, logins);
-  for (const url of urls) {
+  const joined = await joinedNodes(coordinator);
+  const news = workerUrls.filter((url) => !joined.has(placeOf(url)));
+  for (const url of news) await prepareWorker(url, logins);
+  for (const url of joined.size === 0 ? urls : news) {
     await using sql = connect(url);
     await sql`set citus.enable_ddl_propagation = off`;
     await sql`create extension if not exists citus`;
   }
-  const { hostname, port } = new URL(coordinatorUrl);
-  await coordinator`select citus_set_coordinator_host(${hostname}, ${Number(port || 5432)})`;
-  for (const url of workerUrls) {
-    const worker = new URL(url);
-    await coordinator`select citus_add_node(${worker.hostname}, ${Number(worker.port || 5432)})`;
+  if (joined.size === 0) {
+    const { hostname, port } = new URL(coordinatorUrl);
+    await coordinator`select citus_set_coordinator_host(${hostname}, ${Number(port || 5432)})`;
   }
-  for (const url of workerUrls) await refuseLeak(url, coordinator);
+  for (const url of news) {
+    const { hostname, port } = new URL(url);
+    await coordinator`select citus_add_node(${hostname}, ${Number(port || 5432)})`;
+  }
+  for (const url of news) await refuseLeak(url, coordinator);
+}
+
+const placeOf = (url: string) => `${new URL(url).hostname}:${new URL(url).port || 5432}`;
+
+/** Host and port of each node of this database's cluster; none where it is none yet. */
+async function joinedNodes(coordinator: postgres.Sql): Promise<Set<string>> {
+  const [extension] = await coordinator`select from pg_extension where extname = 'citus'`;
+  if (extension === undefined) return new Set();
+  const nodes = await coordinator<{ place: string }[]>`select nodename || ':' || nodeport as place from pg_dist_node`;
+  return new Set(nodes.map(({ place }) => place));
 }
 
 /** The same roles with the same passwords, and the database. */

@@ -52,10 +52,12 @@ export async function readByColumns(sql: Asks): Promise<void> {
     from pg_proc p join pg_language l on l.oid = p.prolang
     where l.lanname = 'plpgsql' and p.pronamespace = any (${ours}::regnamespace[])
       and p.prosrc ~ ':= \\(\\s*select \\w+ from'`;
-  for (const { definition } of routines) await sql.unsafe(definition.replace(wholeRow, 'select $2.* into $1 from $3;'));
+  for (const { definition } of routines)
+    await sql.unsafe(definition.replace(wholeRow, '$1select $3.* into $2 from $4;'));
 }
 
-const wholeRow = /(\w+) := \(\s*select (\w+) from ((?:public|core)\.\w+ \2\b[^;]*)\);/g;
+/** As a statement; where a variable is declared, it is none of its own value's parameters. */
+const wholeRow = /^(\s*)(\w+) := \(\s*select (\w+) from ((?:public|core)\.\w+ \3\b[^;]*)\);/gm;
 
 function asProcedure(body: string, isSet: boolean, isPure: boolean, type: string, out: string[]): string {
   const statements = statementsOf(body);

@@ -69,7 +69,7 @@ describe.skipIf(needs('citus'))('npm run scale:up', () => {
     await ops`select refresh_user_cost_analytics()`;
     return {
       users: [...(await ops`select id, lifetime_api_cost, included_credits, open_runs from users order by id`)],
-      analytics: [...(await ops`select * from user_cost_analytics order by user_id`)],
+      analytics: (await ops`select * from user_cost_analytics order by user_id`).map(({ created_at, ...row }) => row), // but when it was read
       margins: [...(await ops`select * from ops.margin_by_model order by 1, 2`)],
       transfers: [...(await ops`select count(*), sum(amount) from credit_transactions`)],
     };
@@ -110,8 +110,8 @@ describe.skipIf(needs('citus'))('npm run scale:up', () => {
     ['read_run', (user: string) => `select (receipt).*, question, answer from api.read_run('${user}', '${newId()}')`],
     ['stop_run', (user: string) => `select status from api.stop_run('${user}', '${newId()}')`],
     ['admit_read', (user: string) => `select allowed from api.admit_read('${user}', null)`],
-    ['read_credits', (user: string) => `select credits from api.read_credits('${user}')`],
-    ['read_limits', (user: string) => `select limits from api.read_limits('${user}')`],
+    ['read_credits', (user: string) => `select credits from api.read_credits('${user}') credits`],
+    ['read_limits', (user: string) => `select limits from api.read_limits('${user}') limits`],
   ])('sends a call of %s whole to the worker that has the person', async (name, statement) => {
     const user = String(before.users[0]?.id);
     const [home] = await database.owner`
