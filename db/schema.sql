@@ -6981,8 +6981,8 @@ declare
 begin
   select
     count(*) filter (where u.closed_at is null),
-    count(*) filter (where u.is_throttled and u.throttled_by = 'limit' and core.throttled_at(row(u.*)::public.users, now)),
-    count(*) filter (where u.is_throttled and u.throttled_by is distinct from 'limit' and core.throttled_at(row(u.*)::public.users, now)),
+    count(*) filter (where u.is_throttled and u.throttled_by = 'limit' and core.throttle_holds(u.throttled_by, u.throttled_until, now)),
+    count(*) filter (where u.is_throttled and u.throttled_by is distinct from 'limit' and core.throttle_holds(u.throttled_by, u.throttled_until, now)),
     sum(cardinality(u.open_runs)),
     count(*) filter (where u.holds_expire_at < now),
     sum(u.held_included + u.held_purchased),
@@ -16494,8 +16494,8 @@ begin
       coalesce(sum(cardinality(u.open_runs)), 0) as running,
       coalesce(sum(u.held_included + u.held_purchased), 0) as held_credits,
       coalesce(sum(u.current_day_api_cost) filter (where u.day_ends_at > clock.now), 0) as day_cost,
-      count(*) filter (where core.throttled_at(row(u.*)::public.users, clock.now) and u.closed_at is null) as throttled,
-      count(*) filter (where core.throttled_at(row(u.*)::public.users, clock.now) and u.closed_at is null and u.throttled_by is distinct from 'limit') as by_operators,
+      count(*) filter (where u.is_throttled and core.throttle_holds(u.throttled_by, u.throttled_until, clock.now) and u.closed_at is null) as throttled,
+      count(*) filter (where u.is_throttled and core.throttle_holds(u.throttled_by, u.throttled_until, clock.now) and u.closed_at is null and u.throttled_by is distinct from 'limit') as by_operators,
       count(*) filter (where u.last_request_at > clock.now - interval '24 hours') as active
     from clock
     cross join public.users u
@@ -25631,13 +25631,13 @@ declare
 begin
   ran := false;
   more := false;
-  select x.* into j from public.jobs x where x.job = continue_job.job;
-  if not found then
+  if not exists (select from public.jobs x where x.job = continue_job.job) then
     raise exception 'there is no job %', continue_job.job using errcode = 'PR404', detail = 'job', hint = 'select job, description from jobs;';
   end if;
-  if not pg_try_advisory_xact_lock(hashtext('jobs'), hashtext(j.job)) then
+  if not pg_try_advisory_xact_lock(hashtext('jobs'), hashtext(continue_job.job)) then
     return; -- somebody is at it
   end if;
+  select x.* into j from public.jobs x where x.job = continue_job.job;
   slot := core.due_slot(j, core.now());
   if slot is null then
     return;
@@ -30404,7 +30404,7 @@ CREATE VIEW ops.throttled_now AS
         END AS day_limited_cost_dollars,
     format('select * from ops.release_throttle(%L, reason => %L)'::text, u.id, '…') AS lift_with
    FROM public.users u
-  WHERE (u.is_throttled AND core.throttled_at(ROW(u.id, u.username, u.email, u.is_admin, u.verified_author, u.prpm_plus_status, u.tier_override, u.plan_tier, u.entitled_until, u.timezone, u.current_month_api_cost, u.current_month_limited_cost, u.month_held_cost, u.current_month_requests, u.month_ends_at, u.current_day_api_cost, u.current_day_limited_cost, u.day_held_cost, u.day_ends_at, u.hour_requests, u.hour_ends_at, u.minute_attempts, u.minute_ends_at, u.lifetime_api_cost, u.total_requests, u.last_request_at, u.is_throttled, u.throttled_reason, u.throttled_by, u.throttled_at, u.throttled_until, u.limits_waived_until, u.included_credits, u.purchased_credits, u.held_included, u.held_purchased, u.transaction_count, u.spend_lot, u.next_lot_expiry, u.open_runs, u.holds_expire_at, u.closed_at, u.created_at, u.updated_at, u.last_run_id)::public.users, ( SELECT core.now() AS now)))
+  WHERE (u.is_throttled AND core.throttle_holds(u.throttled_by, u.throttled_until, ( SELECT core.now() AS now)))
   ORDER BY u.throttled_at DESC NULLS LAST;
 
 ALTER TABLE ops.throttled_now OWNER TO prpm_owner;
@@ -30692,7 +30692,7 @@ CREATE VIEW ops.users_at_risk AS
     u.current_month_api_cost AS cost_dollars,
     t.monthly_cost_limit AS limit_dollars,
     round((((100)::numeric * u.current_month_limited_cost) / t.monthly_cost_limit), 1) AS percent_of_limit,
-    core.throttled_at(ROW(u.id, u.username, u.email, u.is_admin, u.verified_author, u.prpm_plus_status, u.tier_override, u.plan_tier, u.entitled_until, u.timezone, u.current_month_api_cost, u.current_month_limited_cost, u.month_held_cost, u.current_month_requests, u.month_ends_at, u.current_day_api_cost, u.current_day_limited_cost, u.day_held_cost, u.day_ends_at, u.hour_requests, u.hour_ends_at, u.minute_attempts, u.minute_ends_at, u.lifetime_api_cost, u.total_requests, u.last_request_at, u.is_throttled, u.throttled_reason, u.throttled_by, u.throttled_at, u.throttled_until, u.limits_waived_until, u.included_credits, u.purchased_credits, u.held_included, u.held_purchased, u.transaction_count, u.spend_lot, u.next_lot_expiry, u.open_runs, u.holds_expire_at, u.closed_at, u.created_at, u.updated_at, u.last_run_id)::public.users, ( SELECT core.now() AS now)) AS is_throttled,
+    (u.is_throttled AND core.throttle_holds(u.throttled_by, u.throttled_until, ( SELECT core.now() AS now))) AS is_throttled,
     u.throttled_until,
     u.month_ends_at AS resets_at,
     u.last_request_at

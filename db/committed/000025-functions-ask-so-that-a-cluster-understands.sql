@@ -1,8 +1,22 @@
 --! Previous: sha1:6d9fe3e994dc95696bd52303a495d2d99877bce2
---! Hash: sha1:c2e2a21206ee9bd6d061a6470d0a09ec01521622
+--! Hash: sha1:89f93329150cfa6f101441ef9b1509719b4a3633
 --! Message: functions ask so that a cluster understands
 
 --! split: 1-functions-ask-so-that-a-cluster-understands.sql
+--! Included limits/throttle_holds.sql
+create or replace function core.throttle_holds(throttled_by text, throttled_until timestamptz, now timestamptz)
+returns boolean
+language sql
+immutable
+parallel safe
+begin atomic
+  select throttled_by is null or throttled_until is null and throttled_by = 'operator' or throttled_until > now;
+end;
+
+comment on function core.throttle_holds(text, timestamptz, timestamptz) is
+  'Whether the throttle of who is throttled holds at that time: core.throttled_at by its columns, for whole scans of users. Spec 3.4.';
+--! EndIncluded limits/throttle_holds.sql
+grant execute on function core.throttle_holds(text, timestamptz, timestamptz) to prpm_ops, prpm_readonly;
 --! Included limits/count_in_window.sql
 create or replace function core.count_in_window(
   user_id uuid, kind text, per_minute integer, out allowed boolean, out remaining integer, out reset integer
@@ -1208,7 +1222,7 @@ select
   case when u.day_ends_at > (select core.now()) then u.current_day_limited_cost else 0 end as day_limited_cost_dollars,
   format('select * from ops.release_throttle(%L, reason => %L)', u.id, '…') as lift_with
 from public.users u
-where u.is_throttled and core.throttled_at(row(u.*)::public.users, (select core.now()))
+where u.is_throttled and core.throttle_holds(u.throttled_by, u.throttled_until, (select core.now()))
 order by u.throttled_at desc nulls last;
 
 comment on view ops.throttled_now is
@@ -1234,7 +1248,7 @@ select
   u.current_month_api_cost as cost_dollars,
   t.monthly_cost_limit as limit_dollars,
   round(100 * u.current_month_limited_cost / t.monthly_cost_limit, 1) as percent_of_limit,
-  core.throttled_at(row(u.*)::public.users, (select core.now())) as is_throttled,
+  u.is_throttled and core.throttle_holds(u.throttled_by, u.throttled_until, (select core.now())) as is_throttled,
   u.throttled_until,
   u.month_ends_at as resets_at,
   u.last_request_at
@@ -2236,13 +2250,13 @@ declare
 begin
   ran := false;
   more := false;
-  select x.* into j from public.jobs x where x.job = continue_job.job;
-  if not found then
+  if not exists (select from public.jobs x where x.job = continue_job.job) then
     raise exception 'there is no job %', continue_job.job using errcode = 'PR404', detail = 'job', hint = 'select job, description from jobs;';
   end if;
-  if not pg_try_advisory_xact_lock(hashtext('jobs'), hashtext(j.job)) then
+  if not pg_try_advisory_xact_lock(hashtext('jobs'), hashtext(continue_job.job)) then
     return; -- somebody is at it
   end if;
+  select x.* into j from public.jobs x where x.job = continue_job.job;
   slot := core.due_slot(j, core.now());
   if slot is null then
     return;
@@ -2520,8 +2534,8 @@ begin
       coalesce(sum(cardinality(u.open_runs)), 0) as running,
       coalesce(sum(u.held_included + u.held_purchased), 0) as held_credits,
       coalesce(sum(u.current_day_api_cost) filter (where u.day_ends_at > clock.now), 0) as day_cost,
-      count(*) filter (where core.throttled_at(row(u.*)::public.users, clock.now) and u.closed_at is null) as throttled,
-      count(*) filter (where core.throttled_at(row(u.*)::public.users, clock.now) and u.closed_at is null and u.throttled_by is distinct from 'limit') as by_operators,
+      count(*) filter (where u.is_throttled and core.throttle_holds(u.throttled_by, u.throttled_until, clock.now) and u.closed_at is null) as throttled,
+      count(*) filter (where u.is_throttled and core.throttle_holds(u.throttled_by, u.throttled_until, clock.now) and u.closed_at is null and u.throttled_by is distinct from 'limit') as by_operators,
       count(*) filter (where u.last_request_at > clock.now - interval '24 hours') as active
     from clock
     cross join public.users u
@@ -2646,8 +2660,8 @@ declare
 begin
   select
     count(*) filter (where u.closed_at is null),
-    count(*) filter (where u.is_throttled and u.throttled_by = 'limit' and core.throttled_at(row(u.*)::public.users, now)),
-    count(*) filter (where u.is_throttled and u.throttled_by is distinct from 'limit' and core.throttled_at(row(u.*)::public.users, now)),
+    count(*) filter (where u.is_throttled and u.throttled_by = 'limit' and core.throttle_holds(u.throttled_by, u.throttled_until, now)),
+    count(*) filter (where u.is_throttled and u.throttled_by is distinct from 'limit' and core.throttle_holds(u.throttled_by, u.throttled_until, now)),
     sum(cardinality(u.open_runs)),
     count(*) filter (where u.holds_expire_at < now),
     sum(u.held_included + u.held_purchased),
@@ -3118,20 +3132,6 @@ comment on function core.unindexed_runs(uuid, uuid, integer) is
   'A user''s runs after one, oldest first, at most so many; and those of the minute before it that came late, because another server''s '
   'clock is a little behind, as soon as they have ended. What core.index_sessions has to do. Spec 10.1.';
 --! EndIncluded sessions/unindexed_runs.sql
---! Included limits/throttle_holds.sql
-create or replace function core.throttle_holds(throttled_by text, throttled_until timestamptz, now timestamptz)
-returns boolean
-language sql
-immutable
-parallel safe
-begin atomic
-  select throttled_by is null or throttled_until is null and throttled_by = 'operator' or throttled_until > now;
-end;
-
-comment on function core.throttle_holds(text, timestamptz, timestamptz) is
-  'Whether the throttle of who is throttled holds at that time: core.throttled_at by its columns, for whole scans of users. Spec 3.4.';
---! EndIncluded limits/throttle_holds.sql
-grant execute on function core.throttle_holds(text, timestamptz, timestamptz) to prpm_ops, prpm_readonly;
 --! Included limits/throttled_at.sql
 create or replace function core.throttled_at(person public.users, now timestamptz)
 returns boolean
