@@ -5,12 +5,21 @@ import { join } from 'node:path';
 import postgres from 'postgres';
 import { findClientProgram, startTemporaryCluster } from '../sandbox/postgres/cluster.ts';
 import { migrate } from '../src/database/migrate.ts';
-import { createDatabase, createRoles, randomPassword, roleUrl, withDatabase } from '../src/database/roles.ts';
+import {
+  createDatabase,
+  createRoles,
+  type RoleName,
+  randomPassword,
+  roleUrl,
+  withDatabase,
+} from '../src/database/roles.ts';
 
 export type BenchDatabase = {
   sql: postgres.Sql;
   superuserUrl: string;
   appUrl: string;
+  /** Of the postmaster. */
+  pid: number;
   /** Name of a file beside this one, its text. */
   stop(): Promise<void>;
 };
@@ -32,17 +41,12 @@ export async function startDatabase(users: number): Promise<BenchDatabase> {
     prpm_cron: randomPassword(),
     prpm_readonly: randomPassword(),
   };
-  await createRoles(cluster.url, passwords);
-  await createDatabase(cluster.url, 'prpm');
-  const superuserUrl = withDatabase(cluster.url, 'prpm');
-  await migrate(superuserUrl, { current: true });
+  const superuserUrl = await fillDatabase(cluster.url, passwords, users);
   const sql = postgres(superuserUrl, { max: 1, onnotice: () => {} });
   await sql`create extension if not exists pg_stat_statements`;
-  await sql.unsafe(read('fill.sql'));
-  await sql`select bench_fill_users(${users})`;
-  await sql`vacuum analyze`;
   return {
     sql,
+    pid: cluster.pid,
     superuserUrl,
     appUrl: roleUrl(cluster.url, 'prpm_app', passwords.prpm_app, 'prpm'),
     stop: async () => {
@@ -50,6 +54,24 @@ export async function startDatabase(users: number): Promise<BenchDatabase> {
       await cluster.stop('immediate');
     },
   };
+}
+
+/** Roles, the product's database and so many users on a server; returns the superuser's URL of the database. */
+export async function fillDatabase(
+  serverUrl: string,
+  passwords: Record<RoleName, string>,
+  users: number,
+): Promise<string> {
+  await createRoles(serverUrl, passwords);
+  await createDatabase(serverUrl, 'prpm');
+  const superuserUrl = withDatabase(serverUrl, 'prpm');
+  await migrate(superuserUrl, { current: true });
+  const sql = postgres(superuserUrl, { max: 1, onnotice: () => {} });
+  await sql.unsafe(read('fill.sql'));
+  await sql`select bench_fill_users(${users})`;
+  await sql`vacuum analyze`;
+  await sql.end();
+  return superuserUrl;
 }
 
 /** Fills a database with pgbench's TPC-B tables at scale 50 and returns its URL. */
@@ -61,8 +83,15 @@ export async function startTpcb(superuserUrl: string): Promise<string> {
 }
 
 /** Transactions a second of pgbench with 8 clients, 2 threads, prepared statements; `script` null is TPC-B. */
-export function transactionsPerSecond(url: string, script: string | null, seconds: number, clients = 8): number {
+export function transactionsPerSecond(
+  url: string,
+  script: string | null,
+  seconds: number,
+  clients = 8,
+  variables: Record<string, number> = {},
+): number {
   const file = script === null ? [] : ['-f', join(import.meta.dirname, script)];
+  for (const [name, value] of Object.entries(variables)) file.push('-D', `${name}=${value}`);
   const threads = String(Math.min(2, clients));
   const output = pgbench(
     ['-n', '-c', String(clients), '-j', threads, '-M', 'prepared', '-T', String(seconds), ...file],

@@ -11,6 +11,7 @@ import { measureMetrics } from './metrics.ts';
 import { measurePage } from './page.ts';
 import { measurePairs } from './pairs.ts';
 import type { Length, Report } from './report.ts';
+import { measureScale } from './scale.ts';
 import { measureSearch } from './search.ts';
 import { measureWebhooks } from './webhooks.ts';
 
@@ -27,6 +28,7 @@ const benches = {
   cli: measureCli,
   gateway: measureGateway,
   page: measurePage,
+  scale: measureScale,
 };
 
 const { values, positionals } = parseArgs({

@@ -47,6 +47,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { environment, log = createLog(options.environment.LOG_LEVEL) } = options;
   const database = await openDatabase({
     url: environment.APP_DATABASE_URL,
+    workers: environment.APP_WORKER_URLS,
     pool: environment.DATABASE_POOL,
     production: environment.NODE_ENV === 'production',
   });

@@ -4,6 +4,8 @@ import type { Cluster, ClusterOptions } from '../postgres/cluster.ts';
 export type Nodes = {
   /** URLs of the superuser, the coordinator's first. */
   urls: [string, ...string[]];
+  /** Process ids of their postmasters. */
+  pids: number[];
   /** Says what roles these are, by whose passwords the nodes call each other. */
   keepPasswords(passwords: Record<string, string>): void;
   stop(): Promise<void>;
@@ -46,6 +48,7 @@ export async function startNodes({
   }
   return {
     urls: [coordinator, ...others],
+    pids: clusters.map(({ pid }) => pid),
     keepPasswords: (passwords) => {
       const lines = clusters.flatMap(({ port }) =>
         Object.entries({ postgres: password, ...passwords }).map(

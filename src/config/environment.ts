@@ -71,6 +71,15 @@ export const environmentSchema = z.object({
   MIGRATE_DATABASE_URL: optional(databaseUrl).describe(
     'Database for npm run migrate, as role prpm_owner. Default: DATABASE_URL.',
   ),
+  APP_WORKER_URLS: withDefault(
+    '',
+    list(
+      (text) => databaseUrl.safeParse(text).success,
+      'has an entry that is not a URL that begins with postgres://; separate entries by commas',
+    ),
+  ).describe(
+    'On a cluster (docs/scale.md), its workers as role prpm_app, separated by commas: runs go to them by turns. Default: all to APP_DATABASE_URL.',
+  ),
   DATABASE_POOL: withDefault('3', wholeNumber(1, 50)).describe('Connections for runs. Two to five are fastest.'),
 
   HOST: withDefault('0.0.0.0', z.string()).describe('Address to listen on.'),

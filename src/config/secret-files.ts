@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { environmentSchema } from './environment.ts';
 
-const NAMES = [...Object.keys(environmentSchema.shape), 'SUPERUSER_DATABASE_URL'];
+const NAMES = [...Object.keys(environmentSchema.shape), 'SUPERUSER_DATABASE_URL', 'SUPERUSER_WORKER_URLS'];
 
 type Variables = Record<string, string | undefined>;
 

@@ -1,4 +1,5 @@
 import postgres from 'postgres';
+import { isDatabaseDown } from '../errors/database.ts';
 import { camelCase, camelName } from '../names.ts';
 import { openPool, type Pool, type Sql } from './pool.ts';
 
@@ -7,6 +8,8 @@ export type { Sql };
 export type Database = {
   /** For what people wait for: short statements. */
   sql: Sql;
+  /** For what concerns one person's runs alone: on a cluster at its workers by turns, else as `sql`. */
+  runs: Sql;
   /** For reads and reports, so that none of them makes a run wait on its connection. */
   reads: Sql;
   /** For jobs, which may take minutes. */
@@ -14,18 +17,19 @@ export type Database = {
   close(): Promise<void>;
 };
 
-export type DatabaseOptions = { url: string; pool: number; production: boolean };
+export type DatabaseOptions = { url: string; workers?: readonly string[]; pool: number; production: boolean };
 
 /**
  * Three clients as the server's role. Columns and JSON keys arrive in camelCase, int8 as number, numeric as text,
  * timestamps as ISO 8601. In production refuses any role but prpm_app.
  */
-export async function openDatabase({ url, pool, production }: DatabaseOptions): Promise<Database> {
-  const { sql, close: closeRuns } = connect(url, pool, 10_000);
+export async function openDatabase({ url, workers = [], pool, production }: DatabaseOptions): Promise<Database> {
+  const { sql, close: closeSql } = connect(url, pool, 10_000);
+  const atWorkers = workers.map((worker) => connect(worker, pool, 10_000));
   const { sql: reads, close: closeReads } = connect(url, 2, 20_000);
   const { sql: jobs, close: closeJobs } = connect(url, 2, 600_000);
   const close = async () => {
-    await Promise.all([closeRuns(), closeReads(), closeJobs()]);
+    await Promise.all([closeSql(), closeReads(), closeJobs(), ...atWorkers.map((worker) => worker.close())]);
   };
   try {
     const [row] = await sql<{ role: string }>`select current_user as role`;
@@ -38,7 +42,32 @@ export async function openDatabase({ url, pool, production }: DatabaseOptions): 
     await close();
     throw error;
   }
-  return { sql, reads, jobs, close };
+  return { sql, runs: byTurns(atWorkers, sql), reads, jobs, close };
+}
+
+/** How long a worker that was away is not asked. */
+const AWAY_MS = 2_000;
+
+/** Each worker knows the way to all rows, so who asks again after one was away comes to another; without any, to `otherwise`. */
+function byTurns(pools: readonly Pool[], otherwise: Sql): Sql {
+  const workers = pools.map(({ sql }) => ({ sql, awayUntil: 0 }));
+  let turn = 0;
+  const next = () => {
+    for (let tried = 0; tried < workers.length; tried++) {
+      turn = (turn + 1) % workers.length;
+      const worker = workers[turn];
+      if (worker !== undefined && worker.awayUntil < performance.now()) return worker;
+    }
+    return { sql: otherwise, awayUntil: 0 };
+  };
+  const ask = <Row extends object>(text: TemplateStringsArray, ...values: Parameters<Sql>[1][]) => {
+    const worker = next();
+    return worker.sql<Row>(text, ...values).catch((error: unknown) => {
+      if (isDatabaseDown(error)) worker.awayUntil = performance.now() + AWAY_MS;
+      throw error;
+    });
+  };
+  return workers.length === 0 ? otherwise : Object.assign(ask, { json: otherwise.json });
 }
 
 const JSON_TYPES: ReadonlySet<number> = new Set([114, 3802]);

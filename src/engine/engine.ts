@@ -81,7 +81,7 @@ export type EngineParts = { database: Database; providers: Providers; log: Log; 
  * money; what happened goes to the database as it was.
  */
 export function createEngine({ database, providers, log, metrics }: EngineParts) {
-  const { sql, reads } = database;
+  const { sql, runs, reads } = database;
   const models = createModels(reads, SHOWN_MS);
   const counted = createModels(sql, COUNTED_MS);
   const live = new Map<string, LiveRun>();
@@ -141,10 +141,10 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     let begun: BegunRun;
     let filled: Filled | null = null;
     try {
-      begun = await beginRun(sql, userId, runId, request, idempotency);
+      begun = await beginRun(runs, userId, runId, request, idempotency);
       if (begun.outcome === 'template') {
         filled = await fill(begun, request.tokenizer);
-        begun = await beginRun(sql, userId, runId, { ...request, ...filled.request }, idempotency);
+        begun = await beginRun(runs, userId, runId, { ...request, ...filled.request }, idempotency);
       }
     } catch (error) {
       // It may have been let in all the same; then its hold is given back as soon as the database is there again.
@@ -222,7 +222,7 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     return track(carryOut(run, call, books, traced));
   }
 
-  const theirBooks: Books = { settle: (run) => settleRun(sql, run), release: (run) => releaseRun(sql, run) };
+  const theirBooks: Books = { settle: (run) => settleRun(runs, run), release: (run) => releaseRun(runs, run) };
   const nobodysBooks: Books = {
     settle: (run) => settleAnonymousRun(sql, run),
     release: (run) =>
@@ -243,7 +243,7 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
   async function carryOut(run: LiveRun, call: ProviderCall, books: Books, traced?: TracedRun): Promise<void> {
     const { tokenizer } = run;
     const checkpoints =
-      run.userId === NOBODY ? noCheckpoints() : keepCheckpoints(run, sql, (text) => countTokens(text, tokenizer), log);
+      run.userId === NOBODY ? noCheckpoints() : keepCheckpoints(run, runs, (text) => countTokens(text, tokenizer), log);
     const tracedCall = traced?.call(call);
     let result: ProviderResult;
     try {
@@ -433,7 +433,7 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
 
     /** Asks a run to stop, waits a moment for its end, and tells what is known then. */
     async stop(userId: string, runId: string): Promise<StoredRun> {
-      const status = await stopRun(sql, userId, runId);
+      const status = await stopRun(runs, userId, runId);
       if (status === undefined) throw new Failure('run_not_found', 'There is no such run of yours.');
       const run = findLive(userId, runId);
       run?.stop('asked');

@@ -82,11 +82,11 @@ async function refuseKeys(sql: postgres.Sql): Promise<void> {
 
 async function main(variables: NodeJS.ProcessEnv): Promise<void> {
   const environment = withSecretFiles(variables);
-  const urls = [environment.SUPERUSER_DATABASE_URL ?? '', ...(environment.WORKER_DATABASE_URLS ?? '').split(/[\s,]+/)];
+  const urls = [environment.SUPERUSER_DATABASE_URL ?? '', ...(environment.SUPERUSER_WORKER_URLS ?? '').split(/[\s,]+/)];
   const [coordinator, ...workers] = urls.filter((url) => url !== '');
   if (!environment.SUPERUSER_DATABASE_URL || coordinator === undefined || workers.length === 0) {
     throw new Error(
-      'Set SUPERUSER_DATABASE_URL to a superuser for the database on the coordinator, and WORKER_DATABASE_URLS to one for each worker, ' +
+      'Set SUPERUSER_DATABASE_URL to a superuser for the database on the coordinator, and SUPERUSER_WORKER_URLS to one for each worker, ' +
         'separated by commas. docs/scale.md says how to start them.',
     );
   }

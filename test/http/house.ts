@@ -22,11 +22,16 @@ export type House = {
   person(name: string, tier?: string): Promise<Person>;
   /** Rows of ops.audit_books(): none, ever. */
   audit(): Promise<unknown[]>;
+  /** Ends servers and stand-ins; the database stays. */
+  leave(): Promise<void>;
   close(): Promise<void>;
 };
 
-export async function openHouse(standInOptions: StandInOptions = { firstTokenMs: 5, tokenMs: 2 }): Promise<House> {
-  const database = await createDatabase();
+export async function openHouse(
+  standInOptions: StandInOptions = { firstTokenMs: 5, tokenMs: 2 },
+  given?: TestDatabase,
+): Promise<House> {
+  const database = given ?? (await createDatabase());
   const standIns = await startStandIns(standInOptions);
   await database.owner`update settings set reads_per_minute = 100000`;
   const servers: RunningServer[] = [];
@@ -56,6 +61,11 @@ export async function openHouse(standInOptions: StandInOptions = { firstTokenMs:
     return { userId, token: String(made?.token) };
   };
 
+  const leave = async () => {
+    await Promise.all(servers.map((one) => one.close()));
+    await standIns.stop();
+  };
+
   const [ada, bob] = [await person('ada'), await person('bob')];
   const server = await another();
   const published = await call(server.url, 'POST', '/api/v1/packages', {
@@ -67,9 +77,9 @@ export async function openHouse(standInOptions: StandInOptions = { firstTokenMs:
     ...{ url: server.url, database, standIns, server, ada, bob, packageId: String(published.json.package_id) },
     ...{ another, person },
     audit: async () => [...(await database.ops`select * from ops.audit_books()`)],
+    leave,
     close: async () => {
-      await Promise.all(servers.map((one) => one.close()));
-      await standIns.stop();
+      await leave();
       await database.drop();
     },
   };

@@ -8,6 +8,7 @@ import { createDatabase, createRoles, randomPassword, roleUrl, withDatabase } fr
 import { scaleUp } from '../../src/scale/up.ts';
 import { connectDatabase, type TestDatabase } from '../harness/database.ts';
 import { needs } from '../harness/tools.ts';
+import { call, openHouse } from '../http/house.ts';
 import { type Begun, buildWorld, newId, type ReceiptRow } from '../runs/world.ts';
 
 const passwords = {
@@ -109,7 +110,6 @@ describe.skipIf(needs('citus'))('npm run scale:up', () => {
     ],
     ['read_run', (user: string) => `select (receipt).*, question, answer from api.read_run('${user}', '${newId()}')`],
     ['stop_run', (user: string) => `select status from api.stop_run('${user}', '${newId()}')`],
-    ['admit_read', (user: string) => `select allowed from api.admit_read('${user}', null)`],
     ['read_credits', (user: string) => `select credits from api.read_credits('${user}') credits`],
     ['read_limits', (user: string) => `select limits from api.read_limits('${user}') limits`],
   ])('sends a call of %s whole to the worker that has the person', async (name, statement) => {
@@ -150,6 +150,44 @@ describe.skipIf(needs('citus'))('npm run scale:up', () => {
     await Promise.all([1, 2].map(() => database.ops`select reset_monthly_api_costs()`));
     expect([...(await database.ops`select id from users where open_runs <> '{}'`)]).toEqual([]);
     expect(await database.ops`select * from ops.audit_books()`).toEqual([]);
+  });
+
+  it('carries runs out through the workers by turns; one that is away fails its turn, and nothing is lost or doubled', async () => {
+    const house = await openHouse({ firstTokenMs: 0, tokenMs: 0 }, database);
+    const workers = nodes.urls.slice(1).map((url) => roleUrl(url, 'prpm_app', passwords.prpm_app, 'prpm'));
+    try {
+      const { token, userId } = house.ada;
+      const run = (url: string, key: string) =>
+        call(url, 'POST', '/api/v1/playground/execute', {
+          token,
+          headers: { 'idempotency-key': key },
+          body: { package_id: 'haiku', input: 'rivers', model: 'sonnet' },
+        });
+      const whole = await house.another({ APP_WORKER_URLS: workers.join(',') });
+      const answers = await Promise.all(Array.from({ length: 24 }, () => run(whole.url, newId())));
+      expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
+      for (const url of nodes.urls.slice(1)) {
+        const sql = postgres(withDatabase(url, 'prpm'), { max: 1, onnotice: () => {} });
+        const here = await sql`
+          select from pg_stat_activity where usename = 'prpm_app' and application_name = 'prpm-playground' and query like '%settle_run%'`;
+        expect(here.length).toBeGreaterThan(0);
+        await sql.end();
+      }
+
+      const halved = await house.another({
+        APP_WORKER_URLS: [workers[0], 'postgres://prpm_app@127.0.0.1:1/prpm'].join(','),
+      });
+      for (let n = 0; n < 6; n++) {
+        const key = newId();
+        await expect.poll(async () => (await run(halved.url, key)).status, { interval: 100 }).toBe(200);
+      }
+      const [runs] =
+        await database.owner`select count(*)::int as n, sum(credits)::int as credits from runs where user_id = ${userId}`;
+      expect(runs).toMatchObject({ n: 30, credits: 30 });
+      expect(await house.audit()).toEqual([]);
+    } finally {
+      await house.leave();
+    }
   });
 
   it('refuses a server without Citus, and a table whose keys do not begin with the person, before anything is moved', async () => {
