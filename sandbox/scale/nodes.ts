@@ -63,12 +63,12 @@ export async function startNodes({
 
 /** Beside these, docs/scale.md says what a cluster of one's own needs. */
 const nodeSettings = {
-  ...(process.env.PGLOGS && {
+  // Where their logs are kept, to see what Citus refuses; the directory is one that the server's account may write.
+  ...(process.env.PRPM_NODE_LOGS && {
     logging_collector: 'on',
-    log_directory: process.env.PGLOGS,
-    log_filename: `log-%H%M%S.log`,
+    log_directory: process.env.PRPM_NODE_LOGS,
+    log_filename: 'node-%H%M%S.log',
     log_rotation_size: '0',
-    log_file_mode: '0644',
   }),
   shared_preload_libraries: 'citus',
   wal_level: 'logical',
