@@ -9,7 +9,7 @@ import {
   createDatabase,
   createRoles,
   type RoleName,
-  randomPassword,
+  randomPasswords,
   roleUrl,
   withDatabase,
 } from '../src/database/roles.ts';
@@ -34,13 +34,7 @@ const settings = {
 /** Starts a cluster with fsync on, and in it the product's database with `users` users of three lots each. */
 export async function startDatabase(users: number): Promise<BenchDatabase> {
   const cluster = await startTemporaryCluster({ fsync: true, settings });
-  const passwords = {
-    prpm_owner: randomPassword(),
-    prpm_app: randomPassword(),
-    prpm_ops: randomPassword(),
-    prpm_cron: randomPassword(),
-    prpm_readonly: randomPassword(),
-  };
+  const passwords = randomPasswords();
   const superuserUrl = await fillDatabase(cluster.url, passwords, users);
   const sql = postgres(superuserUrl, { max: 1, onnotice: () => {} });
   await sql`create extension if not exists pg_stat_statements`;

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import postgres from 'postgres';
 import { hasServerLibrary, startTemporaryCluster } from '../sandbox/postgres/cluster.ts';
 import { startNodes } from '../sandbox/scale/nodes.ts';
-import { randomPassword, roleUrl, withDatabase } from '../src/database/roles.ts';
+import { randomPassword, randomPasswords, roleUrl, withDatabase } from '../src/database/roles.ts';
 import { scaleUp } from '../src/scale/up.ts';
 import { expectCleanAudit, fillDatabase, median, startDatabase, transactionsPerSecond } from './database.ts';
 import type { Length, Report } from './report.ts';
@@ -23,13 +23,7 @@ export async function measureScale(report: Report, { seconds, rounds }: Length):
     return;
   }
   const plain = await startDatabase(people);
-  const passwords = {
-    prpm_owner: randomPassword(),
-    prpm_app: randomPassword(),
-    prpm_ops: randomPassword(),
-    prpm_cron: randomPassword(),
-    prpm_readonly: randomPassword(),
-  };
+  const passwords = randomPasswords();
   const settings = { shared_buffers: '512MB', max_wal_size: '16GB' };
   const nodes = await startNodes({
     start: (_, options) =>

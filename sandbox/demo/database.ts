@@ -1,5 +1,5 @@
 // The demo's database: in a PostgreSQL of its own, or on the server that DATABASE_URL names.
-import postgres from 'postgres';
+import { connect } from '../../src/database/connection.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import {
   createDatabase,
@@ -112,9 +112,4 @@ async function refuseForeign({ superuserUrl, database }: Server, isNew: boolean,
 async function dropDatabase(superuserUrl: string, database: string): Promise<void> {
   await using sql = connect(superuserUrl);
   await sql`drop database if exists ${sql(database)} with (force)`;
-}
-
-function connect(url: string) {
-  const sql = postgres(url, { max: 1, onnotice: () => {}, connect_timeout: 10 });
-  return Object.assign(sql, { [Symbol.asyncDispose]: () => sql.end() });
 }

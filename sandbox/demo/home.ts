@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, wri
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import { randomPassword, roleNames } from '../../src/database/roles.ts';
+import { randomPasswords, roleNames } from '../../src/database/roles.ts';
 import { removeCluster } from '../postgres/cluster.ts';
 import { tryLock } from '../process-lock.mjs';
 
@@ -103,6 +103,5 @@ export async function lockHome(directory: string, shown: string): Promise<() => 
 }
 
 export function newMemory(database: string): Memory {
-  const passwords = Object.fromEntries(roleNames.map((name) => [name, randomPassword()]));
-  return memorySchema.parse({ database, passwords, seeded: null });
+  return memorySchema.parse({ database, passwords: randomPasswords(), seeded: null });
 }

@@ -1,4 +1,5 @@
-// What went wrong on the way to the database, in words for the person who started the command.
+// A command's one connection to the database, and what went wrong on the way to it, in words for the person who started the command.
+import postgres from 'postgres';
 
 /** Codes of PostgreSQL (five characters) and of the operating system. */
 const explanations: Record<string, (place: string, user: string, database: string) => string> = {
@@ -20,4 +21,10 @@ export function explainConnectionError(error: unknown, url: string): string {
   if (explain === undefined || !URL.canParse(url)) return error instanceof Error ? error.message : String(error);
   const { host, username, pathname } = new URL(url);
   return explain(host, decodeURIComponent(username), decodeURIComponent(pathname.slice(1)));
+}
+
+/** For `await using`: ended where its block is left. */
+export function connect(url: string) {
+  const sql = postgres(url, { max: 1, onnotice: () => {}, connect_timeout: 10 });
+  return Object.assign(sql, { [Symbol.asyncDispose]: () => sql.end() });
 }

@@ -1,9 +1,8 @@
 // `npm run db:roles`: makes the roles and the database, once, as a superuser. Runs as often as you like.
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import postgres from 'postgres';
 import { withSecretFiles } from '../config/secret-files.ts';
-import { explainConnectionError } from './connection.ts';
+import { connect, explainConnectionError } from './connection.ts';
 
 export const roleNames = ['prpm_owner', 'prpm_app', 'prpm_ops', 'prpm_cron', 'prpm_readonly'] as const;
 export type RoleName = (typeof roleNames)[number];
@@ -53,6 +52,18 @@ export function randomPassword(): string {
   return randomBytes(24).toString('base64url');
 }
 
+/** A new one for each role. */
+export function randomPasswords(): Record<RoleName, string> {
+  const [owner, app, ops, cron, readonly] = roleNames;
+  return {
+    [owner]: randomPassword(),
+    [app]: randomPassword(),
+    [ops]: randomPassword(),
+    [cron]: randomPassword(),
+    [readonly]: randomPassword(),
+  };
+}
+
 /** The form in which PostgreSQL stores a password, so that the password itself reaches neither its log nor its statistics. */
 function scramVerifier(password: string): string {
   const iterations = 4096;
@@ -62,11 +73,6 @@ function scramVerifier(password: string): string {
   const storedKey = createHash('sha256').update(sign('Client Key')).digest('base64');
   const serverKey = sign('Server Key').toString('base64');
   return `SCRAM-SHA-256$${iterations}:${salt.toString('base64')}$${storedKey}:${serverKey}`;
-}
-
-function connect(url: string) {
-  const sql = postgres(url, { max: 1, onnotice: () => {}, connect_timeout: 10 });
-  return Object.assign(sql, { [Symbol.asyncDispose]: () => sql.end() });
 }
 
 type Login = { variable: string; role: string; password: string; database: string };

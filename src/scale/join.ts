@@ -1,5 +1,6 @@
 // Makes one Citus cluster of several servers: the same roles, a database of the same name on each, and who belongs to whom.
-import postgres from 'postgres';
+import type postgres from 'postgres';
+import { connect } from '../database/connection.ts';
 import { createDatabase, createRoles, roleNames, withDatabase } from '../database/roles.ts';
 
 /** Each of its plans is kept for ever in these, which fills a connection's memory in minutes. */
@@ -32,7 +33,7 @@ export async function joinNodes(urls: readonly [string, ...string[]]): Promise<v
     const { hostname, port } = new URL(url);
     await coordinator`select citus_add_node(${hostname}, ${Number(port || 5432)})`;
   }
-  for (const url of news) await refuseLeak(url, coordinator);
+  if (news.length > 0) await refuseLeak(news, coordinator);
 }
 
 const placeOf = (url: string) => `${new URL(url).hostname}:${new URL(url).port || 5432}`;
@@ -77,25 +78,15 @@ async function refuseWithoutCitus(url: string): Promise<void> {
  * Some releases plan each statement of a function anew and keep all of the plans. Tried on a table of its own, since the
  * version does not tell whether a build was mended.
  */
-async function refuseLeak(url: string, coordinator: postgres.Sql): Promise<void> {
-  await coordinator`create table if not exists public.scale_probe (id uuid primary key)`;
+async function refuseLeak(urls: readonly string[], coordinator: postgres.Sql): Promise<void> {
+  await coordinator`drop table if exists public.scale_probe`;
+  await coordinator`create table public.scale_probe (id uuid primary key)`;
   try {
-    await coordinator`select create_distributed_table('public.scale_probe', 'id', colocate_with => 'none', shard_count => 1)
-      where not exists (select from pg_dist_partition where logicalrelid = 'public.scale_probe'::regclass)`;
-    await using sql = connect(url);
-    const bytes = async () => {
-      const [row] = await sql<{ bytes: string }[]>`select sum(total_bytes) as bytes from pg_backend_memory_contexts`;
-      return Number(row?.bytes);
-    };
-    const ask = (times: number) =>
-      sql.unsafe(`do $$ declare n uuid := gen_random_uuid(); begin
-        for i in 1 .. ${times} loop perform from public.scale_probe x where x.id = n; end loop; end $$`);
-    await ask(20);
-    const before = await bytes();
-    await ask(LEAK_STATEMENTS);
-    const grown = (await bytes()) - before;
-    if (grown > LEAK_BYTES) {
-      const [row] = await sql<
+    await coordinator`select create_distributed_table('public.scale_probe', 'id', colocate_with => 'none')`;
+    for (const url of urls) {
+      const grown = await growthOfMemory(url);
+      if (grown <= LEAK_BYTES) continue;
+      const [row] = await coordinator<
         { version: string }[]
       >`select extversion as version from pg_extension where extname = 'citus'`;
       throw new Error(
@@ -108,7 +99,18 @@ async function refuseLeak(url: string, coordinator: postgres.Sql): Promise<void>
   }
 }
 
-function connect(url: string) {
-  const sql = postgres(url, { max: 1, onnotice: () => {}, connect_timeout: 10 });
-  return Object.assign(sql, { [Symbol.asyncDispose]: () => sql.end() });
+/** Bytes by which a connection grows; each id is another's, so that what shards this node has are asked among others. */
+async function growthOfMemory(url: string): Promise<number> {
+  await using sql = connect(url);
+  const bytes = async () => {
+    const [row] = await sql<{ bytes: string }[]>`select sum(total_bytes) as bytes from pg_backend_memory_contexts`;
+    return Number(row?.bytes);
+  };
+  const ask = (times: number) =>
+    sql.unsafe(`do $$ declare n uuid; begin
+      for i in 1 .. ${times} loop n := gen_random_uuid(); perform from public.scale_probe x where x.id = n; end loop; end $$`);
+  await ask(20);
+  const before = await bytes();
+  await ask(LEAK_STATEMENTS);
+  return (await bytes()) - before;
 }

@@ -1,5 +1,5 @@
-// `npm run scale:up`: spreads a database over the servers of a Citus cluster. Runs as often as you like: after a migration, or
-// with one more worker.
+// `npm run scale:up`: spreads a database over the servers of a Citus cluster. Runs as often as you like: with one more
+// worker, or to bring changed functions to every node.
 import postgres from 'postgres';
 import { withSecretFiles } from '../config/secret-files.ts';
 import { explainConnectionError } from '../database/connection.ts';

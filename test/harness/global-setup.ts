@@ -4,7 +4,13 @@ import type { TestProject } from 'vitest/node';
 import { startTemporaryCluster } from '../../sandbox/postgres/cluster.ts';
 import { startNodes } from '../../sandbox/scale/nodes.ts';
 import { migrate } from '../../src/database/migrate.ts';
-import { createDatabase, createRoles, randomPassword, withDatabase } from '../../src/database/roles.ts';
+import {
+  createDatabase,
+  createRoles,
+  randomPassword,
+  randomPasswords,
+  withDatabase,
+} from '../../src/database/roles.ts';
 import { distribute } from '../../src/scale/distribute.ts';
 import { joinNodes } from '../../src/scale/join.ts';
 
@@ -49,13 +55,7 @@ async function startServers(): Promise<Servers> {
 
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const servers = await startServers();
-  const passwords = {
-    prpm_owner: randomPassword(),
-    prpm_app: randomPassword(),
-    prpm_ops: randomPassword(),
-    prpm_cron: randomPassword(),
-    prpm_readonly: randomPassword(),
-  };
+  const passwords = randomPasswords();
   try {
     servers.keepPasswords(passwords);
     for (const url of servers.urls) {

@@ -9,7 +9,7 @@ import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { backUpCluster, type Cluster, removeCluster, startCluster } from '../../sandbox/postgres/cluster.ts';
 import { migrate } from '../../src/database/migrate.ts';
-import { createDatabase, createRoles, randomPassword, withDatabase } from '../../src/database/roles.ts';
+import { createDatabase, createRoles, randomPasswords, withDatabase } from '../../src/database/roles.ts';
 import { DAY, HOUR, openBilling } from '../billing/world.ts';
 import { readTables } from '../database/catalog.ts';
 import { connectDatabase, type TestDatabase } from '../harness/database.ts';
@@ -17,13 +17,7 @@ import { needs, pgDump, pgRestore } from '../harness/tools.ts';
 import { until } from '../http/house.ts';
 import { begin, converse } from '../sessions/people.ts';
 
-const passwords = {
-  prpm_owner: randomPassword(),
-  prpm_app: randomPassword(),
-  prpm_ops: randomPassword(),
-  prpm_cron: randomPassword(),
-  prpm_readonly: randomPassword(),
-};
+const passwords = randomPasswords();
 const directories: string[] = [];
 const clusters: Cluster[] = [];
 process.once('exit', () => directories.forEach(removeCluster));

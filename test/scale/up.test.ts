@@ -4,20 +4,21 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { startTemporaryCluster } from '../../sandbox/postgres/cluster.ts';
 import { type Nodes, startNodes } from '../../sandbox/scale/nodes.ts';
 import { migrate } from '../../src/database/migrate.ts';
-import { createDatabase, createRoles, randomPassword, roleUrl, withDatabase } from '../../src/database/roles.ts';
+import {
+  createDatabase,
+  createRoles,
+  randomPassword,
+  randomPasswords,
+  roleUrl,
+  withDatabase,
+} from '../../src/database/roles.ts';
 import { scaleUp } from '../../src/scale/up.ts';
 import { connectDatabase, type TestDatabase } from '../harness/database.ts';
 import { needs } from '../harness/tools.ts';
 import { call, openHouse } from '../http/house.ts';
 import { type Begun, buildWorld, newId, type ReceiptRow } from '../runs/world.ts';
 
-const passwords = {
-  prpm_owner: randomPassword(),
-  prpm_app: randomPassword(),
-  prpm_ops: randomPassword(),
-  prpm_cron: randomPassword(),
-  prpm_readonly: randomPassword(),
-};
+const passwords = randomPasswords();
 
 describe.skipIf(needs('citus'))('npm run scale:up', () => {
   let nodes: Nodes;
