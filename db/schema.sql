@@ -14440,11 +14440,11 @@ CREATE FUNCTION core.version_order(version text) RETURNS numeric[]
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     SET search_path TO ''
     BEGIN ATOMIC
- SELECT ((ARRAY[
+ SELECT (ARRAY[(
          CASE
              WHEN (strpos(version, '-'::text) = 0) THEN 1
              ELSE 0
-         END])::numeric[] || (string_to_array(split_part(version, '-'::text, 1), '.'::text))::numeric[]);
+         END)::numeric] || (string_to_array(split_part(version, '-'::text, 1), '.'::text))::numeric[]);
 END;
 
 ALTER FUNCTION core.version_order(version text) OWNER TO prpm_owner;
@@ -15276,6 +15276,28 @@ ALTER FUNCTION core.faults_of_catalog() OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.faults_of_catalog() IS 'Part of ops.checks: enabled models without a price, the clock, what is switched off, what keeps everybody from running (no default model, no model for visitors, requests that are too small, a tier whose budget is used up), tiers without a row, and plans without a price at Stripe where others have one. Spec 12.';
+
+--
+-- Name: faults_of_cluster(); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.faults_of_cluster() RETURNS TABLE("check" text, detail text, what_to_do text)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT NULL::text AS text,
+     NULL::text AS text,
+     NULL::text AS text
+   WHERE false;
+END;
+
+ALTER FUNCTION core.faults_of_cluster() OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION faults_of_cluster(); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.faults_of_cluster() IS 'Part of ops.checks: what is wrong with the nodes of a cluster: nothing, on one server. npm run scale:up puts db/scale/faults_of_cluster.sql in its place. Spec 12.';
 
 --
 -- Name: faults_of_rights(); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -25510,7 +25532,17 @@ CREATE FUNCTION ops.checks() RETURNS TABLE("check" text, detail text, what_to_do
     SET search_path TO ''
     AS $$
 #variable_conflict use_column
+declare
+  is_whole boolean := true;
 begin
+  for "check", detail, what_to_do in select f.* from core.faults_of_cluster() f loop
+    return next;
+    is_whole := is_whole and "check" <> 'node away';
+  end loop;
+  if not is_whole then
+    return; -- what the others ask is partly there
+  end if;
+
   return query
   select f.* from core.now() clock cross join lateral core.faults_of_books(clock) f
   union all
@@ -25528,7 +25560,7 @@ ALTER FUNCTION ops.checks() OWNER TO prpm_owner;
 -- Name: FUNCTION checks(); Type: COMMENT; Schema: ops; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION ops.checks() IS 'Is anything wrong, broken or stuck right now, and what to do about it? No row means healthy. Looks at what the last audit of the books found, holds past their expiry, jobs, the inbox, Stripe, messages, analytics, prices, tiers, plans, the clock, switches and roles; at most 100 rows of a kind. Quick: the books themselves are looked at by ops.audit_books(), and what costs too much by ops.alerts_now. Call: select * from ops.checks(); Spec 12.';
+COMMENT ON FUNCTION ops.checks() IS 'Is anything wrong, broken or stuck right now, and what to do about it? No row means healthy. Looks at what the last audit of the books found, holds past their expiry, jobs, the inbox, Stripe, messages, analytics, prices, tiers, plans, the clock, switches, roles and the nodes of a cluster; at most 100 rows of a kind. Quick: the books themselves are looked at by ops.audit_books(), and what costs too much by ops.alerts_now. Call: select * from ops.checks(); Spec 12.';
 
 --
 -- Name: choose_cached_prompts(); Type: FUNCTION; Schema: ops; Owner: prpm_owner
@@ -27414,8 +27446,6 @@ declare
   budget numeric;
   used numeric;
 begin
-  -- Where users are spread over nodes, a table that they refer to is written only by who has read them over one connection a node.
-  perform set_config('citus.multi_shard_modify_mode', 'sequential', true);
   select s.free_tier_daily_budget into budget from public.settings s;
   select coalesce(sum(u.current_day_limited_cost), 0) into used
   from public.users u
@@ -34950,6 +34980,12 @@ REVOKE ALL ON FUNCTION core.faults_of_books(clock timestamp with time zone) FROM
 --
 
 REVOKE ALL ON FUNCTION core.faults_of_catalog() FROM PUBLIC;
+
+--
+-- Name: FUNCTION faults_of_cluster(); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.faults_of_cluster() FROM PUBLIC;
 
 --
 -- Name: FUNCTION faults_of_rights(); Type: ACL; Schema: core; Owner: prpm_owner

@@ -1,15 +1,15 @@
 import postgres from 'postgres';
-import { isDatabaseDown } from '../errors/database.ts';
 import { camelCase, camelName } from '../names.ts';
 import { openPool, type Pool, type Sql } from './pool.ts';
+import { routeToWorkers } from './workers.ts';
 
 export type { Sql };
 
 export type Database = {
   /** For what people wait for: short statements. */
   sql: Sql;
-  /** For what concerns one person's runs alone: on a cluster at its workers by turns, else as `sql`. */
-  runs: Sql;
+  /** For what concerns this person's runs alone: on a cluster at the worker that has them, else as `sql`. */
+  runs(userId: string): Sql;
   /** For reads and reports, so that none of them makes a run wait on its connection. */
   reads: Sql;
   /** For jobs, which may take minutes. */
@@ -26,9 +26,14 @@ export type DatabaseOptions = { url: string; workers?: readonly string[]; pool: 
 export async function openDatabase({ url, workers = [], pool, production }: DatabaseOptions): Promise<Database> {
   const { sql, close: closeSql } = connect(url, pool, 10_000);
   const atWorkers = workers.map((worker) => connect(worker, pool, 10_000));
+  const routes = routeToWorkers(
+    atWorkers.map((worker) => worker.sql),
+    sql,
+  );
   const { sql: reads, close: closeReads } = connect(url, 2, 20_000);
   const { sql: jobs, close: closeJobs } = connect(url, 2, 600_000);
   const close = async () => {
+    routes.close();
     await Promise.all([closeSql(), closeReads(), closeJobs(), ...atWorkers.map((worker) => worker.close())]);
   };
   try {
@@ -42,32 +47,7 @@ export async function openDatabase({ url, workers = [], pool, production }: Data
     await close();
     throw error;
   }
-  return { sql, runs: byTurns(atWorkers, sql), reads, jobs, close };
-}
-
-/** How long a worker that was away is not asked. */
-const AWAY_MS = 2_000;
-
-/** Each worker knows the way to all rows, so who asks again after one was away comes to another; without any, to `otherwise`. */
-function byTurns(pools: readonly Pool[], otherwise: Sql): Sql {
-  const workers = pools.map(({ sql }) => ({ sql, awayUntil: 0 }));
-  let turn = 0;
-  const next = () => {
-    for (let tried = 0; tried < workers.length; tried++) {
-      turn = (turn + 1) % workers.length;
-      const worker = workers[turn];
-      if (worker !== undefined && worker.awayUntil < performance.now()) return worker;
-    }
-    return { sql: otherwise, awayUntil: 0 };
-  };
-  const ask = <Row extends object>(text: TemplateStringsArray, ...values: Parameters<Sql>[1][]) => {
-    const worker = next();
-    return worker.sql<Row>(text, ...values).catch((error: unknown) => {
-      if (isDatabaseDown(error)) worker.awayUntil = performance.now() + AWAY_MS;
-      throw error;
-    });
-  };
-  return workers.length === 0 ? otherwise : Object.assign(ask, { json: otherwise.json });
+  return { sql, runs: routes.of, reads, jobs, close };
 }
 
 const JSON_TYPES: ReadonlySet<number> = new Set([114, 3802]);

@@ -1,5 +1,5 @@
 import { checkpointRun, type Usage } from '../calls/runs.ts';
-import type { Sql } from '../database/client.ts';
+import type { Database } from '../database/client.ts';
 import type { TokenCounts } from '../providers/provider.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { LiveRun } from './live-run.ts';
@@ -17,7 +17,7 @@ export type Checkpoints = {
  */
 export function keepCheckpoints(
   run: LiveRun,
-  sql: Sql,
+  runs: Database['runs'],
   count: (text: string) => Promise<number>,
   log: Log,
 ): Checkpoints {
@@ -45,7 +45,7 @@ export function keepCheckpoints(
       cacheWrite: usage?.cacheWrite ?? 0,
       output,
     };
-    const { status, stopRequested } = await checkpointRun(sql, {
+    const { status, stopRequested } = await checkpointRun(runs(run.userId), {
       userId: run.userId,
       runId: run.runId,
       question: run.question,

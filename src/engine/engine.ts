@@ -141,10 +141,10 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     let begun: BegunRun;
     let filled: Filled | null = null;
     try {
-      begun = await beginRun(runs, userId, runId, request, idempotency);
+      begun = await beginRun(runs(userId), userId, runId, request, idempotency);
       if (begun.outcome === 'template') {
         filled = await fill(begun, request.tokenizer);
-        begun = await beginRun(runs, userId, runId, { ...request, ...filled.request }, idempotency);
+        begun = await beginRun(runs(userId), userId, runId, { ...request, ...filled.request }, idempotency);
       }
     } catch (error) {
       // It may have been let in all the same; then its hold is given back as soon as the database is there again.
@@ -222,7 +222,10 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
     return track(carryOut(run, call, books, traced));
   }
 
-  const theirBooks: Books = { settle: (run) => settleRun(runs, run), release: (run) => releaseRun(runs, run) };
+  const theirBooks: Books = {
+    settle: (run) => settleRun(runs(run.userId), run),
+    release: (run) => releaseRun(runs(run.userId), run),
+  };
   const nobodysBooks: Books = {
     settle: (run) => settleAnonymousRun(sql, run),
     release: (run) =>
@@ -433,7 +436,7 @@ export function createEngine({ database, providers, log, metrics }: EngineParts)
 
     /** Asks a run to stop, waits a moment for its end, and tells what is known then. */
     async stop(userId: string, runId: string): Promise<StoredRun> {
-      const status = await stopRun(runs, userId, runId);
+      const status = await stopRun(runs(userId), userId, runId);
       if (status === undefined) throw new Failure('run_not_found', 'There is no such run of yours.');
       const run = findLive(userId, runId);
       run?.stop('asked');

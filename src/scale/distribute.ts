@@ -2,8 +2,11 @@
 import { readFile } from 'node:fs/promises';
 import postgres from 'postgres';
 import { type Asks, readByColumns, useProcedures } from './routines.ts';
+import { withoutViews } from './views.ts';
 
-const spreadSql = new URL('../../db/scale/spread.sql', import.meta.url);
+const folder = new URL('../../db/scale/', import.meta.url);
+/** Functions that there are on a cluster alone, in the order in which they need each other. */
+const ownFunctions = ['kinds_of_tables', 'delegated_calls', 'fingerprints', 'faults_of_cluster'];
 
 type Kind = 'per-user' | 'config' | 'ops';
 type Table = { name: string; kind: Kind; isDistributed: boolean };
@@ -20,27 +23,14 @@ export async function distribute(coordinatorUrl: string, say: (line: string) => 
       await tx`set local check_function_bodies = off`;
       await tx`set local search_path = ''`;
       await tx`set local citus.multi_shard_modify_mode = sequential`;
+      await makeOwnFunctions(tx);
       const tables = await readTables(tx);
       const toDo = tables.filter(({ kind, isDistributed }) => kind !== 'ops' && !isDistributed);
       await useProcedures(tx);
       await readByColumns(tx);
       await letReadersIn(tx, tables);
       if (toDo.length > 0) {
-        const views = await hideViews(tx);
-        const keys = await dropForeignKeys(tx);
-        const triggers = await dropTriggers(tx);
-        await tx`set local citus.enable_ddl_propagation = on`;
-        for (const { name } of toDo.filter(({ kind }) => kind === 'config'))
-          await tx`select create_reference_table(${name}::regclass)`;
-        for (const { name } of toDo.filter(({ kind }) => kind === 'per-user')) {
-          const [key, group] = name === 'public.users' ? ['id', 'none'] : ['user_id', 'public.users'];
-          await tx`select create_distributed_table(${name}::regclass, ${key}, colocate_with => ${group})`;
-        }
-        for (const key of keys) await tx.unsafe(key);
-        await tx`set local citus.enable_unsafe_triggers = on`;
-        for (const trigger of triggers) await tx.unsafe(trigger);
-        await tx`set local citus.enable_ddl_propagation = off`;
-        for (const view of views) await tx.unsafe(view);
+        await withoutViews(tx, () => distributeTables(tx, toDo));
         say(`distributed ${toDo.length} tables`);
       }
     });
@@ -51,28 +41,32 @@ export async function distribute(coordinatorUrl: string, say: (line: string) => 
   }
 }
 
-async function readTables(sql: Asks): Promise<Table[]> {
-  return sql<Table[]>`
-    select format('%I.%I', n.nspname, c.relname) as name,
-      substring(obj_description(c.oid, 'pg_class') from '^(per-user|config|ops)') as kind,
-      exists (select from pg_dist_partition p where p.logicalrelid = c.oid and p.repmodel is not null) as "isDistributed"
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where c.relkind = 'r' and n.nspname in ('public', 'core')
-    order by c.relname <> 'users', 1`;
+async function makeOwnFunctions(sql: Asks): Promise<void> {
+  await sql`set local role prpm_owner`;
+  for (const name of ownFunctions) await sql.unsafe(await readFile(new URL(`${name}.sql`, folder), 'utf8'));
+  await sql`reset role`;
 }
 
-/** Makes each view read nothing, and returns the statements that make them as they were. */
-async function hideViews(sql: Asks): Promise<string[]> {
-  const views = await sql<{ name: string; definition: string; stub: string }[]>`
-    select format('%I.%I', n.nspname, c.relname) as name, pg_get_viewdef(c.oid) as definition,
-      (select string_agg(format('null::%s as %I', format_type(a.atttypid, a.atttypmod), a.attname), ', ' order by a.attnum)
-       from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as stub
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where c.relkind = 'v' and n.nspname in ('public', 'core', 'ops', 'api')
-      and not exists (select from pg_depend x where x.classid = 'pg_class'::regclass and x.objid = c.oid and x.deptype = 'e')
-    order by c.oid`;
-  for (const { name, stub } of views) await sql.unsafe(`create or replace view ${name} as select ${stub}`);
-  return views.map(({ name, definition }) => `create or replace view ${name} as ${definition}`);
+async function distributeTables(sql: Asks, tables: readonly Table[]): Promise<void> {
+  const keys = await dropForeignKeys(sql, tables);
+  const triggers = await dropTriggers(sql, tables);
+  await sql`set local citus.enable_ddl_propagation = on`;
+  for (const { name } of tables.filter(({ kind }) => kind === 'config'))
+    await sql`select create_reference_table(${name}::regclass)`;
+  for (const { name } of tables.filter(({ kind }) => kind === 'per-user')) {
+    const [key, group] = name === 'public.users' ? ['id', 'none'] : ['user_id', 'public.users'];
+    await sql`select create_distributed_table(${name}::regclass, ${key}, colocate_with => ${group})`;
+  }
+  for (const key of keys) await sql.unsafe(key);
+  await sql`set local citus.enable_unsafe_triggers = on`;
+  for (const trigger of triggers) await sql.unsafe(trigger);
+}
+
+async function readTables(sql: Asks): Promise<Table[]> {
+  return sql<Table[]>`
+    select k.name::text, k.kind, exists (select from pg_dist_partition p where p.logicalrelid = k.name) as "isDistributed"
+    from core.kinds_of_tables() k
+    order by k.name <> 'public.users'::regclass, 1`;
 }
 
 /** On another node a view reads and calls by the rights of who reads it, not of who made it. Secrets are an ops table. */
@@ -83,12 +77,14 @@ async function letReadersIn(sql: Asks, tables: readonly Table[]): Promise<void> 
       await sql.unsafe(`grant select on ${name} to prpm_ops, prpm_readonly`);
 }
 
-async function dropForeignKeys(sql: Asks): Promise<string[]> {
+/** Returns the statements that make them again. None leads from a table of operations to one of people. */
+async function dropForeignKeys(sql: Asks, tables: readonly Table[]): Promise<string[]> {
+  const names = tables.map(({ name }) => name);
   const keys = await sql<{ drop: string; add: string }[]>`
     select format('alter table %s drop constraint %I', k.conrelid::regclass, k.conname) as drop,
       format('alter table %s add constraint %I %s', k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid)) as add
-    from pg_constraint k join pg_class c on c.oid = k.conrelid
-    where k.contype = 'f' and c.relnamespace in ('public'::regnamespace, 'core'::regnamespace)`;
+    from pg_constraint k
+    where k.contype = 'f' and (k.conrelid = any (${names}::regclass[]) or k.confrelid = any (${names}::regclass[]))`;
   for (const { drop } of keys) await sql.unsafe(drop);
   return keys.map(({ add }) => add);
 }
@@ -97,30 +93,22 @@ async function dropForeignKeys(sql: Asks): Promise<string[]> {
  * Returns the statements that make those again that can be: on rows that go to workers, and which write nothing but those. What
  * operators change by plain SQL is not noted on a cluster, as the log is on the coordinator alone.
  */
-async function dropTriggers(sql: Asks): Promise<string[]> {
+async function dropTriggers(sql: Asks, tables: readonly Table[]): Promise<string[]> {
   const triggers = await sql<{ drop: string; add: string; isKept: boolean }[]>`
     select format('drop trigger %I on %s', t.tgname, t.tgrelid::regclass) as drop, pg_get_triggerdef(t.oid) as add,
       obj_description(c.oid, 'pg_class') like 'per-user%' and t.tgname <> 'record_change' as "isKept"
     from pg_trigger t join pg_class c on c.oid = t.tgrelid
-    where not t.tgisinternal and c.relnamespace in ('public'::regnamespace, 'core'::regnamespace)`;
+    where not t.tgisinternal and c.oid = any (${tables.map(({ name }) => name)}::regclass[])`;
   for (const { drop } of triggers) await sql.unsafe(drop);
   return triggers.filter(({ isKept }) => isKept).map(({ add }) => add);
 }
 
-/**
- * What the server calls for one person, with nothing but their own rows and config: Citus sends the whole call to the worker
- * that has them. The person is never null, for which Citus's own builds have no answer but to crash.
- */
-const delegatedCalls = [
-  ...['begin_run', 'checkpoint_run', 'settle_run', 'release_run', 'read_run', 'stop_run'],
-  ...['read_credits', 'read_limits'],
-];
-
+/** Whole calls go to the worker that has the person. */
 async function delegateCalls(sql: postgres.Sql): Promise<void> {
   await sql`
     select create_distributed_function(p.oid::regprocedure, 'user_id', colocate_with => 'public.users')
     from pg_proc p
-    where p.pronamespace = 'api'::regnamespace and p.proname in ${sql(delegatedCalls)}`;
+    where p.pronamespace = 'api'::regnamespace and p.proname = any (core.delegated_calls())`;
 }
 
 /** Types and functions as they are here, on each worker. */
@@ -128,7 +116,7 @@ async function spreadFunctions(sql: postgres.Sql, say: (line: string) => void): 
   await sql`set search_path = ''`;
   const nodes = await sql<{ nodename: string; nodeport: number }[]>`
     select nodename, nodeport from pg_dist_node where isactive and groupid <> 0 order by nodeid`;
-  const statements = await sql.unsafe<{ statement: string }[]>(await readFile(spreadSql, 'utf8'));
+  const statements = await sql.unsafe<{ statement: string }[]>(await readFile(new URL('spread.sql', folder), 'utf8'));
   for (const { nodename, nodeport } of nodes) {
     const worker = postgres({ ...connectionOf(sql), host: nodename, port: nodeport, max: 1, onnotice: () => {} });
     try {

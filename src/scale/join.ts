@@ -2,6 +2,7 @@
 import type postgres from 'postgres';
 import { connect } from '../database/connection.ts';
 import { createDatabase, createRoles, roleNames, withDatabase } from '../database/roles.ts';
+import { withoutViews } from './views.ts';
 
 /** Each of its plans is kept for ever in these, which fills a connection's memory in minutes. */
 const LEAK_STATEMENTS = 400;
@@ -29,11 +30,27 @@ export async function joinNodes(urls: readonly [string, ...string[]]): Promise<v
     const { hostname, port } = new URL(coordinatorUrl);
     await coordinator`select citus_set_coordinator_host(${hostname}, ${Number(port || 5432)})`;
   }
-  for (const url of news) {
-    const { hostname, port } = new URL(url);
-    await coordinator`select citus_add_node(${hostname}, ${Number(port || 5432)})`;
-  }
+  await coordinator.begin((tx) =>
+    withoutViews(tx, async () => {
+      for (const url of news) {
+        const { hostname, port } = new URL(url);
+        await tx`select citus_add_node(${hostname}, ${Number(port || 5432)})`;
+      }
+    }),
+  );
+  for (const url of urls) await setDatabase(url);
   if (news.length > 0) await refuseLeak(news, coordinator);
+}
+
+/** What our functions need, for whoever connects to this database from now on. */
+async function setDatabase(url: string): Promise<void> {
+  await using sql = connect(url);
+  await sql`set citus.enable_ddl_propagation = off`;
+  const [row] = await sql<{ name: string }[]>`select current_database() as name`;
+  // Jobs read everybody and then write limits, in one transaction.
+  await sql`alter database ${sql(row?.name ?? '')} set citus.multi_shard_modify_mode = sequential`;
+  // What a statement calls on a worker may itself read settings and limits, which are on every node.
+  await sql`alter database ${sql(row?.name ?? '')} set citus.allow_nested_distributed_execution = on`;
 }
 
 const placeOf = (url: string) => `${new URL(url).hostname}:${new URL(url).port || 5432}`;

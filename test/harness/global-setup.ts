@@ -50,7 +50,14 @@ async function startServers(): Promise<Servers> {
     const cluster = await startTemporaryCluster({ settings: { max_connections: '200' } });
     return { urls: [cluster.url], keepPasswords: () => {}, stop: cluster.stop };
   }
-  return startNodes({ start: (_, options) => startTemporaryCluster(options), password: randomPassword(), shards: 4 });
+  return startNodes({
+    ...{ start: (_, options) => startTemporaryCluster(options), password: randomPassword(), shards: 4 },
+    // As npm run scale:up sets them for a database; a copy of it does not have them.
+    settings: {
+      'citus.multi_shard_modify_mode': 'sequential',
+      'citus.allow_nested_distributed_execution': 'on',
+    },
+  });
 }
 
 export async function setup(project: TestProject): Promise<() => Promise<void>> {

@@ -1,27 +1,20 @@
 // A database that was filled on one server is spread over three, and is the same afterwards (docs/scale.md).
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { startTemporaryCluster } from '../../sandbox/postgres/cluster.ts';
-import { type Nodes, startNodes } from '../../sandbox/scale/nodes.ts';
-import { migrate } from '../../src/database/migrate.ts';
-import {
-  createDatabase,
-  createRoles,
-  randomPassword,
-  randomPasswords,
-  roleUrl,
-  withDatabase,
-} from '../../src/database/roles.ts';
+import type { Nodes } from '../../sandbox/scale/nodes.ts';
+import { openDatabase } from '../../src/database/client.ts';
+import { createDatabase, roleUrl, withDatabase } from '../../src/database/roles.ts';
 import { scaleUp } from '../../src/scale/up.ts';
-import { connectDatabase, type TestDatabase } from '../harness/database.ts';
+import type { TestDatabase, TestPasswords } from '../harness/database.ts';
 import { needs } from '../harness/tools.ts';
 import { call, openHouse } from '../http/house.ts';
 import { type Begun, buildWorld, newId, type ReceiptRow } from '../runs/world.ts';
-
-const passwords = randomPasswords();
+import { openPlace, type Place } from './place.ts';
 
 describe.skipIf(needs('citus'))('npm run scale:up', () => {
+  let place: Place;
   let nodes: Nodes;
+  let passwords: TestPasswords;
   let urls: [string, ...string[]];
   let database: TestDatabase;
   let world: ReturnType<typeof buildWorld>;
@@ -31,18 +24,8 @@ describe.skipIf(needs('citus'))('npm run scale:up', () => {
   let apps: postgres.Sql[] = [];
 
   beforeAll(async () => {
-    nodes = await startNodes({
-      start: (_, options) => startTemporaryCluster(options),
-      password: randomPassword(),
-      shards: 4,
-    });
-    nodes.keepPasswords(passwords);
-    const [coordinator] = nodes.urls;
-    await createRoles(coordinator, passwords);
-    await createDatabase(coordinator, 'prpm');
-    await migrate(withDatabase(coordinator, 'prpm'), { current: true });
-    database = connectDatabase(coordinator, passwords, 'prpm');
-    await database.owner`update settings set clock_offset_allowed = true`;
+    place = await openPlace();
+    ({ nodes, passwords, urls, database } = place);
     world = buildWorld(database);
     await world.furnish();
     for (const credits of [40, 50, 60, 70, 80]) {
@@ -51,9 +34,6 @@ describe.skipIf(needs('citus'))('npm run scale:up', () => {
       await world.start(user);
     }
     before = await look();
-    const [first, ...rest] = nodes.urls.map((url) => withDatabase(url, 'prpm'));
-    if (first === undefined) throw new Error('no node was started');
-    urls = [first, ...rest];
     await scaleUp(urls, (line) => said.push(line));
     apps = nodes.urls.map((url) =>
       postgres(roleUrl(url, 'prpm_app', passwords.prpm_app, 'prpm'), { max: 8, onnotice: () => {} }),
@@ -61,8 +41,7 @@ describe.skipIf(needs('citus'))('npm run scale:up', () => {
   });
   afterAll(async () => {
     await Promise.all(apps.map((app) => app.end()));
-    await database?.drop();
-    await nodes?.stop();
+    await place?.close();
   });
 
   /** What operators see of everybody, in figures. */
@@ -153,7 +132,28 @@ describe.skipIf(needs('citus'))('npm run scale:up', () => {
     expect(await database.ops`select * from ops.audit_books()`).toEqual([]);
   });
 
-  it('carries runs out through the workers by turns; one that is away fails its turn, and nothing is lost or doubled', async () => {
+  it('asks the very worker that has a person', async () => {
+    const [url = '', ...workers] = nodes.urls.map((node) => roleUrl(node, 'prpm_app', passwords.prpm_app, 'prpm'));
+    const server = await openDatabase({ url, workers, pool: 2, production: true });
+    const homes = await database.owner<{ id: string; group: number }[]>`
+      select u.id, p.groupid as group from users u join pg_dist_placement p
+        on p.shardid = get_shard_id_for_distribution_column('public.users', u.id)`;
+    const asked = () =>
+      Promise.all(
+        homes.map(async ({ id }) => {
+          const [row] = await server.runs(id)<{ group: number }>`select groupid as group from pg_dist_local_group`;
+          return { id, group: row?.group };
+        }),
+      );
+    try {
+      await expect.poll(asked).toEqual(homes);
+      expect(new Set(homes.map(({ group }) => group)).size).toBe(2);
+    } finally {
+      await server.close();
+    }
+  });
+
+  it('carries runs out at the worker that has the person; one that is away is left out, and nothing is lost or doubled', async () => {
     const house = await openHouse({ firstTokenMs: 0, tokenMs: 0 }, database);
     const workers = nodes.urls.slice(1).map((url) => roleUrl(url, 'prpm_app', passwords.prpm_app, 'prpm'));
     try {
@@ -167,13 +167,14 @@ describe.skipIf(needs('citus'))('npm run scale:up', () => {
       const whole = await house.another({ APP_WORKER_URLS: workers.join(',') });
       const answers = await Promise.all(Array.from({ length: 24 }, () => run(whole.url, newId())));
       expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
-      for (const url of nodes.urls.slice(1)) {
-        const sql = postgres(withDatabase(url, 'prpm'), { max: 1, onnotice: () => {} });
-        const here = await sql`
-          select from pg_stat_activity where usename = 'prpm_app' and application_name = 'prpm-playground' and query like '%settle_run%'`;
-        expect(here.length).toBeGreaterThan(0);
-        await sql.end();
-      }
+      const [home] = await database.owner<{ port: number }[]>`
+        select nodeport as port from citus_shards
+        where table_name = 'public.users'::regclass and shardid = get_shard_id_for_distribution_column('public.users', ${userId}::uuid)`;
+      const sql = postgres(urls.find((url) => new URL(url).port === String(home?.port)) ?? '', { max: 1 });
+      const here = await sql`
+        select from pg_stat_activity where usename = 'prpm_app' and application_name = 'prpm-playground' and query like '%settle_run%'`;
+      expect(here.length).toBeGreaterThan(0);
+      await sql.end();
 
       const halved = await house.another({
         APP_WORKER_URLS: [workers[0], 'postgres://prpm_app@127.0.0.1:1/prpm'].join(','),
