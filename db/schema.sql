@@ -17977,6 +17977,27 @@ ALTER FUNCTION core.month_figures(at timestamp with time zone) OWNER TO prpm_own
 COMMENT ON FUNCTION core.month_figures(at timestamp with time zone) IS 'The figures of the calendar month (UTC) that a moment is in, one row, US dollars: what subscriptions pay now, or of a month that is over what they paid for the periods that began in it, less what went back; what packs paid for in the month brought, less what was refunded or is disputed of them; the part of packs'' cash that the month''s runs earned by spending their credits; provider cost of the month''s runs; (subscriptions + earned - cost) in percent of (subscriptions + earned), 2 decimals, null without revenue. Then people: active (a run this month or an entitled subscription), throttled (null of a month that is over), high_risk (more than 5 dollars this month), and all whose account is open (or was at the month''s end). Exact at every moment, whenever the analytics were refreshed. Spec 8.3.';
 
 --
+-- Name: monthly_limit_of(text); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.monthly_limit_of(tier text) RETURNS numeric
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return (core.find_limits(tier)).monthly_cost_limit;
+end
+$$;
+
+ALTER FUNCTION core.monthly_limit_of(tier text) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION monthly_limit_of(tier text); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.monthly_limit_of(tier text) IS 'US dollars a month: of core.find_limits, for views: on a cluster they may not call what returns a row of a table. Null for a tier without a row. Spec 3.1.';
+
+--
 -- Name: move_credits(uuid, uuid, text, text, text, bigint, timestamp with time zone, uuid, uuid, text, text, text); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
@@ -21142,7 +21163,7 @@ CREATE VIEW core.current_cost_figures AS
                    FROM core.paying_subscriptions(( SELECT core.now() AS now)) s(user_id, plan, monthly_amount)
                   GROUP BY s.user_id) paying ON ((paying.user_id = u.id)))) f
      LEFT JOIN ( SELECT c.tier_name,
-            (core.find_limits(c.tier_name)).monthly_cost_limit AS monthly_cost_limit
+            core.monthly_limit_of(c.tier_name) AS monthly_cost_limit
            FROM public.cost_limits_config c
          OFFSET 0) limits ON ((limits.tier_name = f.tier_name)));
 
@@ -24562,17 +24583,13 @@ COMMENT ON FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone) I
 --
 
 CREATE FUNCTION core.tier_now(person public.users) RETURNS text
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
-    BEGIN ATOMIC
- SELECT
-         CASE
-             WHEN (c.is_active OR (t.tier = 'free'::text) OR (c.tier_name IS NULL)) THEN t.tier
-             ELSE 'free'::text
-         END AS "case"
-    FROM (( SELECT core.tier_at((tier_now.person).tier_override, (tier_now.person).plan_tier, (tier_now.person).entitled_until, core.now()) AS tier) t
-      LEFT JOIN public.cost_limits_config c ON ((c.tier_name = t.tier)));
-END;
+    AS $$
+begin
+  return core.tier_of(person.tier_override, person.plan_tier, person.entitled_until);
+end
+$$;
 
 ALTER FUNCTION core.tier_now(person public.users) OWNER TO prpm_owner;
 
@@ -24581,6 +24598,32 @@ ALTER FUNCTION core.tier_now(person public.users) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.tier_now(person public.users) IS 'A user''s tier at this moment: the operator''s override, else the plan''s while its period is paid, else free; free too where that tier is no longer active. A tier without a row is returned as it is: its runs are refused. Spec 2.5, 3.1.';
+
+--
+-- Name: tier_of(text, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.tier_of(tier_override text, plan_tier text, entitled_until timestamp with time zone) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  tier text := core.tier_at(tier_override, plan_tier, entitled_until, core.now());
+begin
+  if exists (select from public.cost_limits_config c where c.tier_name = tier and not c.is_active) then
+    return 'free';
+  end if;
+  return tier;
+end
+$$;
+
+ALTER FUNCTION core.tier_of(tier_override text, plan_tier text, entitled_until timestamp with time zone) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION tier_of(tier_override text, plan_tier text, entitled_until timestamp with time zone); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.tier_of(tier_override text, plan_tier text, entitled_until timestamp with time zone) IS 'core.tier_now by a user''s columns, for views: on a cluster they may not call what takes a row of a table. Spec 2.5, 3.1.';
 
 --
 -- Name: session_index; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -30417,7 +30460,7 @@ CREATE VIEW ops.throttled_now AS
  SELECT u.throttled_at,
     u.id AS user_id,
     u.email,
-    core.tier_now(ROW(u.id, u.username, u.email, u.is_admin, u.verified_author, u.prpm_plus_status, u.tier_override, u.plan_tier, u.entitled_until, u.timezone, u.current_month_api_cost, u.current_month_limited_cost, u.month_held_cost, u.current_month_requests, u.month_ends_at, u.current_day_api_cost, u.current_day_limited_cost, u.day_held_cost, u.day_ends_at, u.hour_requests, u.hour_ends_at, u.minute_attempts, u.minute_ends_at, u.lifetime_api_cost, u.total_requests, u.last_request_at, u.is_throttled, u.throttled_reason, u.throttled_by, u.throttled_at, u.throttled_until, u.limits_waived_until, u.included_credits, u.purchased_credits, u.held_included, u.held_purchased, u.transaction_count, u.spend_lot, u.next_lot_expiry, u.open_runs, u.holds_expire_at, u.closed_at, u.created_at, u.updated_at, u.last_run_id)::public.users) AS tier_name,
+    core.tier_of(u.tier_override, u.plan_tier, u.entitled_until) AS tier_name,
     COALESCE(u.throttled_by, 'plain update'::text) AS throttled_by,
     u.throttled_reason,
         CASE
@@ -30529,7 +30572,7 @@ CREATE VIEW ops.tier_differences AS
                       WHERE (m.user_id = u.id))) THEN 'prpm_plus_org'::text
                     ELSE 'prpm_plus_individual'::text
                 END AS guide_tier,
-            core.tier_now(ROW(u.id, u.username, u.email, u.is_admin, u.verified_author, u.prpm_plus_status, u.tier_override, u.plan_tier, u.entitled_until, u.timezone, u.current_month_api_cost, u.current_month_limited_cost, u.month_held_cost, u.current_month_requests, u.month_ends_at, u.current_day_api_cost, u.current_day_limited_cost, u.day_held_cost, u.day_ends_at, u.hour_requests, u.hour_ends_at, u.minute_attempts, u.minute_ends_at, u.lifetime_api_cost, u.total_requests, u.last_request_at, u.is_throttled, u.throttled_reason, u.throttled_by, u.throttled_at, u.throttled_until, u.limits_waived_until, u.included_credits, u.purchased_credits, u.held_included, u.held_purchased, u.transaction_count, u.spend_lot, u.next_lot_expiry, u.open_runs, u.holds_expire_at, u.closed_at, u.created_at, u.updated_at, u.last_run_id)::public.users) AS true_tier,
+            core.tier_of(u.tier_override, u.plan_tier, u.entitled_until) AS true_tier,
             u.tier_override,
             u.plan_tier,
             u.entitled_until,
@@ -30727,7 +30770,7 @@ CREATE VIEW ops.users_at_risk AS
     u.month_ends_at AS resets_at,
     u.last_request_at
    FROM (public.users u
-     JOIN public.cost_limits_config t ON ((t.tier_name = core.tier_now(ROW(u.id, u.username, u.email, u.is_admin, u.verified_author, u.prpm_plus_status, u.tier_override, u.plan_tier, u.entitled_until, u.timezone, u.current_month_api_cost, u.current_month_limited_cost, u.month_held_cost, u.current_month_requests, u.month_ends_at, u.current_day_api_cost, u.current_day_limited_cost, u.day_held_cost, u.day_ends_at, u.hour_requests, u.hour_ends_at, u.minute_attempts, u.minute_ends_at, u.lifetime_api_cost, u.total_requests, u.last_request_at, u.is_throttled, u.throttled_reason, u.throttled_by, u.throttled_at, u.throttled_until, u.limits_waived_until, u.included_credits, u.purchased_credits, u.held_included, u.held_purchased, u.transaction_count, u.spend_lot, u.next_lot_expiry, u.open_runs, u.holds_expire_at, u.closed_at, u.created_at, u.updated_at, u.last_run_id)::public.users))))
+     JOIN public.cost_limits_config t ON ((t.tier_name = core.tier_of(u.tier_override, u.plan_tier, u.entitled_until))))
   WHERE ((u.current_month_limited_cost > (0)::numeric) AND (u.month_ends_at > ( SELECT core.now() AS now)) AND (u.current_month_limited_cost > (0.75 * t.monthly_cost_limit)))
   ORDER BY u.last_request_at DESC NULLS LAST;
 
@@ -35413,6 +35456,12 @@ REVOKE ALL ON FUNCTION core.model_of_provider(provider text, name text) FROM PUB
 REVOKE ALL ON FUNCTION core.month_figures(at timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION monthly_limit_of(tier text); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.monthly_limit_of(tier text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION move_credits(user_id uuid, lot_id uuid, type text, debit text, credit text, amount bigint, now timestamp with time zone, run_id uuid, purchase_id uuid, subscription_id text, description text, actor text); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -36087,6 +36136,12 @@ REVOKE ALL ON FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone
 REVOKE ALL ON FUNCTION core.tier_now(person public.users) FROM PUBLIC;
 GRANT ALL ON FUNCTION core.tier_now(person public.users) TO prpm_ops;
 GRANT ALL ON FUNCTION core.tier_now(person public.users) TO prpm_readonly;
+
+--
+-- Name: FUNCTION tier_of(tier_override text, plan_tier text, entitled_until timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.tier_of(tier_override text, plan_tier text, entitled_until timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: TABLE session_index; Type: ACL; Schema: public; Owner: prpm_owner

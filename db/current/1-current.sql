@@ -1,1 +1,2 @@
 -- The next migration goes here. It runs again on every change, so write it to run twice.
+-- Tables first, changed in do blocks; then, before functions and views: set local citus.enable_ddl_propagation = off; (db/README.md)

@@ -42,6 +42,8 @@ export type Migrated = {
   committed: number;
   /** What became of db/current. */
   current: 'empty' | 'applied' | 'left out';
+  /** Whether the database is spread over a cluster, to whose nodes npm run scale:up brings what is new. */
+  isSpread: boolean;
 };
 
 /**
@@ -86,6 +88,7 @@ export async function migrate(url: string, options: MigrateOptions = {}): Promis
       applied: after.filter((name) => !before.includes(name)),
       committed: after.length,
       current: hasCurrent ? (options.current ? 'applied' : 'left out') : 'empty',
+      isSpread: await isSpread(sql),
     };
   } finally {
     await closeConnections(sql, application);
@@ -161,6 +164,12 @@ async function appliedMigrations(sql: postgres.Sql): Promise<string[]> {
   return rows.map(({ filename }) => filename);
 }
 
+async function isSpread(sql: postgres.Sql): Promise<boolean> {
+  const [row] = await sql<{ isSpread: boolean }[]>`
+    select exists (select from pg_extension where extname = 'citus') as "isSpread"`;
+  return row?.isSpread === true;
+}
+
 /** Whether db/current holds anything but comments and blank lines. `--! include` is SQL in this sense. */
 async function isCurrentWritten(migrationsFolder: string): Promise<boolean> {
   const folder = join(migrationsFolder, 'current');
@@ -179,7 +188,7 @@ async function main(variables: NodeJS.ProcessEnv, args: string[]): Promise<void>
   const url = environment.MIGRATE_DATABASE_URL || environment.DATABASE_URL;
   if (!url) throw new Error('Set MIGRATE_DATABASE_URL (or DATABASE_URL) to the URL of prpm_owner.');
   const { host, pathname } = new URL(url);
-  const { applied, committed, current } = await migrate(url, {
+  const { applied, committed, current, isSpread } = await migrate(url, {
     current: args.includes('--current'),
     hold: args.includes('--hold'),
   });
@@ -188,6 +197,8 @@ async function main(variables: NodeJS.ProcessEnv, args: string[]): Promise<void>
   if (current === 'left out') console.log('left out db/current, which is not committed yet (--current applies it too)');
   const news = applied.length === 0 ? 'nothing was missing' : `${applied.length} of them new`;
   console.log(`Database "${pathname.slice(1)}" at ${host} is up to date: ${committed} migrations, ${news}.`);
+  if (isSpread && (applied.length > 0 || current === 'applied'))
+    console.log('It is spread over a cluster: now npm run scale:up, which brings what is new to every node.');
 }
 
 if (import.meta.main) {

@@ -312,6 +312,25 @@ function findCycle(calls: { from: string; to: string }[]): string[] | undefined 
   return calls.map(({ from }) => walk([from])).find((cycle) => cycle !== undefined);
 }
 
+it('no view calls what takes or returns rows of a table: Citus would go in circles between them (docs/scale.md)', async () => {
+  const found = await database.owner<{ view: string; routine: string }[]>`
+    with recursive needs (view, classid, objid) as (
+      select c.oid::regclass, d.refclassid, d.refobjid
+      from pg_class c join pg_rewrite r on r.ev_class = c.oid
+      join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_proc'::regclass
+      where c.relnamespace in ('core'::regnamespace, 'ops'::regnamespace, 'public'::regnamespace)
+        and not exists (select from pg_depend e where e.classid = 'pg_class'::regclass and e.objid = c.oid and e.deptype = 'e')
+      union
+      select n.view, d.refclassid, d.refobjid
+      from needs n join pg_depend d on d.classid = n.classid and d.objid = n.objid and d.refclassid = 'pg_proc'::regclass
+    )
+    select distinct n.view::text, n.objid::regprocedure::text as routine
+    from needs n join pg_depend d on d.classid = n.classid and d.objid = n.objid and d.refclassid = 'pg_type'::regclass
+    join pg_type t on t.oid = d.refobjid
+    join pg_class c on c.oid = t.typrelid and c.relkind = 'r'`;
+  expect([...found]).toEqual([]);
+});
+
 describe('rooms', () => {
   it('every function and view is made by one file of db/fixtures, which has its name (style: one word per room)', async () => {
     const routines = await readRoutines(database.owner);

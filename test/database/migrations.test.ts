@@ -1,5 +1,6 @@
 // db/current runs again on every change, and committed migrations run on every new database: both must come to the same end.
 import { execFile } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
@@ -134,6 +135,52 @@ it('of two who migrate an empty database at once one applies all, and the other 
     expect(applied).toEqual([0, both[0]?.committed]);
   });
 }, 60_000);
+
+describe('a migration that a cluster takes (docs/scale.md)', () => {
+  /** Citus sends the whole text of these, with all that stands beside them. */
+  const CHANGES_TABLE = /^(alter table|create (unique )?index)\b/i;
+  /** These it must not send at all: npm run scale:up brings them, in the order in which they need each other. */
+  const CHANGES_CODE =
+    /^(create (or replace )?|drop |alter |grant .* on |revoke .* on )(function|procedure|routine|view)\b/i;
+  const SENDS_NO_MORE = /^set local citus\.enable_ddl_propagation = off$/i;
+
+  /** What of a migration is not as db/README.md says. */
+  function breaches(text: string): string[] {
+    let isSent = true;
+    return text
+      .replace(/--.*$/gm, '')
+      .replace(/\$(\w*)\$[\s\S]*?\$\1\$/g, '')
+      .split(';')
+      .map((statement) => statement.trim())
+      .filter((statement) => {
+        if (SENDS_NO_MORE.test(statement)) isSent = false;
+        return CHANGES_TABLE.test(statement) || (isSent && CHANGES_CODE.test(statement));
+      });
+  }
+
+  it('changes tables in do blocks, one statement at a time, and code where nothing is sent to nodes', () => {
+    const folder = new URL('../../db/committed/', import.meta.url);
+    const files = readdirSync(folder).filter((file) => file >= '000027'); // those before it were there before there were clusters
+    const current = readdirSync(new URL('../../db/current/', import.meta.url)).filter((file) => file.endsWith('.sql'));
+    const texts = [
+      ...files.map((file) => readFileSync(new URL(file, folder), 'utf8')),
+      current.map((file) => readFileSync(new URL(`../../db/current/${file}`, import.meta.url), 'utf8')).join('\n'),
+    ];
+    expect(texts.flatMap(breaches)).toEqual([]);
+  });
+
+  it.each([
+    ['alter table x add y text', ['alter table x add y text']],
+    ['do $a$ begin alter table x add y text; end $a$', []],
+    [
+      'create or replace function f() returns int language sql return 1',
+      ['create or replace function f() returns int language sql return 1'],
+    ],
+    ['set local citus.enable_ddl_propagation = off; create view v as select 1', []],
+  ])('is told by %s', (text, found) => {
+    expect(breaches(`-- so\n${text};`)).toEqual(found);
+  });
+});
 
 it('only the owner migrates: another role is refused, in words (design: who may do what)', async () => {
   await expect(migrate(database.opsUrl, { current: true })).rejects.toThrow(/"prpm_ops" may not migrate/);
