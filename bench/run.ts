@@ -14,6 +14,7 @@ import type { Length, Report } from './report.ts';
 import { measureScale } from './scale.ts';
 import { measureSearch } from './search.ts';
 import { measureWebhooks } from './webhooks.ts';
+import { measureYear } from './year.ts';
 
 const benches = {
   pairs: measurePairs,
@@ -29,6 +30,7 @@ const benches = {
   gateway: measureGateway,
   page: measurePage,
   scale: measureScale,
+  year: measureYear,
 };
 
 const { values, positionals } = parseArgs({
