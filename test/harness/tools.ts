@@ -9,7 +9,7 @@ export const pgRestore = findClientProgram('pg_restore');
 const pgBaseBackup = findClientProgram('pg_basebackup');
 const pgBench = findClientProgram('pgbench');
 /** Whole, as the browser's driver wants it. */
-export const chromiumPath = ['chromium', 'chromium-browser', 'google-chrome']
+export const chromiumPath = ['chromium-headless-shell', 'chromium', 'chromium-browser', 'google-chrome']
   .map((name) => spawnSync('sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).stdout.trim())
   .find((path) => path !== '');
 
