@@ -45,15 +45,19 @@ type Servers = {
   stop(): Promise<void>;
 };
 
+/** Their databases live for seconds, and looking after all of them takes a fifth of the time of a test. */
+const settings = { autovacuum: 'off' };
+
 async function startServers(): Promise<Servers> {
   if (process.env.PRPM_SCALE !== '1') {
-    const cluster = await startTemporaryCluster({ settings: { max_connections: '200' } });
+    const cluster = await startTemporaryCluster({ settings: { max_connections: '200', ...settings } });
     return { urls: [cluster.url], keepPasswords: () => {}, stop: cluster.stop };
   }
   return startNodes({
     ...{ start: (_, options) => startTemporaryCluster(options), password: randomPassword(), shards: 4 },
     // As npm run scale:up sets them for a database; a copy of it does not have them.
     settings: {
+      ...settings,
       'citus.multi_shard_modify_mode': 'sequential',
       'citus.allow_nested_distributed_execution': 'on',
     },
