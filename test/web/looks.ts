@@ -16,7 +16,7 @@ export async function expectFit(page: Page, name: string): Promise<void> {
       await page.evaluate(() => new Promise((settle) => requestAnimationFrame(() => requestAnimationFrame(settle))));
       // What a rule finds depends on the theme or on the width: all of them in two looks, those about colours in all.
       const isOther = (width === 360) === (scheme === 'dark');
-      const axe = new AxeBuilder({ page }).options({ resultTypes: ['violations'] });
+      const axe = new AxeBuilder({ page }).setLegacyMode().options({ resultTypes: ['violations'] });
       const { violations } = await (isOther ? axe.withRules(['color-contrast', 'link-in-text-block']) : axe).analyze();
       const found = violations.map(
         ({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 200)).join(' | ')}`,
