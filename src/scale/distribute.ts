@@ -1,7 +1,7 @@
 // Spreads a database over the nodes of a Citus cluster: tables by their declared kind, functions to every node.
 import { readFile } from 'node:fs/promises';
 import postgres from 'postgres';
-import { type Asks, readByColumns, useProcedures } from './routines.ts';
+import { type Asks, holdShards, readByColumns, useProcedures } from './routines.ts';
 
 const spreadSql = new URL('../../db/scale/spread.sql', import.meta.url);
 
@@ -24,6 +24,7 @@ export async function distribute(coordinatorUrl: string, say: (line: string) => 
       const toDo = tables.filter(({ kind, isDistributed }) => kind !== 'ops' && !isDistributed);
       await useProcedures(tx);
       await readByColumns(tx);
+      await holdShards(tx);
       await letReadersIn(tx, tables);
       if (toDo.length > 0) {
         const views = await hideViews(tx);
@@ -61,8 +62,11 @@ async function readTables(sql: Asks): Promise<Table[]> {
     order by c.relname <> 'users', 1`;
 }
 
-/** Makes each view read nothing, and returns the statements that make them as they were. */
-async function hideViews(sql: Asks): Promise<string[]> {
+/**
+ * Makes each view read nothing, and returns the statements that make them as they were. `ofRows`: those alone that call a function
+ * which takes or returns a table's row.
+ */
+export async function hideViews(sql: Asks, { ofRows = false } = {}): Promise<string[]> {
   const views = await sql<{ name: string; definition: string; stub: string }[]>`
     select format('%I.%I', n.nspname, c.relname) as name, pg_get_viewdef(c.oid) as definition,
       (select string_agg(format('null::%s as %I', format_type(a.atttypid, a.atttypmod), a.attname), ', ' order by a.attnum)
@@ -70,6 +74,14 @@ async function hideViews(sql: Asks): Promise<string[]> {
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where c.relkind = 'v' and n.nspname in ('public', 'core', 'ops', 'api')
       and not exists (select from pg_depend x where x.classid = 'pg_class'::regclass and x.objid = c.oid and x.deptype = 'e')
+      and (not ${ofRows} or exists (
+        select from pg_rewrite r
+        join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_proc'::regclass
+        join pg_proc p on p.oid = d.refobjid
+        cross join unnest(p.proargtypes::oid[] || p.prorettype) u (type)
+        join pg_type t on t.oid = u.type join pg_class o on o.oid = t.typrelid and o.relkind = 'r'
+        where r.ev_class = c.oid
+      ))
     order by c.oid`;
   for (const { name, stub } of views) await sql.unsafe(`create or replace view ${name} as select ${stub}`);
   return views.map(({ name, definition }) => `create or replace view ${name} as ${definition}`);
