@@ -7,6 +7,7 @@ import { randomPassword, randomPasswords, roleUrl, withDatabase } from '../src/d
 import { scaleUp } from '../src/scale/up.ts';
 import { expectCleanAudit, fillDatabase, median, startDatabase, transactionsPerSecond } from './database.ts';
 import type { Length, Report } from './report.ts';
+import { measureAddedNode } from './scale-nodes.ts';
 
 const people = 2_000;
 const ticksPerSecond = 100;
@@ -15,7 +16,7 @@ type Place = { url: string; postmasters: readonly number[]; people: number };
 
 /**
  * scale_cpu_per_pair_vs_plain_*: processor time of all servers of a pair on a cluster over that on one server, where the client asks
- * the coordinator, any worker, or the worker that has the person; scale_pairs_per_s_* beside it.
+ * the coordinator, any worker, or the worker that has the person; scale_pairs_per_s_* beside it. Then a worker is added (measureAddedNode).
  */
 export async function measureScale(report: Report, { seconds, rounds }: Length): Promise<void> {
   if (!hasServerLibrary('citus')) {
@@ -70,6 +71,10 @@ export async function measureScale(report: Report, { seconds, rounds }: Length):
       report(`scale_pairs_per_s_${name}`, median(rates[name] ?? []), 'pairs/s');
       if (name !== 'plain') report(`scale_cpu_per_pair_vs_plain_${name}`, median(costs[name] ?? []) / base, 'ratio');
     }
+    const all = await sql<{ id: string }[]>`select id from users where email is null and username like 'user%'`;
+    await measureAddedNode(report, {
+      ...{ nodes, appUrl: app, people: all.map(({ id }) => id), calmSeconds: Math.min(seconds / 4, 5) },
+    });
     await expectCleanAudit(plain.sql);
     await expectCleanAudit(sql);
     await sql.end();

@@ -52,6 +52,8 @@ export type ClusterOptions = {
   fsync?: boolean;
   /** The directory holds a base backup: `settings` say what it recovers to. Default false. */
   recover?: boolean;
+  /** The directory holds a base backup: the server follows the one that `primary_conninfo` names. Default false. */
+  follow?: boolean;
 };
 
 type StopMode = 'smart' | 'fast' | 'immediate';
@@ -79,7 +81,11 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     const binaries = findBinaries(place);
     if (existsSync(place.data)) await stopAbandoned(place, binaries);
     else await initialise(place, binaries, options);
-    if (options.recover) writeFileSync(join(place.data, 'recovery.signal'), '', { mode: 0o644 });
+    for (const [name, isWanted] of [
+      ['recovery', options.recover],
+      ['standby', options.follow],
+    ] as const)
+      if (isWanted) writeFileSync(join(place.data, `${name}.signal`), '', { mode: 0o644 });
     const port = await start(place, binaries, options);
     const password = readFileSync(join(home, 'password'), 'utf8');
     let stopping: Promise<void> | undefined;

@@ -1,7 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { environmentSchema } from './environment.ts';
 
-const NAMES = [...Object.keys(environmentSchema.shape), 'SUPERUSER_DATABASE_URL', 'SUPERUSER_WORKER_URLS'];
+const NAMES = [
+  ...Object.keys(environmentSchema.shape),
+  'SUPERUSER_DATABASE_URL',
+  'SUPERUSER_WORKER_URLS',
+  'SUPERUSER_SINGLE_URL',
+];
 
 type Variables = Record<string, string | undefined>;
 

@@ -1,7 +1,7 @@
 // Spreads a database over the nodes of a Citus cluster: tables by their declared kind, functions to every node.
 import { readFile } from 'node:fs/promises';
 import postgres from 'postgres';
-import { type Asks, readByColumns, useProcedures } from './routines.ts';
+import { type Asks, holdShards, readByColumns, useProcedures } from './routines.ts';
 import { withoutViews } from './views.ts';
 
 const folder = new URL('../../db/scale/', import.meta.url);
@@ -28,6 +28,7 @@ export async function distribute(coordinatorUrl: string, say: (line: string) => 
       const toDo = tables.filter(({ kind, isDistributed }) => kind !== 'ops' && !isDistributed);
       await useProcedures(tx);
       await readByColumns(tx);
+      await holdShards(tx);
       await letReadersIn(tx, tables);
       if (toDo.length > 0) {
         await withoutViews(tx, () => distributeTables(tx, toDo));

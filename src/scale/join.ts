@@ -2,7 +2,6 @@
 import type postgres from 'postgres';
 import { connect } from '../database/connection.ts';
 import { createDatabase, createRoles, roleNames, withDatabase } from '../database/roles.ts';
-import { withoutViews } from './views.ts';
 
 /** Each of its plans is kept for ever in these, which fills a connection's memory in minutes. */
 const LEAK_STATEMENTS = 400;
@@ -16,11 +15,10 @@ export async function joinNodes(urls: readonly [string, ...string[]]): Promise<v
   const [coordinatorUrl, ...workerUrls] = urls;
   for (const url of urls) await refuseWithoutCitus(url);
   await using coordinator = connect(coordinatorUrl);
-  const logins = await coordinator<{ name: string; verifier: string | null }[]>`
-    select rolname as name, rolpassword as verifier from pg_authid where rolname in ${coordinator(roleNames)}`;
+  const logins = await readLogins(coordinator);
   const joined = await joinedNodes(coordinator);
   const news = workerUrls.filter((url) => !joined.has(placeOf(url)));
-  for (const url of news) await prepareWorker(url, logins);
+  for (const url of news) await takeRoles(url, logins);
   for (const url of joined.size === 0 ? urls : news) {
     await using sql = connect(url);
     await sql`set citus.enable_ddl_propagation = off`;
@@ -30,14 +28,10 @@ export async function joinNodes(urls: readonly [string, ...string[]]): Promise<v
     const { hostname, port } = new URL(coordinatorUrl);
     await coordinator`select citus_set_coordinator_host(${hostname}, ${Number(port || 5432)})`;
   }
-  await coordinator.begin((tx) =>
-    withoutViews(tx, async () => {
-      for (const url of news) {
-        const { hostname, port } = new URL(url);
-        await tx`select citus_add_node(${hostname}, ${Number(port || 5432)})`;
-      }
-    }),
-  );
+  for (const url of news) {
+    const { hostname, port } = new URL(url);
+    await coordinator`select citus_add_node(${hostname}, ${Number(port || 5432)})`;
+  }
   for (const url of urls) await setDatabase(url);
   if (news.length > 0) await refuseLeak(news, coordinator);
 }
@@ -63,8 +57,16 @@ async function joinedNodes(coordinator: postgres.Sql): Promise<Set<string>> {
   return new Set(nodes.map(({ place }) => place));
 }
 
+type Login = { name: string; verifier: string | null };
+
+/** Our roles on a server, with what it knows their passwords by. */
+export function readLogins(sql: postgres.Sql): Promise<Login[]> {
+  return sql<Login[]>`
+    select rolname as name, rolpassword as verifier from pg_authid where rolname in ${sql(roleNames)}`;
+}
+
 /** The same roles with the same passwords, and the database. */
-async function prepareWorker(url: string, logins: readonly { name: string; verifier: string | null }[]): Promise<void> {
+export async function takeRoles(url: string, logins: readonly Login[]): Promise<void> {
   const database = decodeURIComponent(new URL(url).pathname.slice(1));
   const server = withDatabase(url, 'postgres');
   {

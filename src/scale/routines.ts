@@ -56,6 +56,33 @@ export async function readByColumns(sql: Asks): Promise<void> {
     await sql.unsafe(definition.replace(wholeRow, '$1select $3.* into $2 from $4;'));
 }
 
+/**
+ * Who reads a person's row to write it is alone with it, but not while Citus moves it to another node: what was read here is written
+ * there then, and who waited here for the row's lock reads what it was. A write would make the move wait, so each such read
+ * first takes the lock that a write takes. What passes over a row in use calls a function that takes it again.
+ */
+export async function holdShards(sql: Asks): Promise<void> {
+  const routines = await sql<Routine[]>`
+    select p.oid::regprocedure::text as name, pg_get_functiondef(p.oid) as definition
+    from pg_proc p join pg_language l on l.oid = p.prolang
+    where l.lanname = 'plpgsql' and p.pronamespace = any (${ours}::regnamespace[])
+      and p.prosrc ~ 'for no key update' and p.prosrc !~ 'lock_shard_metadata'`;
+  for (const { definition } of routines) {
+    const held = definition.replace(lockingRead, (statement, before: string, person: string) => {
+      if (/skip locked/.test(statement)) return statement;
+      const shard = `pg_catalog.get_shard_id_for_distribution_column('public.users', ${person})`;
+      return `${before}perform pg_catalog.lock_shard_metadata(${SHARE_LOCK}, array[${shard}]) where ${person} is not null;${statement}`;
+    });
+    if (held !== definition) await sql.unsafe(held);
+  }
+}
+
+const SHARE_LOCK = 5;
+
+/** A statement that reads one row of users and locks it: what stands before it, and whose. */
+const lockingRead =
+  /(\n\s*)(?:select|perform)\b[^;]*?\bfrom public\.users (?:\w+)\s+where \w+\.id = ([\w.]+)\s+for no key update[^;]*;/g;
+
 /** As a statement; where a variable is declared, it is none of its own value's parameters. */
 const wholeRow = /^(\s*)(\w+) := \(\s*select (\w+) from ((?:public|core)\.\w+ \3\b[^;]*)\);/gm;
 

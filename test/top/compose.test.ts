@@ -1,4 +1,4 @@
-// docker-compose.yml and Dockerfile against what they start: variables, ports, paths, time to stop.
+// docker-compose.yml, the one of a cluster beside it, and Dockerfile against what they start: variables, ports, paths, time to stop.
 import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -123,6 +123,79 @@ describe('docker-compose.yml', () => {
         await running.close();
       }
     });
+  });
+});
+
+describe('deploy/compose.scale.yml', () => {
+  const nodeSchema = z.object({
+    image: z.string(),
+    command: z.array(z.string()),
+    environment: z.record(z.string(), z.string()),
+    volumes: z.array(z.string()),
+  });
+  const workerSchema = nodeSchema.extend({
+    healthcheck: z.object({ test: z.array(z.string()) }),
+    deploy: serviceSchema.shape.deploy,
+  });
+  const partSchema = serviceSchema.pick({ environment: true, depends_on: true });
+  const overlay = z
+    .object({
+      services: z.object({
+        ...{ postgres: nodeSchema, worker1: workerSchema, worker2: workerSchema },
+        ...{ migrate: z.object({ command: z.array(z.string()) }), scale: serviceSchema, server: partSchema },
+      }),
+      volumes: z.record(z.string(), z.null()),
+    })
+    .parse(parse(read('deploy/compose.scale.yml'), { merge: true, logLevel: 'error' }));
+  const { services, volumes } = overlay;
+  const nodes = [services.postgres, services.worker1, services.worker2];
+  const workers = Object.keys(services).filter((name) => name.startsWith('worker'));
+  const scaleGuide = read('docs/scale.md');
+
+  it('gives each node the settings that docs/scale.md asks for, a volume of its own, and a Citus without the fault', () => {
+    const asked = [...scaleGuide.matchAll(/^ {7}([\w.]+) = (\S+)/gm)].map(([, name, value = '']) => [
+      name,
+      value.replaceAll("'", ''),
+    ]);
+    expect(asked.map(([name]) => name)).toContain('citus.allow_nested_distributed_execution');
+    for (const { command, image } of nodes) {
+      const settings = Object.fromEntries(command.slice(1).map((option) => option.replace(/^-c/, '').split(/=(.*)/s)));
+      for (const [name = '', value] of asked)
+        if (name === 'max_prepared_transactions') expect(Number(settings[name])).toBeGreaterThanOrEqual(Number(value));
+        else expect([name, settings[name]]).toEqual([name, value]);
+      const [, version = ''] = /^citusdata\/citus:([\d.]+)-pg15$/.exec(image) ?? [];
+      expect(scaleGuide).toMatch(new RegExp(`\\b${version.replaceAll('.', '\\.')}\\b[^]{0,40}do not have the fault`));
+    }
+    const kept = nodes.flatMap((node) => node.volumes.map((volume) => volume.split(':')[0]));
+    expect(kept).toEqual(Object.keys(volumes));
+  });
+
+  it('tells the nodes the passwords of the roles that the base file makes', () => {
+    for (const { environment } of nodes)
+      expect(fill(environment, passwords)).toMatchObject({ ...passwords, PGPASSFILE: expect.any(String) });
+  });
+
+  it('starts in order: schema, spreading over the workers, servers that know them', () => {
+    expect(services.scale.command).toEqual(['node', 'src/scale/up.ts']);
+    expect(services.migrate.command.join(' ').match(/src\/\S+\.ts/g)).toEqual([
+      'src/database/roles.ts',
+      'src/database/migrate.ts',
+    ]);
+    expect(Object.keys(services.scale.depends_on ?? {}).sort()).toEqual(['migrate', ...workers]);
+    expect(services.server.depends_on).toEqual({ scale: { condition: 'service_completed_successfully' } });
+    const { SUPERUSER_DATABASE_URL: coordinator = '', SUPERUSER_WORKER_URLS: others = '' } = fill(
+      services.scale.environment,
+      passwords,
+    );
+    expect(new URL(coordinator)).toMatchObject({ hostname: 'postgres', username: 'postgres', pathname: '/prpm' });
+    expect(others.split(',').map((url) => new URL(url).hostname)).toEqual(workers);
+    const environment = readEnvironment({
+      ...fill(server.environment, passwords),
+      ...fill(services.server.environment, passwords),
+    });
+    expect(environment.APP_WORKER_URLS.map((url) => [new URL(url).hostname, new URL(url).username])).toEqual(
+      workers.map((name) => [name, 'prpm_app']),
+    );
   });
 });
 
