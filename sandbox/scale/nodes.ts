@@ -8,7 +8,8 @@ export type Nodes = {
   pids: number[];
   /** Says what roles these are, by whose passwords the nodes call each other. */
   keepPasswords(passwords: Record<string, string>): void;
-  stop(): Promise<void>;
+  /** At once where not said otherwise. */
+  stop(mode?: 'fast' | 'immediate'): Promise<void>;
 };
 
 export type NodesOptions = {
@@ -37,8 +38,8 @@ export async function startNodes({
     ),
   );
   const clusters = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
-  const stop = async () => {
-    await Promise.all(clusters.map((cluster) => cluster.stop('immediate')));
+  const stop = async (mode: 'fast' | 'immediate' = 'immediate') => {
+    await Promise.all(clusters.map((cluster) => cluster.stop(mode)));
   };
   const failed = started.find((result) => result.status === 'rejected');
   const [coordinator, ...others] = clusters.map(({ url }) => url);
