@@ -38,8 +38,8 @@ export type RunningServer = {
   url: string;
   /** Until nothing is under way at Stripe and nothing is due there now. */
   stripeIdle(): Promise<void>;
-  /** Takes nothing new, lets runs end within DRAIN_MS, settles the others with what they have, closes everything. */
-  close(): Promise<void>;
+  /** Takes nothing new, lets runs end within `drainMs` (default DRAIN_MS), settles the others with what they have, closes everything. */
+  close(drainMs?: number): Promise<void>;
 };
 
 /** Starts one instance. Any number of them can share a database. */
@@ -118,10 +118,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
   const delivery = hasJobs && channels.size > 0 ? startDelivery(database.reads, channels, log) : undefined;
 
-  const shutDown = async () => {
+  const shutDown = async (drainMs: number) => {
     log.info('stopping: running runs may end');
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    await engine.drain(environment.DRAIN_MS);
+    await engine.drain(drainMs);
     server.closeIdleConnections();
     const impatient = setTimeout(() => server.closeAllConnections(), 1_000);
     await closed;
@@ -134,8 +134,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   return {
     url,
     stripeIdle: async () => billing?.idle(),
-    close: () => {
-      closing ??= shutDown();
+    close: (drainMs = environment.DRAIN_MS) => {
+      closing ??= shutDown(drainMs);
       return closing;
     },
   };

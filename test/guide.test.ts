@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sign } from '../sandbox/stripe/webhooks/signature.ts';
 import { environmentSchema, readEnvironment } from '../src/config/environment.ts';
 import { type Block, blocksOf, splitExpected, statementsOf, tableRows } from './guide/blocks.ts';
-import { type Demo, demoDirectory, hasCurl, payAt, removeDemo, root, startDemo } from './guide/demo.ts';
+import { type Demo, demoDirectory, hasCurl, payAt, removeDemo, root, scaleDemo, startDemo } from './guide/demo.ts';
 import { needs, psql } from './harness/tools.ts';
 
 const guides = ['docs/deployment.md', '../shared/deployment-guide.md'].map((name) => ({
@@ -23,6 +23,7 @@ describe.each(guides)('$name', ({ path }) => {
     beforeAll(async () => {
       directory = demoDirectory();
       demo = await startDemo(directory);
+      if (process.env.PRPM_SCALE === '1') await moveToNodes(directory, demo);
       mkdirSync(join(directory, 'var'));
     }, 120_000);
     afterAll(async () => {
@@ -99,6 +100,12 @@ describe.each(guides)('$name', ({ path }) => {
     });
   });
 });
+
+/** Where the tests run on a cluster, so does the demo. */
+async function moveToNodes(directory: string, demo: Demo): Promise<void> {
+  const { code, output } = await scaleDemo(directory, [], demo);
+  if (code !== 0) throw new Error(output);
+}
 
 const guideEvents = /customer\.subscription\.(created|updated|deleted)|payment_intent\.succeeded|charge\.refunded/g;
 /** For what arrives by webhook. */
@@ -378,9 +385,9 @@ const sqlExamples: SqlExample[] = [
     says: /as total_users/,
     async run({ rows }, ask) {
       const sums = await ask(`
-        SELECT count(DISTINCT user_id) AS total_users, round(sum(cost), 2) AS total_cost,
-          count(DISTINCT user_id) FILTER (WHERE user_id IN (SELECT id FROM users WHERE is_throttled)) AS throttled
-        FROM runs WHERE cost > 0 AND started_at >= date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'`);
+        SELECT count(DISTINCT r.user_id) AS total_users, round(sum(r.cost), 2) AS total_cost,
+          count(DISTINCT r.user_id) FILTER (WHERE u.is_throttled) AS throttled
+        FROM runs r JOIN users u ON u.id = r.user_id WHERE r.cost > 0 AND r.started_at >= date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'`);
       expect(rows).toEqual([{ ...sums.rows[0], avg_cost: expect.stringMatching(/^\d+\.\d{4}$/) }]);
     },
   },

@@ -1,4 +1,7 @@
 // The demo's database: in a PostgreSQL of its own, or on the server that DATABASE_URL names.
+import { createHash } from 'node:crypto';
+import { globSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { connect } from '../../src/database/connection.ts';
 import { migrate } from '../../src/database/migrate.ts';
 import {
@@ -13,11 +16,11 @@ import { startCluster } from '../postgres/cluster.ts';
 import type { Memory } from './home.ts';
 
 export type Server = {
-  /** What a demo remembers of where its data is. */
-  id: string;
   /** For the screen. */
   shown: string;
   superuserUrl: string;
+  /** Where the data is spread over nodes, those of its workers. */
+  workerUrls: string[];
   database: string;
   isPrivate: boolean;
   stop(): Promise<void>;
@@ -32,14 +35,24 @@ export function externalUrl(environment: NodeJS.ProcessEnv): string | undefined 
   return roleNames.some((role) => role === new URL(url).username) ? undefined : url;
 }
 
-export async function startPrivateServer(directory: string): Promise<Server> {
-  const cluster = await startCluster({ directory });
-  const shown = `PostgreSQL 15 of its own (${cluster.kind}), port ${cluster.port}`;
-  const stop = () => cluster.stop();
-  return { id: 'private', shown, superuserUrl: cluster.url, database: 'prpm', isPrivate: true, stop };
+/** The one server of a demo, which it comes from and may go back to. */
+export type Single = {
+  /** What a demo remembers of where its data is, or came from. */
+  id: string;
+  open(): Promise<Server>;
+};
+
+export function privateServer(directory: string): Single {
+  const open = async () => {
+    const cluster = await startCluster({ directory });
+    const shown = `PostgreSQL 15 of its own (${cluster.kind}), port ${cluster.port}`;
+    const stop = () => cluster.stop();
+    return { shown, superuserUrl: cluster.url, workerUrls: [], database: 'prpm', isPrivate: true, stop };
+  };
+  return { id: 'private', open };
 }
 
-export async function reachServer(url: string): Promise<Server> {
+export async function externalServer(url: string): Promise<Single> {
   const { host, pathname } = new URL(url);
   const named = decodeURIComponent(pathname.slice(1));
   // The maintenance database is everybody's.
@@ -54,10 +67,18 @@ export async function reachServer(url: string): Promise<Server> {
     );
   }
   const id = `${host}/${database}`;
-  return { id, shown: `DATABASE_URL, ${id}`, superuserUrl, database, isPrivate: false, stop: async () => {} };
+  const server = { shown: `DATABASE_URL, ${id}`, superuserUrl, workerUrls: [], database, isPrivate: false };
+  return { id, open: async () => ({ ...server, stop: async () => {} }) };
 }
 
-export type Urls = { owner: string; app: string; operator: string };
+/** `workers`: of the server's role. */
+export type Urls = { owner: string; app: string; operator: string; workers: string[] };
+
+export function urlsOf({ superuserUrl, workerUrls, database }: Server, { passwords }: Memory): Urls {
+  const as = (role: RoleName, url = superuserUrl) => roleUrl(url, role, passwords[role], database);
+  const workers = workerUrls.map((url) => as('prpm_app', url));
+  return { owner: as('prpm_owner'), app: as('prpm_app'), operator: as('prpm_ops'), workers };
+}
 
 /**
  * Roles, database, schema. Begins with an empty database unless `memory` says that a seeded one is there; `mayReplace`
@@ -69,11 +90,35 @@ export async function prepareDatabase(server: Server, memory: Memory, mayReplace
   if (!server.isPrivate) await refuseForeign(server, isNew, mayReplace);
   await createRoles(superuserUrl, memory.passwords);
   if (isNew) await dropDatabase(superuserUrl, database);
+  await allowWrites(server); // a move that was killed has refused them
   await createDatabase(superuserUrl, database);
-  const as = (role: RoleName) => roleUrl(superuserUrl, role, memory.passwords[role], database);
-  const urls = { owner: as('prpm_owner'), app: as('prpm_app'), operator: as('prpm_ops') };
+  const urls = urlsOf(server, memory);
   await migrate(urls.owner, { current: true });
   return urls;
+}
+
+/** What `db/` makes of a database, in short: it differs where any of its files does. */
+export function schemaFiles(): string {
+  const root = resolve(import.meta.dirname, '../../db');
+  const hash = createHash('sha256');
+  for (const name of globSync('**/*.sql', { cwd: root }).sort())
+    hash.update(`${name}\0`).update(readFileSync(join(root, name)));
+  return hash.digest('hex');
+}
+
+/** Nobody changes it who does not insist, and who was in it is out: what is changed on a database that is being left would be lost. */
+export async function refuseWrites({ superuserUrl, database }: Server): Promise<void> {
+  await using sql = connect(superuserUrl);
+  await sql`alter database ${sql(database)} set default_transaction_read_only = on`;
+  await sql`
+    select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = ${database} and backend_type = 'client backend' and pid <> pg_backend_pid()`;
+}
+
+export async function allowWrites({ superuserUrl, database }: Server): Promise<void> {
+  await using sql = connect(superuserUrl);
+  const [existing] = await sql`select from pg_database where datname = ${database}`;
+  if (existing) await sql`alter database ${sql(database)} reset default_transaction_read_only`;
 }
 
 /** On a server that is not ours alone: takes away no data but a demo's, and no other installation's passwords. */

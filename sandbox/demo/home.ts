@@ -1,5 +1,14 @@
 // The demo's directory: who uses it, what it remembers between starts, and the file `env` for other terminals.
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
@@ -23,6 +32,8 @@ const memorySchema = z.object({
   /** Where its data is: `private`, or server and database. */
   database: z.string(),
   passwords: z.record(z.enum(roleNames), z.string()),
+  /** Not null: it has been moved from there to nodes of its own, with this password of their superuser and these files of db/. */
+  nodes: z.object({ password: z.string(), schema: z.string() }).nullable().default(null),
   /** Null until its Stripe is set up: where that listens, where its webhooks go, and what signs them. */
   stripe: z.object({ port: z.int(), webhookUrl: z.string(), webhookSecret: z.string() }).nullable().default(null),
   /** Null until the seed is complete. */
@@ -30,7 +41,11 @@ const memorySchema = z.object({
 });
 export type Memory = z.output<typeof memorySchema>;
 
-const files = ['state.json', 'stripe.json', 'env', 'log'];
+const controlSchema = z.object({ port: z.int(), secret: z.string() });
+/** Where a running demo is told to move, and what shows that one may tell it. */
+export type ControlAddress = z.output<typeof controlSchema>;
+
+const files = ['state.json', 'stripe.json', 'env', 'control', 'log'];
 
 export type Home = ReturnType<typeof openHome>;
 
@@ -43,9 +58,16 @@ export function openHome(directory: string) {
     renameSync(path(`${name}.new`), path(name));
   }
 
+  function removeNodes(): void {
+    const nodes = path('nodes');
+    for (const name of existsSync(nodes) ? readdirSync(nodes) : []) removeCluster(join(nodes, name));
+    rmSync(nodes, { recursive: true, force: true });
+  }
+
   return {
     directory,
     postgres: path('postgres'),
+    nodes: path('nodes'),
     log: path('log'),
 
     recall(): Memory | undefined {
@@ -75,12 +97,20 @@ export function openHome(directory: string) {
       write('env', lines.join(''));
     },
 
-    withdraw(): void {
-      rmSync(path('env'), { force: true });
+    publishControl(address: ControlAddress): void {
+      write('control', JSON.stringify(address));
     },
+
+    withdraw(): void {
+      for (const name of ['env', 'control']) rmSync(path(name), { force: true });
+    },
+
+    /** Ends nodes that outlived their demo, too. */
+    removeNodes,
 
     clear(): void {
       removeCluster(path('postgres'));
+      removeNodes();
       for (const name of files) rmSync(path(name), { force: true });
     },
   };
@@ -100,6 +130,12 @@ export async function lockHome(directory: string, shown: string): Promise<() => 
     }
     await sleep(200);
   }
+}
+
+/** Undefined where no demo is ready in the directory, or none has been. */
+export function recallControl(directory: string): ControlAddress | undefined {
+  const path = join(directory, 'control');
+  return existsSync(path) ? controlSchema.parse(JSON.parse(readFileSync(path, 'utf8'))) : undefined;
 }
 
 export function newMemory(database: string): Memory {

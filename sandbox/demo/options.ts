@@ -42,9 +42,37 @@ export function readOptions(args: string[], environment: NodeJS.ProcessEnv): Opt
   if (!/^\d+$/.test(values.port) || port > 65_535) {
     throw new Error(`"${values.port}" is no port: choose a number from 0 to 65535.`);
   }
-  // npm changes to the project's root, and says where the person was.
-  const directory =
-    values.dir === undefined ? resolve(root, '.demo') : resolve(environment.INIT_CWD ?? '.', values.dir);
   const { reset, real, help } = values;
-  return { directory, shownDirectory: values.dir ?? '.demo', reset, real, port, help };
+  return { ...directoryOf(values.dir, environment), reset, real, port, help };
+}
+
+export type ScaleOptions = Pick<Options, 'directory' | 'shownDirectory' | 'help'> & {
+  /** To one server, instead of three nodes. */
+  back: boolean;
+};
+
+export const scaleUsage = `npm run demo:scale -- [options]
+
+Moves the demo that runs in another terminal to three nodes: a coordinator and two workers, with Citus (docs/scale.md).
+
+  --dir DIR   the demo in DIR (default .demo)
+  --back      moves it back to one server, with all that has happened since`;
+
+/** Throws an Error with one sentence for the person who wrote them. */
+export function readScaleOptions(args: string[], environment: NodeJS.ProcessEnv): ScaleOptions {
+  const { values } = parseArgs({
+    args,
+    options: {
+      dir: { type: 'string' },
+      back: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  return { ...directoryOf(values.dir, environment), back: values.back, help: values.help };
+}
+
+/** npm changes to the project's root, and says where the person was. */
+function directoryOf(dir: string | undefined, environment: NodeJS.ProcessEnv) {
+  const directory = dir === undefined ? resolve(root, '.demo') : resolve(environment.INIT_CWD ?? '.', dir);
+  return { directory, shownDirectory: dir ?? '.demo' };
 }

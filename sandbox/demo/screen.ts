@@ -43,8 +43,12 @@ ${hasSandbox ? buying : ''}
   psql $DATABASE_URL -c "SELECT * FROM ops.explain_balance('$TEST_USER_ID');"
 
 Ctrl-C ends everything; the next start goes on with the same data, --reset starts over.
+With Citus on this machine, npm run demo:scale${inDirectory(directory)} in another terminal moves it to three nodes (docs/scale.md).
 `;
 }
+
+/** For a command about the demo in that directory. */
+export const inDirectory = (shown: string) => (shown === '.demo' ? '' : ` -- --dir ${shown}`);
 
 const back = '\\"successUrl\\":\\"$BASE_URL/healthz\\",\\"cancelUrl\\":\\"$BASE_URL/healthz\\"';
 /** Their newest payment for a pack. */

@@ -6,8 +6,10 @@ import { startServer } from '../../src/server.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { startStandIns } from '../providers/standins.ts';
 import { endWithNpm } from './ancestors.ts';
-import { externalUrl, prepareDatabase, reachServer, startPrivateServer, type Urls } from './database.ts';
+import { type Move, openControl } from './control.ts';
+import { externalServer, externalUrl, privateServer, schemaFiles, type Urls } from './database.ts';
 import { type Home, lockHome, newMemory, openHome, type Seeded } from './home.ts';
+import { type Demo, moveBack, moveToNodes, openPlace, type Say } from './move.ts';
 import { type Options, readOptions, usage } from './options.ts';
 import { buildBeside } from './page.ts';
 import { choosePort, host } from './ports.ts';
@@ -52,48 +54,79 @@ async function run(options: Options): Promise<void> {
   opened.defer(page.stop);
   const external = externalUrl(process.env);
   if (options.reset) home.clear();
+  const single = external === undefined ? privateServer(home.postgres) : await externalServer(external);
   const known = home.recall();
-  const server = step(external ? await reachServer(external) : await startPrivateServer(home.postgres));
-  opened.defer(server.stop);
-  if (known && known.database !== server.id) {
+  if (known && known.database !== single.id) {
     throw new Error(
-      `${shownDirectory} holds a demo whose data is in another database (${known.database}, not ${server.id}). ` +
+      `${shownDirectory} holds a demo whose data is in another database (${known.database}, not ${single.id}). ` +
         '--reset starts it over; --dir DIR leaves it alone.',
     );
   }
-  const memory = known ?? newMemory(server.id);
+  const memory = known ?? newMemory(single.id);
   home.remember(memory);
-  const urls = step(await prepareDatabase(server, memory, options.reset || known !== undefined));
+  const schema = schemaFiles();
+  const place = await openPlace({ home, memory, schema, single, mayReplace: options.reset || known !== undefined });
+  let demo: Demo | undefined;
+  opened.defer(() => (demo?.place ?? place).server.stop());
+  step(place);
   if (memory.seeded === null) {
     console.log('Filling the database with people, packages and some weeks of history. This happens once.');
-    const { seeded, stripe } = step(await seed(urls));
+    const { seeded, stripe } = step(await seed(place.urls));
     home.keepStripe(stripe);
     memory.seeded = seeded;
     home.remember(memory);
   }
+  const { seeded } = memory;
 
   const providers = own ?? (await standIns(opened));
   const port = step(await choosePort(options.port));
   const origin = `http://${host}:${port}`;
   const shop = own ? ownShop(process.env, origin) : await startShop(home, memory, origin);
   opened.defer(shop.stop);
-  const playground = await startServer({
-    environment: step(environment(urls, port, { ...providers.variables, ...shop.variables })),
-    log: createLog('info', home.log),
-    page: page.built,
-    people: memory.seeded.people.map(({ id, username, about }) => ({ userId: id, username, about })),
-  });
-  opened.defer(playground.close);
+  const serve = (urls: Urls) =>
+    startServer({
+      environment: environment(urls, port, { ...providers.variables, ...shop.variables }),
+      log: createLog('info', home.log),
+      page: page.built,
+      people: seeded.people.map(({ id, username, about }) => ({ userId: id, username, about })),
+    });
+  const playground = await serve(place.urls);
+  const { url } = playground;
+  const running: Demo = {
+    ...{ home, memory, schema, place, playground, shop, serve, single, ending: ending.signal },
+    publish: () => publish(home, url, running.place.urls, shop, seeded),
+  };
+  demo = running;
+  opened.defer(() => running.playground.close());
   shop.open();
-  publish(home, playground.url, urls, shop, memory.seeded);
+  const control = await openControl(home, (to, say) => move(running, to, say));
+  opened.defer(control.stop);
+  running.publish();
 
   const seconds = performance.now() / 1000;
   const notes = [...notesOn(options, port, external), ...shop.notes];
-  const shown = { url: playground.url, directory: shownDirectory, database: server.shown };
+  const shown = { url, directory: shownDirectory, database: place.server.shown };
   const partners = { providers: providers.shown, stripe: shop.shown, hasSandbox: own === undefined };
-  console.log(screen({ ...shown, ...partners, notes, seeded: memory.seeded, seconds }));
+  console.log(screen({ ...shown, ...partners, notes, seeded, seconds }));
   if (!ending.signal.aborted) await once(ending.signal, 'abort');
   console.log('Stopping.');
+}
+
+/** What is said goes to the terminal that asked, too. */
+async function move(demo: Demo, to: Move, say: Say): Promise<void> {
+  const tell = (line: string) => {
+    console.log(line);
+    say(line);
+  };
+  try {
+    await (to === 'nodes' ? moveToNodes(demo, tell) : moveBack(demo, tell));
+  } catch (error) {
+    if (demo.ending.aborted)
+      throw new Error('Not moved: the demo was ended. Its next start goes on where it was.', { cause: error });
+    const reason = explainConnectionError(error, '');
+    console.log(`Not moved: ${reason}`);
+    throw new Error(`Not moved; the demo goes on where it was. ${reason}`, { cause: error });
+  }
 }
 
 type Providers = { shown: string; variables: NodeJS.ProcessEnv };
@@ -102,6 +135,7 @@ type Providers = { shown: string; variables: NodeJS.ProcessEnv };
 function environment(urls: Urls, port: number, variables: NodeJS.ProcessEnv): Environment {
   return readEnvironment({
     APP_DATABASE_URL: urls.app,
+    APP_WORKER_URLS: urls.workers.join(','),
     HOST: host,
     PORT: String(port),
     DRAIN_MS: String(drainMs),

@@ -22,6 +22,8 @@ export type Shop = {
   exported: Variables;
   /** Lets webhooks go: the server is there. */
   open(): void;
+  /** Keeps them back until it is there again. */
+  hold(): void;
   /** Keeps its state for the next start. */
   stop(): Promise<void>;
 };
@@ -45,6 +47,7 @@ export async function startShop(home: Home, memory: Memory, origin: string): Pro
       variables,
       exported: Object.fromEntries(Object.entries(variables).filter(([name]) => name.startsWith('STRIPE_'))),
       open: () => stripe.release(),
+      hold: () => stripe.hold(),
       async stop() {
         await stripe.stop();
         stopKeeping();
@@ -96,7 +99,7 @@ function keepState(stripe: StripeStandIn, home: Home): () => void {
 
 /** The account of the environment's keys. Without one billing answers that it is not configured. */
 export function ownShop(given: NodeJS.ProcessEnv, origin: string): Shop {
-  const nothingMore = { exported: {}, open: () => {}, stop: async () => {} };
+  const nothingMore = { exported: {}, open: () => {}, hold: () => {}, stop: async () => {} };
   const variables = billingVariables(given);
   // Placeholders count as missing.
   const { STRIPE_SECRET_KEY: key, ALLOWED_RETURN_ORIGINS: origins } = readEnvironment({

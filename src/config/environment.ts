@@ -78,7 +78,7 @@ export const environmentSchema = z.object({
       'has an entry that is not a URL that begins with postgres://; separate entries by commas',
     ),
   ).describe(
-    'On a cluster (docs/scale.md), its workers as role prpm_app, separated by commas: runs go to them by turns. Default: all to APP_DATABASE_URL.',
+    'On a cluster (docs/scale.md), its workers as role prpm_app, separated by commas: each run goes to the one that has the person. Default: all to APP_DATABASE_URL.',
   ),
   DATABASE_POOL: withDefault('3', wholeNumber(1, 50)).describe('Connections for runs. Two to five are fastest.'),
 

@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { removeCluster } from '../../sandbox/postgres/cluster.ts';
+import { openHome } from '../../sandbox/demo/home.ts';
 
 export const root = resolve(import.meta.dirname, '../..');
 /** The guides' commands use it. */
@@ -27,7 +27,7 @@ export function demoDirectory(): string {
 }
 
 export function removeDemo(directory: string): void {
-  removeCluster(join(directory, 'postgres'));
+  openHome(directory).clear();
   rmSync(directory, { recursive: true, force: true });
 }
 
@@ -71,6 +71,17 @@ export async function failDemo(directory: string, args: string[] = [], variables
   return { code: child.exitCode, output: printed };
 }
 
+/** `npm run demo:scale -- --dir DIRECTORY`, to its end: its exit code and what it printed. `demo` knows its new variables then. */
+export async function scaleDemo(directory: string, args: string[] = [], demo?: Demo) {
+  const child = runCommand('demo:scale', ['--dir', directory, ...args], {});
+  let output = '';
+  child.stdout?.on('data', (chunk) => (output += chunk));
+  child.stderr?.on('data', (chunk) => (output += chunk));
+  await once(child, 'close');
+  if (demo !== undefined) demo.env = readEnv(join(directory, 'env'));
+  return { code: child.exitCode, output };
+}
+
 /** Opens the page of a checkout in the demo, as a person does, and presses a button. Returns where that leads. */
 export async function payAt(checkoutUrl: string, button = 'pay'): Promise<string | null> {
   const page = await (await fetch(checkoutUrl)).text();
@@ -83,8 +94,12 @@ export async function payAt(checkoutUrl: string, button = 'pay'): Promise<string
 }
 
 function runDemo(directory: string, args: string[], variables: NodeJS.ProcessEnv): ChildProcess {
+  return runCommand('demo', ['--dir', directory, '--port', '0', ...args], variables);
+}
+
+function runCommand(name: string, args: string[], variables: NodeJS.ProcessEnv): ChildProcess {
   const { DATABASE_URL: _, ...inherited } = process.env;
-  return spawn('npm', ['run', '--silent', 'demo', '--', '--dir', directory, '--port', '0', ...args], {
+  return spawn('npm', ['run', '--silent', name, '--', ...args], {
     cwd: root,
     env: { ...inherited, ...variables },
     detached: true,
