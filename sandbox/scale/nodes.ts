@@ -166,7 +166,6 @@ const nodeSettings = {
   max_prepared_transactions: '300',
   max_worker_processes: '40',
   'citus.node_conninfo': 'sslmode=prefer',
-  'citus.local_hostname': '127.0.0.1', // as the password files name it; by it a node calls itself, to move shards
   'citus.show_shards_for_app_name_prefixes': '',
   'citus.enable_statistics_collection': 'off',
 };

@@ -110,7 +110,10 @@ describe.skipIf(needs('citus', 'pg_dump', 'pg_restore'))('npm run demo:scale', (
       demo,
       `select token from ops.create_token('${author?.id}', 'a test', '{run,read,billing,publish}')`,
     );
-    const [input] = await operator(demo, 'select id, package_id from suggested_inputs order by id limit 1');
+    const [input] = await operator(
+      demo,
+      "select i.id, i.package_id from suggested_inputs i join packages p on p.id = i.package_id and p.visibility = 'public' order by i.id limit 1",
+    );
     const [run] = await operator(
       demo,
       `select id, session_id from runs where user_id = '${person?.id}' and status = 'completed' order by id limit 1`,
@@ -211,14 +214,19 @@ describe.skipIf(needs('citus', 'pg_dump', 'pg_restore'))('npm run demo:scale', (
     patient,
   );
 
-  it('has people on both workers, which carry out their runs', async () => {
+  it('has people on both workers, and carries out runs at the one that has the person', async () => {
     const { DATABASE_URL: url = '' } = demo.env;
     const [, query = ''] =
       /psql \$DATABASE_URL -c "(SELECT .* AS people .*)"/.exec((await scaleDemo(directory)).output) ?? [];
     const people = await operator(demo, query);
     const workers = await operator(demo, 'select nodeport as port from pg_dist_node where groupid <> 0 order by 1');
     expect(people.map(({ port }) => Number(port)).sort()).toEqual(workers.map(({ port }) => port));
-    for (const { port } of workers) {
+    const homes = await operator(
+      demo,
+      `select n.nodeport as port from pg_dist_placement p join pg_dist_node n on n.groupid = p.groupid
+       where p.shardid = get_shard_id_for_distribution_column('public.users', '${mover.id}'::uuid)`,
+    );
+    for (const { port } of homes) {
       const worker = new URL(url);
       [worker.port, worker.username, worker.password] = [String(port), 'prpm_app', stateOf().passwords.prpm_app];
       const carried = await ask(

@@ -1,8 +1,0 @@
-set local citus.enable_ddl_propagation = off;
--- An audit reads what it compares in one statement for each user, on a cluster too: there, two parts of a statement on two nodes are of two moments.
---! include analytics/user_usage_parts.sql
---! include analytics/usage_parts.sql
---! include analytics/package_news.sql
---! include analytics/package_parts.sql
---! include analytics/audit_usage.sql
---! include jobs/do_batch.sql
