@@ -78,16 +78,20 @@ async function letReadersIn(sql: Asks, tables: readonly Table[]): Promise<void> 
       await sql.unsafe(`grant select on ${name} to prpm_ops, prpm_readonly`);
 }
 
-/** Returns the statements that make them again. None leads from a table of operations to one of people. */
+/**
+ * Returns the statements that make them again. One from what is on the coordinator alone to what is on all nodes is left out:
+ * for it Citus makes the table one of its own, with another name and without its comments.
+ */
 async function dropForeignKeys(sql: Asks, tables: readonly Table[]): Promise<string[]> {
   const names = tables.map(({ name }) => name);
-  const keys = await sql<{ drop: string; add: string }[]>`
+  const keys = await sql<{ drop: string; add: string; isKept: boolean }[]>`
     select format('alter table %s drop constraint %I', k.conrelid::regclass, k.conname) as drop,
-      format('alter table %s add constraint %I %s', k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid)) as add
+      format('alter table %s add constraint %I %s', k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid)) as add,
+      (obj_description(k.conrelid, 'pg_class') like 'ops%' and obj_description(k.confrelid, 'pg_class') like 'config%') is not true as "isKept"
     from pg_constraint k
     where k.contype = 'f' and (k.conrelid = any (${names}::regclass[]) or k.confrelid = any (${names}::regclass[]))`;
   for (const { drop } of keys) await sql.unsafe(drop);
-  return keys.map(({ add }) => add);
+  return keys.filter(({ isKept }) => isKept).map(({ add }) => add);
 }
 
 /**

@@ -34,8 +34,9 @@ export async function useProcedures(sql: Asks): Promise<void> {
       .replace('LANGUAGE sql', 'LANGUAGE plpgsql')
       .trimEnd();
     const path = hasPath ? '' : ` SET search_path TO ''`;
+    const text = readFields(body, name);
     await sql
-      .unsafe(`${head}${path}\nAS $procedure$${asProcedure(body, isSet, isPure, type, out)}$procedure$`)
+      .unsafe(`${head}${path}\nAS $procedure$${asProcedure(text, isSet, isPure, type, out)}$procedure$`)
       .catch((error) => {
         throw new Error(`${name}: ${error.message}\n${head}`, { cause: error });
       });
@@ -103,6 +104,15 @@ function asProcedure(body: string, isSet: boolean, isPure: boolean, type: string
     lines.push(`for answer in ${last} loop return answer; end loop`, 'return null');
   }
   return `\n#variable_conflict use_column\n${declared}begin\n${lines.map((line) => `${line};\n`).join('')}end\n`;
+}
+
+/**
+ * `(f.row).field` of a parameter asks another node for the row's type, which may be the coordinator's alone; `f.row.field` is a
+ * value by itself.
+ */
+function readFields(body: string, name: string): string {
+  const [, bare = ''] = /(\w+)\(/.exec(name) ?? [];
+  return body.replace(new RegExp(`\\(${bare}\\.(\\w+)\\)\\.(\\w+)`, 'g'), `${bare}.$1.$2`);
 }
 
 /** The statements of BEGIN ATOMIC … END as PostgreSQL prints it: each begins with one space and ends with a semicolon and a line's end. */

@@ -15,7 +15,7 @@ const newest = async () => {
     select r.id, r.status, t.answer, r.session_id
     from (select * from comparisons order by id desc limit 1) c
     cross join unnest(c.run_ids) with ordinality i (run_id, place)
-    join runs r on r.id = i.run_id left join run_texts t on t.run_id = r.id order by i.place`;
+    join runs r on r.id = i.run_id left join run_texts t on t.user_id = r.user_id and t.run_id = r.id order by i.place`;
   return [...sides];
 };
 const count = async () => (await database.owner`select from runs`).length;

@@ -21,7 +21,7 @@ const slow = '[[sandbox: tokens=2000 pace=10]]';
 const newest = async () => {
   const [row] = await database.owner`
     select r.id, r.status, r.credits::int, r.session_id, t.question, t.answer
-    from runs r left join run_texts t on t.run_id = r.id order by r.id desc limit 1`;
+    from runs r left join run_texts t on t.user_id = r.user_id and t.run_id = r.id order by r.id desc limit 1`;
   return row ?? {};
 };
 const count = async () => (await database.owner`select from runs`).length;
@@ -61,7 +61,8 @@ describe('run (spec 10.9)', () => {
 
     const { code, err } = await cli([...run, '-i'], 'one\n\ntwo\nexit\nnever\n');
     const rows = await database.owner`
-      select t.question, r.session_id from runs r join run_texts t on t.run_id = r.id order by r.id desc limit 2`;
+      select t.question, r.session_id from runs r
+      join run_texts t on t.user_id = r.user_id and t.run_id = r.id order by r.id desc limit 2`;
     expect(rows.map(({ question }) => question)).toEqual(['two', 'one']);
     expect(rows[0]?.session_id).toBe(rows[1]?.session_id);
     expect(code).toBe(0);

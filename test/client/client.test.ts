@@ -193,7 +193,7 @@ describe('a comparison of the client (spec 5.8, 11.1)', () => {
     expect(sides(parts).map(([, status]) => status)).toEqual(['stopped', 'stopped']);
     for await (const _ of client.compare(compared('leave [[sandbox: tokens=200 pace=10]]'))) break;
     const left = await database.owner`
-      select r.status from runs r join run_texts t on t.run_id = r.id where t.question like 'leave %'`;
+      select r.status from runs r join run_texts t on t.user_id = r.user_id and t.run_id = r.id where t.question like 'leave %'`;
     expect(left.map(({ status }) => status)).toEqual(['stopped', 'stopped']);
   });
 

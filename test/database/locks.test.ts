@@ -5,18 +5,16 @@ import { createDatabase, type TestDatabase } from '../harness/database.ts';
 import { converse, publishPackage, signUp } from '../sessions/people.ts';
 
 let database: TestDatabase;
-let superuser: postgres.Sql;
 let others: postgres.Sql;
 let ann: string;
 beforeAll(async () => {
   database = await createDatabase();
-  superuser = postgres(database.superuserUrl, { max: 1, onnotice: () => {} });
   others = postgres(database.ownerUrl, { max: 2, onnotice: () => {} });
   await publishPackage(database);
   ann = await signUp(database, 'ann');
 });
 afterAll(async () => {
-  await Promise.all([superuser.end(), others.end()]);
+  await others.end();
   await database.drop();
 });
 
@@ -33,12 +31,7 @@ async function meanwhile<T>(
       isOver = true;
     });
     working.catch(() => {});
-    const waits = async () =>
-      (
-        await superuser`
-          select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
-      ).length > 0;
-    while (!isOver && !(await waits()));
+    while (!isOver && (await database.countWaiting()) === 0);
     await then(sql);
     return { working };
   });

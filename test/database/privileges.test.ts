@@ -3,6 +3,7 @@ import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { type RoleName, roleUrl } from '../../src/database/roles.ts';
 import { createDatabase, type TestDatabase } from '../harness/database.ts';
+import { differsOnCluster } from '../harness/tools.ts';
 import { begin, publishPackage, settle, signUp } from '../sessions/people.ts';
 import { inScratch, type Routine, readRoutines } from './catalog.ts';
 
@@ -61,6 +62,10 @@ async function attempts(role: RoleName, statements: string[], accepts: (code: st
 }
 
 const refused = '42501';
+/** Citus refuses to change to whom a row belongs before it looks at rights. */
+const refusedFirst = differsOnCluster('Citus refuses some statements before it looks at rights')
+  ? [refused, '0A000']
+  : [refused];
 /** A view of several tables takes no writes, nor does a generated column, whoever writes; PostgreSQL says so before it looks at rights. */
 const cannotBeWritten = ['55000', '42809', '0A000', '428C9'];
 const isAllowed = (code: string) => code !== refused && !cannotBeWritten.includes(code);
@@ -116,6 +121,18 @@ async function executed(role: RoleName): Promise<string[]> {
   const byCall = new Map(routines.map((routine) => [callOf(routine), routine.name]));
   const found = await attempts(role, [...byCall.keys()], (code) => code !== refused);
   return found.map((call) => byCall.get(call) ?? call);
+}
+
+/** Of functions of core those that only read, which views call by the rights of who reads these; and triggers', which nobody calls. */
+async function readersOfCore(): Promise<string[]> {
+  if (!differsOnCluster('a view calls functions of core by the rights of who reads it')) return [];
+  const routines = await readRoutines(database.owner);
+  const triggers = await database.owner<{ name: string }[]>`
+    select 'core.' || proname as name from pg_proc where pronamespace = 'core'::regnamespace and prorettype = 'trigger'::regtype`;
+  return [
+    ...routines.filter(({ schema, volatility }) => schema === 'core' && volatility !== 'volatile'),
+    ...triggers,
+  ].map(({ name }) => name);
 }
 
 async function namesIn(...schemas: string[]): Promise<string[]> {
@@ -204,7 +221,9 @@ describe("the operator's role", () => {
   });
 
   it('executes ops and the functions of public that the guide names, and none of api or core (design: who may do what)', async () => {
-    expect(await executed('prpm_ops')).toEqual(await namesIn('ops', 'public'));
+    const readers = await readersOfCore();
+    const own = (await executed('prpm_ops')).filter((name) => !readers.includes(name));
+    expect(own).toEqual(await namesIn('ops', 'public'));
   });
 });
 
@@ -216,7 +235,7 @@ describe('the books', () => {
         ['public.credit_transactions', 'public.credit_lots', 'public.runs', 'public.purchases'].includes(relation),
       );
       const statements = [updates, inserts, deletes, takeovers].flatMap((make) => make(columns));
-      expect(await attempts(role, statements, (code) => code !== refused)).toEqual([]);
+      expect(await attempts(role, statements, (code) => !refusedFirst.includes(code))).toEqual([]);
     },
   );
 });
@@ -235,7 +254,8 @@ describe('the role for dashboards', () => {
     const columns = await readColumns();
     const statements = [updates, inserts, deletes, takeovers].flatMap((make) => make(columns));
     expect(await attempts('prpm_readonly', statements, isAllowed)).toEqual([]);
-    expect(await executed('prpm_readonly')).toEqual([]);
+    const readers = await readersOfCore();
+    expect((await executed('prpm_readonly')).filter((name) => !readers.includes(name))).toEqual([]);
   });
 
   it('finds nowhere what people wrote, nor a prompt, token, identity or secret (design: who may do what)', async () => {

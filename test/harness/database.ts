@@ -13,6 +13,8 @@ export type TestDatabase = {
   owner: postgres.Sql;
   app: postgres.Sql;
   ops: postgres.Sql;
+  /** Sessions that wait for a lock, on whatever node: on a cluster who waits does so where the rows are. */
+  countWaiting(): Promise<number>;
   /** Ends the clients and removes the database, whoever else is still connected. */
   drop(): Promise<void>;
 };
@@ -39,10 +41,19 @@ export function connectDatabase(
   const appUrl = roleUrl(superuser, 'prpm_app', passwords.prpm_app, name);
   const opsUrl = roleUrl(superuser, 'prpm_ops', passwords.prpm_ops, name);
   const [owner, app, ops] = [client(ownerUrl), client(appUrl), client(opsUrl)];
+  const watchers = nodes.map((node) => client(withDatabase(node, name)));
   return {
     ...{ name, ownerUrl, appUrl, opsUrl, superuserUrl: withDatabase(superuser, name), owner, app, ops },
+    countWaiting: async () => {
+      const waiting = await Promise.all(
+        watchers.map(
+          (sql) => sql`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+        ),
+      );
+      return waiting.flat().length;
+    },
     drop: async () => {
-      await Promise.all([owner.end({ timeout: 1 }), app.end({ timeout: 1 }), ops.end({ timeout: 1 })]);
+      await Promise.all([owner, app, ops, ...watchers].map((sql) => sql.end({ timeout: 1 })));
       for (const node of nodes) {
         const sql = postgres(node, { max: 1 });
         await sql`drop database if exists ${sql(name)} with (force)`;

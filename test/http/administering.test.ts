@@ -1,6 +1,7 @@
 // What administrators change and see on the page: they alone, and the log says who it was.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openAdministration } from '../analytics/administration.ts';
+import { differsOnCluster } from '../harness/tools.ts';
 import { begin, buy, converse, signUp } from '../sessions/people.ts';
 import { call } from './house.ts';
 
@@ -272,24 +273,27 @@ it('people stand in the tenth of their limit that they have used (spec 3.3)', as
   expect(free.people).toEqual([0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]);
 });
 
-it('the log of changes names what was changed, by whom and why, the newest first, page by page (spec 12)', async () => {
-  await database.ops`update settings set grace_days = 4`;
-  const { changes, nextCursor } = await told(query('accounts.changes', { limit: 1 }));
-  expect(changes).toMatchObject([
-    {
-      role: 'prpm_ops',
-      by: null,
-      what: 'settings',
-      action: 'update',
-      fields: [{ field: 'grace_days', was: 3, becomes: 4 }],
-    },
-  ]);
-  const rest = await told(query('accounts.changes', { cursor: nextCursor }));
-  expect(rest.changes.find(({ what }: { what: string }) => what === 'ops.grant_credits')).toMatchObject({
-    by: 'root',
-    about: 'dear',
-    reason: 'sorry',
-  });
-  const [all] = await database.ops`select count(*)::int as n from audit_log`;
-  expect(rest.changes.length).toBe(Math.min(50, all?.n - 1));
-});
+it.skipIf(differsOnCluster('plain SQL is noted by a trigger'))(
+  'the log of changes names what was changed, by whom and why, the newest first, page by page (spec 12)',
+  async () => {
+    await database.ops`update settings set grace_days = 4`;
+    const { changes, nextCursor } = await told(query('accounts.changes', { limit: 1 }));
+    expect(changes).toMatchObject([
+      {
+        role: 'prpm_ops',
+        by: null,
+        what: 'settings',
+        action: 'update',
+        fields: [{ field: 'grace_days', was: 3, becomes: 4 }],
+      },
+    ]);
+    const rest = await told(query('accounts.changes', { cursor: nextCursor }));
+    expect(rest.changes.find(({ what }: { what: string }) => what === 'ops.grant_credits')).toMatchObject({
+      by: 'root',
+      about: 'dear',
+      reason: 'sorry',
+    });
+    const [all] = await database.ops`select count(*)::int as n from audit_log`;
+    expect(rest.changes.length).toBe(Math.min(50, all?.n - 1));
+  },
+);

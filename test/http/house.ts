@@ -185,18 +185,12 @@ export async function* events(
  * Keeps what `lock` locks, in a transaction of its own. `waiting` says how many wait for it by now, `letGo` lets them
  * go on.
  */
-export async function hold({ owner }: TestDatabase, lock: (sql: ReservedSql) => Promise<unknown>) {
+export async function hold({ owner, countWaiting }: TestDatabase, lock: (sql: ReservedSql) => Promise<unknown>) {
   const sql = await owner.reserve();
   await sql`begin`;
   await lock(sql);
-  const [holder] = await sql`select pg_backend_pid() as pid`;
   return {
-    waiting: async () => {
-      const waiting = await owner`
-        select from pg_stat_activity
-        where datname = current_database() and ${holder?.pid}::int = any (pg_blocking_pids(pid))`;
-      return waiting.length;
-    },
+    waiting: countWaiting,
     letGo: async () => {
       await sql`rollback`;
       sql.release();

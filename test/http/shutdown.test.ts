@@ -59,7 +59,7 @@ describe('what is being let in when a server is told to stop', () => {
   const rows = () =>
     hold(database, async (sql) => {
       await sql`lock table anonymous_visits in access exclusive mode`;
-      await sql`select from users where id in (${ada.userId}, ${bob.userId}) for update`;
+      for (const { userId } of [ada, bob]) await sql`select from users where id = ${userId} for update`;
     });
   /** Asks each of a server of its own, stops all of these while they let it in, and answers what was answered. */
   const askThenStop = async (asked: [string, CallOptions][], variables: Record<string, string> = {}) => {

@@ -176,7 +176,8 @@ it('checkpoints a run that takes long: text and counts are stored while it runs'
   const { run_id } = await started(slow('long'));
   await until(async () => {
     const [row] = await database.owner`
-      select r.status, r.output_tokens, length(t.answer) as characters from runs r join run_texts t on t.run_id = r.id where r.id = ${run_id}`;
+      select r.status, r.output_tokens, length(t.answer) as characters from runs r
+      join run_texts t on t.user_id = r.user_id and t.run_id = r.id where r.id = ${run_id}`;
     return row?.status === 'running' && row.output_tokens > 0 && row.characters > 0;
   });
   await call(url, 'POST', `/api/v1/playground/runs/${run_id}/stop`, { token: ada.token });

@@ -239,9 +239,12 @@ test('health counts what goes on now, each figure as the tables have it (spec 12
   await database.ops`update users set is_throttled = true where id = ${user}`;
 
   const [sum] = await database.owner`
-    select sum(r.cost)::float as hour, (select sum(current_day_api_cost)::float from users) as day,
-      (sum(r.included_value) + sum(r.purchased_value))::numeric(9, 2)::text as earned
-    from runs r where r.started_at > core.now() - interval '1 hour'`;
+    select r.hour, u.day, r.earned
+    from (
+      select sum(r.cost)::float as hour, (sum(r.included_value) + sum(r.purchased_value))::numeric(9, 2)::text as earned
+      from runs r where r.started_at > core.now() - interval '1 hour'
+    ) r
+    cross join (select sum(u.current_day_api_cost)::float as day from users u) u`;
   expect(await health()).toMatchObject({
     'running now': { value: 2, note: expect.stringContaining('hold 3 credits') },
     'begun in the last hour': { value: 5 },

@@ -5,8 +5,11 @@ import { afterAll, expect, inject, it } from 'vitest';
 import { openDatabase } from '../../src/database/client.ts';
 import { createDatabase, roleUrl, withDatabase } from '../../src/database/roles.ts';
 import { doJob } from '../../src/jobs/run.ts';
+import { differsOnCluster } from '../harness/tools.ts';
 import { openWorld } from '../runs/world.ts';
 
+/** Half a thousand jobs for thirty people are short statements; on a cluster each costs several times as much. */
+const limit = differsOnCluster('it is slower') ? 1_200_000 : 500_000;
 const world = await openWorld();
 const superuserUrl = inject('superuserUrl');
 const nodes = inject('nodeUrls').map((url) => ({ url, superuser: postgres(url, { max: 1, onnotice: () => {} }) }));
@@ -107,7 +110,8 @@ async function figures({ ops }: Copy) {
     usage: await rows(
       `select to_jsonb(d) as row from usage_rollups d order by user_id, day, model, package_id, tier_name`,
     ),
-    analytics: await rows(`select to_jsonb(a) - 'created_at' as row from user_cost_analytics a order by user_id`),
+    analytics: await rows(`
+      select to_jsonb(a) - 'created_at' as row from (select * from user_cost_analytics) a order by user_id`),
     audit: await rows('select to_jsonb(a) as row from ops.audit_books() a'),
   };
 }
@@ -115,70 +119,77 @@ async function figures({ ops }: Copy) {
 const endOf = (day: number) => new Date(Date.parse('2032-01-31T00:10:30Z') + day * 86_400_000).toISOString();
 const isDone = async ({ ops }: Copy) => (await ops`select from ops.due_jobs() where job in ${ops(jobs)}`).length === 0;
 
-it('three months off, two schedulers and two servers at once, callers killed: as if every day had been punctual (spec 4.3, 7.1)', async () => {
-  await furnish();
-  const template = new URL(world.ownerUrl).pathname.slice(1);
-  const punctual = await copyOf(template);
-  for (const job of jobs) await punctual.ops.unsafe(`call ops.run_job('${job}')`);
-  const [before, off, beset] = [await copyOf(template), await copyOf(template), await copyOf(template)];
-
-  for (let day = 0; day < days; day++) {
-    await punctual.at(endOf(day));
+it(
+  'three months off, two schedulers and two servers at once, callers killed: as if every day had been punctual (spec 4.3, 7.1)',
+  async () => {
+    await furnish();
+    const [furnished] = await world.owner<{ at: string }[]>`select core.now()::text as at`;
+    const template = new URL(world.ownerUrl).pathname.slice(1);
+    const punctual = await copyOf(template);
     for (const job of jobs) await punctual.ops.unsafe(`call ops.run_job('${job}')`);
-  }
-  const expected = await figures(punctual);
-  expect(expected.audit).toEqual([]);
-  const unchanged = await figures(before);
-  expect(expected.users).not.toEqual(unchanged.users);
-  expect(expected.texts.length).toBeLessThan(unchanged.texts.length);
-  expect(expected.usage.length).toBeGreaterThan(unchanged.usage.length);
-  const kinds = new Set(expected.transfers.map(({ type, debit }) => `${type} ${debit}`));
-  expect([...kinds]).toEqual(expect.arrayContaining(['expire lot', 'rollover lot', 'spend lot']));
+    const [before, off, beset] = [await copyOf(template), await copyOf(template), await copyOf(template)];
 
-  // Off from the first day to the last.
-  for (const job of jobs) await off.ops.unsafe(`call ops.run_job('${job}')`);
-  await off.at(endOf(days - 1));
-  for (const job of jobs) await off.ops.unsafe(`call ops.run_job('${job}')`);
-  expect(await figures(off)).toEqual(expected);
-  const slots =
-    await off.ops`select count(*)::int as slots from job_runs where job = 'reset-credits' and finished_at is not null`;
-  expect(slots).toEqual([{ slots: days + 1 }]);
+    for (let day = 0; day < days; day++) {
+      await punctual.at(endOf(day));
+      for (const job of jobs) await punctual.ops.unsafe(`call ops.run_job('${job}')`);
+    }
+    const expected = await figures(punctual);
+    expect(expected.audit).toEqual([]);
+    const unchanged = await figures(before);
+    expect(expected.users).not.toEqual(unchanged.users);
+    expect(expected.texts.length).toBeLessThan(unchanged.texts.length);
+    expect(expected.usage.length).toBeGreaterThan(unchanged.usage.length);
+    const kinds = new Set(expected.transfers.map(({ type, debit }) => `${type} ${debit}`));
+    expect([...kinds]).toEqual(expect.arrayContaining(['expire lot', 'rollover lot', 'spend lot']));
 
-  // Off too, and then everybody at once, with one caller after the other killed.
-  for (const job of jobs) await beset.ops.unsafe(`call ops.run_job('${job}')`);
-  await beset.ops`update settings set job_batch = 2`;
-  await beset.at(endOf(days - 1));
-  // By the server's own clients, which throw away a connection that was cut; each caller has one.
-  const clients = await Promise.all(
-    (['prpm_app', 'prpm_app', 'prpm_ops', 'prpm_ops'] as const).map(async (role) => {
-      const url = roleUrl(superuserUrl, role, inject('passwords')[role], beset.name);
-      const { sql, close } = await openDatabase({ url, pool: 1, production: false });
-      const call = (job: string) => (role === 'prpm_app' ? doJob(sql, job) : sql`call ops.run_job(${job})`);
-      return { call, close };
-    }),
-  );
-  const killer = postgres(withDatabase(superuserUrl, beset.name), { max: 1, onnotice: () => {} });
-  let killed = 0;
-  const whoever = async (call: (job: string) => Promise<unknown>) => {
-    while (!(await isDone(beset))) for (const job of jobs) await call(job).catch(() => sleep(20)); // killed: the next one goes on
-  };
-  const callers = Promise.all(clients.map(({ call }) => whoever(call)));
-  while (killed < 10 && !(await isDone(beset))) {
-    const [victim] = await killer`
+    // Off from the first day to the last. The copies' clocks went on meanwhile, on a slow machine past the end of holds.
+    await off.at(furnished?.at ?? '');
+    for (const job of jobs) await off.ops.unsafe(`call ops.run_job('${job}')`);
+    await off.at(endOf(days - 1));
+    for (const job of jobs) await off.ops.unsafe(`call ops.run_job('${job}')`);
+    expect(await figures(off)).toEqual(expected);
+    const slots =
+      await off.ops`select count(*)::int as slots from job_runs where job = 'reset-credits' and finished_at is not null`;
+    expect(slots).toEqual([{ slots: days + 1 }]);
+
+    // Off too, and then everybody at once, with one caller after the other killed.
+    await beset.at(furnished?.at ?? '');
+    for (const job of jobs) await beset.ops.unsafe(`call ops.run_job('${job}')`);
+    await beset.ops`update settings set job_batch = 2`;
+    await beset.at(endOf(days - 1));
+    // By the server's own clients, which throw away a connection that was cut; each caller has one.
+    const clients = await Promise.all(
+      (['prpm_app', 'prpm_app', 'prpm_ops', 'prpm_ops'] as const).map(async (role) => {
+        const url = roleUrl(superuserUrl, role, inject('passwords')[role], beset.name);
+        const { sql, close } = await openDatabase({ url, pool: 1, production: false });
+        const call = (job: string) => (role === 'prpm_app' ? doJob(sql, job) : sql`call ops.run_job(${job})`);
+        return { call, close };
+      }),
+    );
+    const killer = postgres(withDatabase(superuserUrl, beset.name), { max: 1, onnotice: () => {} });
+    let killed = 0;
+    const whoever = async (call: (job: string) => Promise<unknown>) => {
+      while (!(await isDone(beset))) for (const job of jobs) await call(job).catch(() => sleep(20)); // killed: the next one goes on
+    };
+    const callers = Promise.all(clients.map(({ call }) => whoever(call)));
+    while (killed < 10 && !(await isDone(beset))) {
+      const [victim] = await killer`
       select pg_terminate_backend(pid) from pg_stat_activity
       where datname = current_database() and application_name = 'prpm-playground' and query ~ 'run_job'
       order by random() limit 1`;
-    if (victim !== undefined) killed += 1;
-    await sleep(60);
-  }
-  await callers;
-  expect(killed).toBeGreaterThan(3);
-  expect(await beset.ops`select from job_runs where finished_at is null or error is not null`).toHaveLength(0);
-  await beset.ops`update settings set job_batch = default`;
-  // Sweeps pass over whom another sweep is at; the next ones do them.
-  for (const job of jobs) await beset.ops.unsafe(`call ops.run_job('${job}', 'once more')`);
-  expect(await figures(beset)).toEqual(expected);
+      if (victim !== undefined) killed += 1;
+      await sleep(60);
+    }
+    await callers;
+    expect(killed).toBeGreaterThan(3);
+    expect(await beset.ops`select from job_runs where finished_at is null or error is not null`).toHaveLength(0);
+    await beset.ops`update settings set job_batch = default`;
+    // Sweeps pass over whom another sweep is at; the next ones do them.
+    for (const job of jobs) await beset.ops.unsafe(`call ops.run_job('${job}', 'once more')`);
+    expect(await figures(beset)).toEqual(expected);
 
-  await killer.end();
-  await Promise.all([...clients, punctual, before, off, beset].map((one) => one.close()));
-}, 500_000);
+    await killer.end();
+    await Promise.all([...clients, punctual, before, off, beset].map((one) => one.close()));
+  },
+  limit,
+);
