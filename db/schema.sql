@@ -2126,6 +2126,7 @@ CREATE FUNCTION api.delete_session(user_id uuid, session_id uuid) RETURNS TABLE(
 #variable_conflict use_column
 declare
   session public.sessions;
+  comparison uuid;
 begin
   perform from public.users u where u.id = delete_session.user_id for no key update;
   -- The index is written under the lock of its marks, always taken before its rows: so nothing comes into it behind what is deleted here.
@@ -2142,9 +2143,11 @@ begin
   end if;
 
   perform core.end_share(session.user_id, session.id);
-  perform api.unshare_comparison(c.user_id, c.id)
-  from public.comparisons c
-  where c.user_id = session.user_id and session.id = any (c.session_ids);
+  for comparison in
+    select c.id from public.comparisons c where c.user_id = session.user_id and session.id = any (c.session_ids)
+  loop
+    perform api.unshare_comparison(session.user_id, comparison);
+  end loop;
   delete from public.run_texts t where t.user_id = session.user_id and t.session_id = session.id;
   delete from public.copied_exchanges c where c.user_id = session.user_id and c.session_id = session.id;
   delete from public.session_index x where x.user_id = session.user_id and x.session_id = session.id;
@@ -6118,188 +6121,26 @@ ALTER FUNCTION api.read_checkout(user_id uuid, session_id text) OWNER TO prpm_ow
 COMMENT ON FUNCTION api.read_checkout(user_id uuid, session_id text) IS 'What became of one of a user''s own checkout sessions at Stripe, the newest where none is named, as a JSON object: kind (pack or subscription), name of the pack or plan, credits, price (US dollars), and state: waiting (Stripe has not told of the payment yet), done (the credits are there, or the subscription entitles), in_review, failed or expired. Null where there is none of theirs. Spec 6.1, 6.2, 6.5.';
 
 --
--- Name: comparisons; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.comparisons (
-    user_id uuid NOT NULL,
-    id uuid NOT NULL,
-    run_ids uuid[] NOT NULL,
-    session_ids uuid[] NOT NULL,
-    created_at timestamp with time zone NOT NULL
-);
-
-ALTER TABLE public.comparisons OWNER TO prpm_owner;
-
---
--- Name: TABLE comparisons; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.comparisons IS 'per-user. Runs of one question side by side (spec 5.8).';
-
---
--- Name: COLUMN comparisons.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.comparisons.user_id IS 'Whose.';
-
---
--- Name: COLUMN comparisons.id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.comparisons.id IS 'Made by the server, ordered by time.';
-
---
--- Name: COLUMN comparisons.run_ids; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.comparisons.run_ids IS 'The run of each side, two to four, in the order in which they were asked for.';
-
---
--- Name: COLUMN comparisons.session_ids; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.comparisons.session_ids IS 'The session of each side, in the same order.';
-
---
--- Name: COLUMN comparisons.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.comparisons.created_at IS 'When it began.';
-
---
--- Name: shared_sessions; Type: TABLE; Schema: public; Owner: prpm_owner
---
-
-CREATE TABLE public.shared_sessions (
-    token text NOT NULL,
-    user_id uuid NOT NULL,
-    session_id uuid NOT NULL,
-    package_id uuid NOT NULL,
-    through_run_id uuid NOT NULL,
-    view_count bigint DEFAULT 0 NOT NULL,
-    helpful_count bigint DEFAULT 0 NOT NULL,
-    not_helpful_count bigint DEFAULT 0 NOT NULL,
-    featured_at timestamp with time zone,
-    feature_description text,
-    feature_display_order integer DEFAULT 0 NOT NULL,
-    shared_at timestamp with time zone NOT NULL,
-    ended_at timestamp with time zone,
-    comparison_id uuid,
-    CONSTRAINT shared_sessions_helpful_count_check CHECK ((helpful_count >= 0)),
-    CONSTRAINT shared_sessions_not_helpful_count_check CHECK ((not_helpful_count >= 0)),
-    CONSTRAINT shared_sessions_view_count_check CHECK ((view_count >= 0))
-);
-
-ALTER TABLE public.shared_sessions OWNER TO prpm_owner;
-
---
--- Name: TABLE shared_sessions; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON TABLE public.shared_sessions IS 'ops. Links under which anybody may read a session as far as it had come (spec 10.2).';
-
---
--- Name: COLUMN shared_sessions.token; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.token IS 'The link''s secret part.';
-
---
--- Name: COLUMN shared_sessions.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.user_id IS 'Who shared it; never shown.';
-
---
--- Name: COLUMN shared_sessions.session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.session_id IS 'What.';
-
---
--- Name: COLUMN shared_sessions.package_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.package_id IS 'Its package.';
-
---
--- Name: COLUMN shared_sessions.through_run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.through_run_id IS 'The newest run that is shown.';
-
---
--- Name: COLUMN shared_sessions.view_count; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.view_count IS 'How many visitors have seen it, its owner not among them.';
-
---
--- Name: COLUMN shared_sessions.helpful_count; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.helpful_count IS 'Visitors whom it helped.';
-
---
--- Name: COLUMN shared_sessions.not_helpful_count; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.not_helpful_count IS 'Visitors whom it did not help.';
-
---
--- Name: COLUMN shared_sessions.featured_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.featured_at IS 'When an author of the package featured it, or null.';
-
---
--- Name: COLUMN shared_sessions.feature_description; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.feature_description IS 'The author''s words on it, at most 500 characters.';
-
---
--- Name: COLUMN shared_sessions.feature_display_order; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.feature_display_order IS 'Lowest first among those that are featured.';
-
---
--- Name: COLUMN shared_sessions.shared_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.shared_at IS 'Since when.';
-
---
--- Name: COLUMN shared_sessions.ended_at; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.ended_at IS 'When its owner took it back, or null.';
-
---
--- Name: COLUMN shared_sessions.comparison_id; Type: COMMENT; Schema: public; Owner: prpm_owner
---
-
-COMMENT ON COLUMN public.shared_sessions.comparison_id IS 'The comparison that the link shows, and then nothing else of the session; null: the session (spec 5.8).';
-
---
 -- Name: read_comparison(uuid, uuid); Type: FUNCTION; Schema: api; Owner: prpm_owner
 --
 
 CREATE FUNCTION api.read_comparison(user_id uuid, comparison_id uuid) RETURNS TABLE(id uuid, run_ids uuid[], session_ids uuid[], created_at timestamp with time zone, share_token text)
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
-    BEGIN ATOMIC
- SELECT c.id,
-     c.run_ids,
-     c.session_ids,
-     c.created_at,
-     s.token
-    FROM (public.comparisons c
-      LEFT JOIN public.shared_sessions s ON (((s.user_id = c.user_id) AND (s.comparison_id = c.id) AND (s.ended_at IS NULL))))
-   WHERE ((c.user_id = read_comparison.user_id) AND (c.id = read_comparison.comparison_id));
-END;
+    AS $$
+#variable_conflict use_column
+declare
+  link text;
+begin
+  select s.token into link
+  from public.shared_sessions s
+  where s.user_id = read_comparison.user_id and s.comparison_id = read_comparison.comparison_id and s.ended_at is null;
+  return query
+  select c.id, c.run_ids, c.session_ids, c.created_at, link
+  from public.comparisons c
+  where c.user_id = read_comparison.user_id and c.id = read_comparison.comparison_id;
+end
+$$;
 
 ALTER FUNCTION api.read_comparison(user_id uuid, comparison_id uuid) OWNER TO prpm_owner;
 
@@ -8731,7 +8572,7 @@ declare
   person uuid := core.uuid_or_null(split_part(unsubscribe.token, '.', 1));
   groups text := split_part(unsubscribe.token, '.', 2);
 begin
-  if groups not in ('limits', 'credits', 'payments') or unsubscribe.token is distinct from core.unsubscribe_token(person, groups) then
+  if person is null or groups not in ('limits', 'credits', 'payments') or unsubscribe.token is distinct from core.unsubscribe_token(person, groups) then
     return;
   end if;
   insert into public.email_preferences as p (user_id, limits, credits, payments, updated_at)
@@ -10297,7 +10138,18 @@ begin
     group by r.user_id, r.day, r.model, r.package_id, r.tier_name
   ) e
   full join (
-    select d.* from core.usage_by_day d where d.user_id between first_user and last_user
+    select
+      p.user_id, p.day, p.model, p.package_id, p.tier_name,
+      sum(p.runs) as runs, sum(p.failed_runs) as failed_runs, sum(p.input_tokens) as input_tokens, sum(p.cached_tokens) as cached_tokens,
+      sum(p.cache_write_tokens) as cache_write_tokens, sum(p.output_tokens) as output_tokens, sum(p.cost) as cost,
+      sum(p.limited_cost) as limited_cost, sum(p.credits) as credits, sum(p.shortfall) as shortfall,
+      sum(p.included_value) as included_value, sum(p.purchased_value) as purchased_value, sum(p.cache_saving) as cache_saving,
+      sum(p.answers) as answers, sum(p.answer_tokens) as answer_tokens,
+      sum(p.paid_credits) as paid_credits, sum(p.paid_cost) as paid_cost
+    from core.user_usage_parts p
+    where p.user_id between first_user and last_user
+    group by p.user_id, p.day, p.model, p.package_id, p.tier_name
+    having sum(p.runs) <> 0
   ) a on a.user_id = e.user_id and a.day = e.day and a.model = e.model and a.package_id = e.package_id and a.tier_name = e.tier_name
   cross join lateral (values
     ('runs', e.runs, a.runs), ('failed_runs', e.failed_runs, a.failed_runs), ('input_tokens', e.input_tokens, a.input_tokens),
@@ -10316,6 +10168,7 @@ begin
     and e.paid_cost = a.paid_cost
   ) is not true and figure.expected is distinct from figure.actual;
 
+  -- What is rolled up lies apart from the runs on a cluster, so it is held against what all runs leave for it.
   return query
   select
     coalesce(e.user_id, a.user_id), 'package_days',
@@ -10323,18 +10176,20 @@ begin
     format('%s sessions, %s runs, %s credits', coalesce(e.sessions, 0), coalesce(e.runs, 0), coalesce(e.credits, 0)),
     format('%s sessions, %s runs, %s credits', coalesce(a.sessions, 0), coalesce(a.runs, 0), coalesce(a.credits, 0))
   from (
-    select
-      r.package_id, r.day, r.user_id, r.model,
-      sum(r.prompted_sessions) as sessions, sum(r.prompted_runs) as runs, sum(r.prompted_credits) as credits
-    from core.usage_by_run r
-    where r.user_id between first_user and last_user
-    group by r.package_id, r.day, r.user_id, r.model
+    select x.package_id, x.day, x.user_id, x.model, sum(x.sessions) as sessions, sum(x.runs) as runs, sum(x.credits) as credits
+    from (
+      select r.package_id, r.day, r.user_id, r.model, r.prompted_sessions as sessions, r.prompted_runs as runs, r.prompted_credits as credits
+      from core.usage_by_run r
+      where r.user_id between first_user and last_user
+      union all
+      select n.package_id, n.day, n.user_id, n.model, -n.sessions, -n.runs, -n.credits
+      from core.package_news n
+      where n.user_id between first_user and last_user
+    ) x
+    group by x.package_id, x.day, x.user_id, x.model
   ) e
   full join (
-    select x.package_id, x.day, x.user_id, x.model, sum(x.sessions) as sessions, sum(x.runs) as runs, sum(x.credits) as credits
-    from core.package_parts x
-    where x.user_id between first_user and last_user
-    group by x.package_id, x.day, x.user_id, x.model
+    select d.* from core.package_days d where d.user_id between first_user and last_user
   ) a on a.package_id = e.package_id and a.day = e.day and a.user_id = e.user_id and a.model = e.model
   where (coalesce(e.sessions, 0), coalesce(e.runs, 0), coalesce(e.credits, 0)) <> (coalesce(a.sessions, 0), coalesce(a.runs, 0), coalesce(a.credits, 0));
 end
@@ -10346,7 +10201,7 @@ ALTER FUNCTION core.audit_usage(first_user uuid, last_user uuid) OWNER TO prpm_o
 -- Name: FUNCTION audit_usage(first_user uuid, last_user uuid); Type: COMMENT; Schema: core; Owner: prpm_owner
 --
 
-COMMENT ON FUNCTION core.audit_usage(first_user uuid, last_user uuid) IS 'Part of ops.audit_books: each figure of core.usage_by_day and core.package_use against a sum over runs. Of users between two ids, both included. Spec 8.2.';
+COMMENT ON FUNCTION core.audit_usage(first_user uuid, last_user uuid) IS 'Part of ops.audit_books: each figure of core.usage_by_day and of core.package_days against a sum over runs. Of users between two ids, both included. Spec 8.2.';
 
 --
 -- Name: audit_users(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -12326,6 +12181,122 @@ ALTER FUNCTION core.copied_id(place bigint) OWNER TO prpm_owner;
 --
 
 COMMENT ON FUNCTION core.copied_id(place bigint) IS 'What stands for a run''s id in a copied exchange, by its place in the conversation: before every run of one''s own. Spec 10.1.';
+
+--
+-- Name: shared_sessions; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.shared_sessions (
+    token text NOT NULL,
+    user_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    package_id uuid NOT NULL,
+    through_run_id uuid NOT NULL,
+    view_count bigint DEFAULT 0 NOT NULL,
+    helpful_count bigint DEFAULT 0 NOT NULL,
+    not_helpful_count bigint DEFAULT 0 NOT NULL,
+    featured_at timestamp with time zone,
+    feature_description text,
+    feature_display_order integer DEFAULT 0 NOT NULL,
+    shared_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    comparison_id uuid,
+    CONSTRAINT shared_sessions_helpful_count_check CHECK ((helpful_count >= 0)),
+    CONSTRAINT shared_sessions_not_helpful_count_check CHECK ((not_helpful_count >= 0)),
+    CONSTRAINT shared_sessions_view_count_check CHECK ((view_count >= 0))
+);
+
+ALTER TABLE public.shared_sessions OWNER TO prpm_owner;
+
+--
+-- Name: TABLE shared_sessions; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.shared_sessions IS 'ops. Links under which anybody may read a session as far as it had come (spec 10.2).';
+
+--
+-- Name: COLUMN shared_sessions.token; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.token IS 'The link''s secret part.';
+
+--
+-- Name: COLUMN shared_sessions.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.user_id IS 'Who shared it; never shown.';
+
+--
+-- Name: COLUMN shared_sessions.session_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.session_id IS 'What.';
+
+--
+-- Name: COLUMN shared_sessions.package_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.package_id IS 'Its package.';
+
+--
+-- Name: COLUMN shared_sessions.through_run_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.through_run_id IS 'The newest run that is shown.';
+
+--
+-- Name: COLUMN shared_sessions.view_count; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.view_count IS 'How many visitors have seen it, its owner not among them.';
+
+--
+-- Name: COLUMN shared_sessions.helpful_count; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.helpful_count IS 'Visitors whom it helped.';
+
+--
+-- Name: COLUMN shared_sessions.not_helpful_count; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.not_helpful_count IS 'Visitors whom it did not help.';
+
+--
+-- Name: COLUMN shared_sessions.featured_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.featured_at IS 'When an author of the package featured it, or null.';
+
+--
+-- Name: COLUMN shared_sessions.feature_description; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.feature_description IS 'The author''s words on it, at most 500 characters.';
+
+--
+-- Name: COLUMN shared_sessions.feature_display_order; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.feature_display_order IS 'Lowest first among those that are featured.';
+
+--
+-- Name: COLUMN shared_sessions.shared_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.shared_at IS 'Since when.';
+
+--
+-- Name: COLUMN shared_sessions.ended_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.ended_at IS 'When its owner took it back, or null.';
+
+--
+-- Name: COLUMN shared_sessions.comparison_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.shared_sessions.comparison_id IS 'The comparison that the link shows, and then nothing else of the session; null: the session (spec 5.8).';
 
 --
 -- Name: copy_exchanges(uuid, uuid, public.shared_sessions, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -14719,8 +14690,12 @@ begin
     case
       when j.call is not null then execute format('select ops.%I()', j.call) into rows_touched;
       when j.job = 'audit-books' then
-        select x.last, x.error into last, error
-        from core.audit_batch(coalesce(do_batch.cursor, '00000000-0000-0000-0000-000000000000'), (select 4 * s.job_batch from public.settings s)) x;
+        -- What differs is looked at once more: on a cluster a refresh of the analytics may end while the audit reads, and not be seen on all nodes.
+        for attempt in 1 .. 2 loop
+          select x.last, x.error into last, error
+          from core.audit_batch(coalesce(do_batch.cursor, '00000000-0000-0000-0000-000000000000'), (select 4 * s.job_batch from public.settings s)) x;
+          exit when error is null;
+        end loop;
       when j.job = 'watch-budgets' then perform ops.watch_budgets();
       when j.job = 'refresh-analytics' then perform public.refresh_user_cost_analytics();
       when j.job = 'reconcile-stripe' then select count(*) into rows_touched from ops.reconcile_stripe(false);
@@ -17012,6 +16987,56 @@ ALTER FUNCTION core.known_comparison(user_id uuid, comparison_id uuid, idempoten
 --
 
 COMMENT ON FUNCTION core.known_comparison(user_id uuid, comparison_id uuid, idempotency_key text, request_hash bytea, now timestamp with time zone, OUT known uuid, OUT refusal json) IS 'Whether a comparison was begun before, under this id or key: which; or the refusal of a key that was used for another request. Spec 5.3.';
+
+--
+-- Name: comparisons; Type: TABLE; Schema: public; Owner: prpm_owner
+--
+
+CREATE TABLE public.comparisons (
+    user_id uuid NOT NULL,
+    id uuid NOT NULL,
+    run_ids uuid[] NOT NULL,
+    session_ids uuid[] NOT NULL,
+    created_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE public.comparisons OWNER TO prpm_owner;
+
+--
+-- Name: TABLE comparisons; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON TABLE public.comparisons IS 'per-user. Runs of one question side by side (spec 5.8).';
+
+--
+-- Name: COLUMN comparisons.user_id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.comparisons.user_id IS 'Whose.';
+
+--
+-- Name: COLUMN comparisons.id; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.comparisons.id IS 'Made by the server, ordered by time.';
+
+--
+-- Name: COLUMN comparisons.run_ids; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.comparisons.run_ids IS 'The run of each side, two to four, in the order in which they were asked for.';
+
+--
+-- Name: COLUMN comparisons.session_ids; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.comparisons.session_ids IS 'The session of each side, in the same order.';
+
+--
+-- Name: COLUMN comparisons.created_at; Type: COMMENT; Schema: public; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN public.comparisons.created_at IS 'When it began.';
 
 --
 -- Name: known_sides(uuid, uuid); Type: FUNCTION; Schema: core; Owner: prpm_owner
@@ -19364,19 +19389,10 @@ COMMENT ON COLUMN core.usage_marks.user_id IS 'Whose.';
 COMMENT ON COLUMN core.usage_marks.through_run_id IS 'The last run, by id, that is rolled up.';
 
 --
--- Name: package_parts; Type: VIEW; Schema: core; Owner: prpm_owner
+-- Name: package_news; Type: VIEW; Schema: core; Owner: prpm_owner
 --
 
-CREATE VIEW core.package_parts AS
- SELECT d.package_id,
-    d.day,
-    d.user_id,
-    d.model,
-    d.sessions,
-    d.runs,
-    d.credits
-   FROM core.package_days d
-UNION ALL
+CREATE VIEW core.package_news AS
  SELECT t.package_id,
     t.day,
     u.id AS user_id,
@@ -19426,6 +19442,79 @@ UNION ALL
     c.prompted_credits AS credits
    FROM (core.usage_corrected c
      JOIN core.usage_marks m ON (((m.user_id = c.user_id) AND (c.run_id <= m.through_run_id))));
+
+ALTER TABLE core.package_news OWNER TO prpm_owner;
+
+--
+-- Name: VIEW package_news; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON VIEW core.package_news IS 'What core.package_days does not have yet: runs above their user''s mark, and corrections of those below. Single rows mean nothing, and may be below 0. All of it lies with the user, so on a cluster it is of one moment. Spec 8.2, 8.7.';
+
+--
+-- Name: COLUMN package_news.package_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_news.package_id IS 'The package.';
+
+--
+-- Name: COLUMN package_news.day; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_news.day IS 'UTC day in which the runs began.';
+
+--
+-- Name: COLUMN package_news.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_news.user_id IS 'Who ran.';
+
+--
+-- Name: COLUMN package_news.model; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_news.model IS 'models.alias.';
+
+--
+-- Name: COLUMN package_news.sessions; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_news.sessions IS 'Sessions that began with the package''s prompt.';
+
+--
+-- Name: COLUMN package_news.runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_news.runs IS 'Runs with it that have ended.';
+
+--
+-- Name: COLUMN package_news.credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.package_news.credits IS 'Credits charged for them.';
+
+--
+-- Name: package_parts; Type: VIEW; Schema: core; Owner: prpm_owner
+--
+
+CREATE VIEW core.package_parts AS
+ SELECT d.package_id,
+    d.day,
+    d.user_id,
+    d.model,
+    d.sessions,
+    d.runs,
+    d.credits
+   FROM core.package_days d
+UNION ALL
+ SELECT n.package_id,
+    n.day,
+    n.user_id,
+    n.model,
+    n.sessions,
+    n.runs,
+    n.credits
+   FROM core.package_news n;
 
 ALTER TABLE core.package_parts OWNER TO prpm_owner;
 
@@ -19804,6 +19893,255 @@ ALTER FUNCTION core.payments_of(user_id uuid, run_id uuid) OWNER TO prpm_owner;
 COMMENT ON FUNCTION core.payments_of(user_id uuid, run_id uuid) IS 'The transfers that pay a run now: those after anything was given back; none for a run that was refunded. Credits. Spec 4.2.';
 
 --
+-- Name: user_usage_parts; Type: VIEW; Schema: core; Owner: prpm_owner
+--
+
+CREATE VIEW core.user_usage_parts AS
+ SELECT r.user_id,
+    r.day,
+    r.model,
+    r.package_id,
+    r.tier_name,
+    r.runs,
+    r.failed_runs,
+    r.input_tokens,
+    r.cached_tokens,
+    r.cache_write_tokens,
+    r.output_tokens,
+    r.cost,
+    r.limited_cost,
+    r.credits,
+    r.shortfall,
+    r.included_value,
+    r.purchased_value,
+    r.cache_saving,
+    r.answers,
+    r.answer_tokens,
+    r.paid_credits,
+    r.paid_cost
+   FROM public.usage_rollups r
+UNION ALL
+ SELECT u.id AS user_id,
+    t.day,
+    t.model,
+    t.package_id,
+    t.tier_name,
+    t.runs,
+    t.failed_runs,
+    t.input_tokens,
+    t.cached_tokens,
+    t.cache_write_tokens,
+    t.output_tokens,
+    t.cost,
+    t.limited_cost,
+    t.credits,
+    t.shortfall,
+    t.included_value,
+    t.purchased_value,
+    t.cache_saving,
+    t.answers,
+    t.answer_tokens,
+    t.paid_credits,
+    t.paid_cost
+   FROM ((public.users u
+     LEFT JOIN core.usage_marks m ON ((m.user_id = u.id)))
+     CROSS JOIN LATERAL ( SELECT x.user_id,
+            x.run_id,
+            x.day,
+            x.model,
+            x.package_id,
+            x.tier_name,
+            x.runs,
+            x.failed_runs,
+            x.input_tokens,
+            x.cached_tokens,
+            x.cache_write_tokens,
+            x.output_tokens,
+            x.cost,
+            x.limited_cost,
+            x.credits,
+            x.shortfall,
+            x.included_value,
+            x.purchased_value,
+            x.cache_saving,
+            x.answers,
+            x.answer_tokens,
+            x.paid_credits,
+            x.paid_cost,
+            x.prompted_sessions,
+            x.prompted_runs,
+            x.prompted_credits
+           FROM core.usage_by_run x
+          WHERE ((x.user_id = u.id) AND (x.run_id > COALESCE(m.through_run_id, '00000000-0000-0000-0000-000000000000'::uuid)))
+         OFFSET 0) t)
+  WHERE (u.last_run_id > COALESCE(m.through_run_id, '00000000-0000-0000-0000-000000000000'::uuid))
+UNION ALL
+ SELECT c.user_id,
+    c.day,
+    c.model,
+    c.package_id,
+    c.tier_name,
+    c.runs,
+    c.failed_runs,
+    c.input_tokens,
+    c.cached_tokens,
+    c.cache_write_tokens,
+    c.output_tokens,
+    c.cost,
+    c.limited_cost,
+    c.credits,
+    c.shortfall,
+    c.included_value,
+    c.purchased_value,
+    c.cache_saving,
+    c.answers,
+    c.answer_tokens,
+    c.paid_credits,
+    c.paid_cost
+   FROM (core.usage_corrected c
+     JOIN core.usage_marks m ON (((m.user_id = c.user_id) AND (c.run_id <= m.through_run_id))));
+
+ALTER TABLE core.user_usage_parts OWNER TO prpm_owner;
+
+--
+-- Name: VIEW user_usage_parts; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON VIEW core.user_usage_parts IS 'The parts of core.usage_parts that are of users: rollups, runs above their user''s mark, and corrections of those below. All of them lie with the user, so on a cluster they are of one moment. Single rows mean nothing, and may be below 0. Spec 8.2.';
+
+--
+-- Name: COLUMN user_usage_parts.user_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.user_id IS 'Who ran.';
+
+--
+-- Name: COLUMN user_usage_parts.day; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.day IS 'UTC day in which the runs began.';
+
+--
+-- Name: COLUMN user_usage_parts.model; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.model IS 'models.alias.';
+
+--
+-- Name: COLUMN user_usage_parts.package_id; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.package_id IS 'The package.';
+
+--
+-- Name: COLUMN user_usage_parts.tier_name; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.tier_name IS 'Tier at the time.';
+
+--
+-- Name: COLUMN user_usage_parts.runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.runs IS 'Runs that have ended, however they ended.';
+
+--
+-- Name: COLUMN user_usage_parts.failed_runs; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.failed_runs IS 'Of them, runs that failed, expired, or have an error.';
+
+--
+-- Name: COLUMN user_usage_parts.input_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.input_tokens IS 'Tokens read, cached and cache-write parts included.';
+
+--
+-- Name: COLUMN user_usage_parts.cached_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.cached_tokens IS 'Of them, tokens read from a provider''s cache.';
+
+--
+-- Name: COLUMN user_usage_parts.cache_write_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.cache_write_tokens IS 'Of them, tokens written to a provider''s cache.';
+
+--
+-- Name: COLUMN user_usage_parts.output_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.output_tokens IS 'Tokens written.';
+
+--
+-- Name: COLUMN user_usage_parts.cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.cost IS 'US dollars: exact provider cost.';
+
+--
+-- Name: COLUMN user_usage_parts.limited_cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.limited_cost IS 'US dollars: the part of it that counts against limits.';
+
+--
+-- Name: COLUMN user_usage_parts.credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.credits IS 'Credits charged.';
+
+--
+-- Name: COLUMN user_usage_parts.shortfall; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.shortfall IS 'Credits that nothing could pay.';
+
+--
+-- Name: COLUMN user_usage_parts.included_value; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.included_value IS 'US dollars of cash that had been paid for the credits spent that were not purchased.';
+
+--
+-- Name: COLUMN user_usage_parts.purchased_value; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.purchased_value IS 'US dollars of cash that had been paid for the purchased credits spent.';
+
+--
+-- Name: COLUMN user_usage_parts.cache_saving; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.cache_saving IS 'US dollars that caching saved by the runs'' own price rows: cached reads at less than the input price, less what writes cost above it; below 0 where writes were not read often enough.';
+
+--
+-- Name: COLUMN user_usage_parts.answers; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.answers IS 'Completed runs with the package''s prompt: baselines left out.';
+
+--
+-- Name: COLUMN user_usage_parts.answer_tokens; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.answer_tokens IS 'Tokens that these wrote.';
+
+--
+-- Name: COLUMN user_usage_parts.paid_credits; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.paid_credits IS 'Credits charged that cash had been paid for: those of sign-up and operators left out, and all of runs without a paid credit.';
+
+--
+-- Name: COLUMN user_usage_parts.paid_cost; Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON COLUMN core.user_usage_parts.paid_cost IS 'US dollars of provider cost that paid credits bore: all but the share of free credits, and but runs without a paid credit.';
+
+--
 -- Name: anonymous_runs; Type: TABLE; Schema: public; Owner: prpm_owner
 --
 
@@ -19998,109 +20336,29 @@ COMMENT ON COLUMN public.anonymous_runs.finished_at IS 'When it ended.';
 --
 
 CREATE VIEW core.usage_parts AS
- SELECT r.user_id,
-    r.day,
-    r.model,
-    r.package_id,
-    r.tier_name,
-    r.runs,
-    r.failed_runs,
-    r.input_tokens,
-    r.cached_tokens,
-    r.cache_write_tokens,
-    r.output_tokens,
-    r.cost,
-    r.limited_cost,
-    r.credits,
-    r.shortfall,
-    r.included_value,
-    r.purchased_value,
-    r.cache_saving,
-    r.answers,
-    r.answer_tokens,
-    r.paid_credits,
-    r.paid_cost
-   FROM public.usage_rollups r
-UNION ALL
- SELECT u.id AS user_id,
-    t.day,
-    t.model,
-    t.package_id,
-    t.tier_name,
-    t.runs,
-    t.failed_runs,
-    t.input_tokens,
-    t.cached_tokens,
-    t.cache_write_tokens,
-    t.output_tokens,
-    t.cost,
-    t.limited_cost,
-    t.credits,
-    t.shortfall,
-    t.included_value,
-    t.purchased_value,
-    t.cache_saving,
-    t.answers,
-    t.answer_tokens,
-    t.paid_credits,
-    t.paid_cost
-   FROM ((public.users u
-     LEFT JOIN core.usage_marks m ON ((m.user_id = u.id)))
-     CROSS JOIN LATERAL ( SELECT x.user_id,
-            x.run_id,
-            x.day,
-            x.model,
-            x.package_id,
-            x.tier_name,
-            x.runs,
-            x.failed_runs,
-            x.input_tokens,
-            x.cached_tokens,
-            x.cache_write_tokens,
-            x.output_tokens,
-            x.cost,
-            x.limited_cost,
-            x.credits,
-            x.shortfall,
-            x.included_value,
-            x.purchased_value,
-            x.cache_saving,
-            x.answers,
-            x.answer_tokens,
-            x.paid_credits,
-            x.paid_cost,
-            x.prompted_sessions,
-            x.prompted_runs,
-            x.prompted_credits
-           FROM core.usage_by_run x
-          WHERE ((x.user_id = u.id) AND (x.run_id > COALESCE(m.through_run_id, '00000000-0000-0000-0000-000000000000'::uuid)))
-         OFFSET 0) t)
-  WHERE (u.last_run_id > COALESCE(m.through_run_id, '00000000-0000-0000-0000-000000000000'::uuid))
-UNION ALL
- SELECT c.user_id,
-    c.day,
-    c.model,
-    c.package_id,
-    c.tier_name,
-    c.runs,
-    c.failed_runs,
-    c.input_tokens,
-    c.cached_tokens,
-    c.cache_write_tokens,
-    c.output_tokens,
-    c.cost,
-    c.limited_cost,
-    c.credits,
-    c.shortfall,
-    c.included_value,
-    c.purchased_value,
-    c.cache_saving,
-    c.answers,
-    c.answer_tokens,
-    c.paid_credits,
-    c.paid_cost
-   FROM (core.usage_corrected c
-     JOIN core.usage_marks m ON (((m.user_id = c.user_id) AND (c.run_id <= m.through_run_id))))
+ SELECT p.user_id,
+    p.day,
+    p.model,
+    p.package_id,
+    p.tier_name,
+    p.runs,
+    p.failed_runs,
+    p.input_tokens,
+    p.cached_tokens,
+    p.cache_write_tokens,
+    p.output_tokens,
+    p.cost,
+    p.limited_cost,
+    p.credits,
+    p.shortfall,
+    p.included_value,
+    p.purchased_value,
+    p.cache_saving,
+    p.answers,
+    p.answer_tokens,
+    p.paid_credits,
+    p.paid_cost
+   FROM core.user_usage_parts p
 UNION ALL
  SELECT NULL::uuid AS user_id,
     a.day,
@@ -32618,18 +32876,25 @@ CREATE INDEX visitor_windows_ends_at ON public.visitor_windows USING btree (ends
 --
 
 CREATE OR REPLACE VIEW ops.unpriced_models AS
- SELECT m.alias AS model,
+ SELECT m.model,
     m.provider,
     m.provider_model,
     m.enabled,
-    max(upper(p.valid)) FILTER (WHERE (upper(p.valid) <= ( SELECT core.now() AS now))) AS last_price_ended_at,
-    min(lower(p.valid)) FILTER (WHERE (lower(p.valid) > ( SELECT core.now() AS now))) AS next_price_starts_at,
-    format('insert into model_prices (model, valid, input, output) values (%L, tstzrange(now(), null), …, …)'::text, m.alias) AS price_with
-   FROM (public.models m
-     LEFT JOIN public.model_prices p ON ((p.model = m.alias)))
-  GROUP BY m.alias
- HAVING (NOT COALESCE(bool_or((p.valid @> ( SELECT core.now() AS now))), false))
-  ORDER BY (max(upper(p.valid)) FILTER (WHERE (upper(p.valid) <= ( SELECT core.now() AS now)))) DESC NULLS LAST, m.alias;
+    m.last_price_ended_at,
+    m.next_price_starts_at,
+    format('insert into model_prices (model, valid, input, output) values (%L, tstzrange(now(), null), …, …)'::text, m.model) AS price_with
+   FROM ( SELECT m_1.alias AS model,
+            m_1.provider,
+            m_1.provider_model,
+            m_1.enabled,
+            max(upper(p.valid)) FILTER (WHERE (upper(p.valid) <= ( SELECT core.now() AS now))) AS last_price_ended_at,
+            min(lower(p.valid)) FILTER (WHERE (lower(p.valid) > ( SELECT core.now() AS now))) AS next_price_starts_at,
+            COALESCE(bool_or((p.valid @> ( SELECT core.now() AS now))), false) AS is_priced
+           FROM (public.models m_1
+             LEFT JOIN public.model_prices p ON ((p.model = m_1.alias)))
+          GROUP BY m_1.alias) m
+  WHERE (NOT m.is_priced)
+  ORDER BY m.last_price_ended_at DESC NULLS LAST, m.model;
 
 --
 -- Name: model_prices guard_price; Type: TRIGGER; Schema: public; Owner: prpm_owner
@@ -33400,6 +33665,7 @@ GRANT SELECT ON TABLE public.job_runs TO prpm_readonly;
 --
 
 GRANT SELECT ON TABLE public.jobs TO prpm_ops;
+GRANT SELECT ON TABLE public.jobs TO prpm_readonly;
 
 --
 -- Name: FUNCTION due_slot(j public.jobs, at timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -33840,18 +34106,6 @@ GRANT SELECT ON TABLE public.purchases TO prpm_readonly;
 
 REVOKE ALL ON FUNCTION api.read_checkout(user_id uuid, session_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION api.read_checkout(user_id uuid, session_id text) TO prpm_app;
-
---
--- Name: TABLE comparisons; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.comparisons TO prpm_ops;
-
---
--- Name: TABLE shared_sessions; Type: ACL; Schema: public; Owner: prpm_owner
---
-
-GRANT SELECT ON TABLE public.shared_sessions TO prpm_ops;
 
 --
 -- Name: FUNCTION read_comparison(user_id uuid, comparison_id uuid); Type: ACL; Schema: api; Owner: prpm_owner
@@ -34653,6 +34907,12 @@ REVOKE ALL ON FUNCTION core.continue_session(user_id uuid, session_id uuid, pack
 REVOKE ALL ON FUNCTION core.copied_id(place bigint) FROM PUBLIC;
 
 --
+-- Name: TABLE shared_sessions; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.shared_sessions TO prpm_ops;
+
+--
 -- Name: FUNCTION copy_exchanges(user_id uuid, session_id uuid, share public.shared_sessions, summary uuid); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -35287,6 +35547,12 @@ REVOKE ALL ON FUNCTION core.keep_texts(user_id uuid, session_id uuid, run_id uui
 REVOKE ALL ON FUNCTION core.known_comparison(user_id uuid, comparison_id uuid, idempotency_key text, request_hash bytea, now timestamp with time zone, OUT known uuid, OUT refusal json) FROM PUBLIC;
 
 --
+-- Name: TABLE comparisons; Type: ACL; Schema: public; Owner: prpm_owner
+--
+
+GRANT SELECT ON TABLE public.comparisons TO prpm_ops;
+
+--
 -- Name: FUNCTION known_sides(user_id uuid, comparison_id uuid); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
@@ -35460,6 +35726,8 @@ REVOKE ALL ON FUNCTION core.month_figures(at timestamp with time zone) FROM PUBL
 --
 
 REVOKE ALL ON FUNCTION core.monthly_limit_of(tier text) FROM PUBLIC;
+GRANT ALL ON FUNCTION core.monthly_limit_of(tier text) TO prpm_ops;
+GRANT ALL ON FUNCTION core.monthly_limit_of(tier text) TO prpm_readonly;
 
 --
 -- Name: FUNCTION move_credits(user_id uuid, lot_id uuid, type text, debit text, credit text, amount bigint, now timestamp with time zone, run_id uuid, purchase_id uuid, subscription_id text, description text, actor text); Type: ACL; Schema: core; Owner: prpm_owner
@@ -35516,6 +35784,7 @@ GRANT SELECT ON TABLE public.stripe_drift TO prpm_ops;
 --
 
 GRANT SELECT ON TABLE public.subscription_periods TO prpm_ops;
+GRANT SELECT ON TABLE public.subscription_periods TO prpm_readonly;
 
 --
 -- Name: FUNCTION note_found_periods(user_id uuid, subscription_id text, now timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
@@ -36142,6 +36411,8 @@ GRANT ALL ON FUNCTION core.tier_now(person public.users) TO prpm_readonly;
 --
 
 REVOKE ALL ON FUNCTION core.tier_of(tier_override text, plan_tier text, entitled_until timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION core.tier_of(tier_override text, plan_tier text, entitled_until timestamp with time zone) TO prpm_ops;
+GRANT ALL ON FUNCTION core.tier_of(tier_override text, plan_tier text, entitled_until timestamp with time zone) TO prpm_readonly;
 
 --
 -- Name: TABLE session_index; Type: ACL; Schema: public; Owner: prpm_owner
