@@ -48,7 +48,7 @@ export async function openPlace({ home, memory, schema, single, mayReplace }: St
       return { server: nodes, urls: urlsOf(nodes, memory) };
     }
     console.log(
-      'This demo is on three nodes, and db/ has changed since. Nodes are not migrated yet, so it goes back to one server, with all its ' +
+      'This demo is on three nodes, and db/ has changed since. Nodes of a demo are not migrated, so it goes back to one server, with all its ' +
         'data; npm run demo:scale moves it again.',
     );
     await bringBack(findPrograms(), nodes, single);

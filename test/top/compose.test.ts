@@ -126,7 +126,7 @@ describe('docker-compose.yml', () => {
   });
 });
 
-describe('deploy/compose.scale.yml', () => {
+describe('docker-compose.scale.yml', () => {
   const nodeSchema = z.object({
     image: z.string(),
     command: z.array(z.string()),
@@ -146,7 +146,7 @@ describe('deploy/compose.scale.yml', () => {
       }),
       volumes: z.record(z.string(), z.null()),
     })
-    .parse(parse(read('deploy/compose.scale.yml'), { merge: true, logLevel: 'error' }));
+    .parse(parse(read('docker-compose.scale.yml'), { merge: true, logLevel: 'error' }));
   const { services, volumes } = overlay;
   const nodes = [services.postgres, services.worker1, services.worker2];
   const workers = Object.keys(services).filter((name) => name.startsWith('worker'));
