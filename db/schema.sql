@@ -18006,13 +18006,11 @@ COMMENT ON FUNCTION core.month_figures(at timestamp with time zone) IS 'The figu
 --
 
 CREATE FUNCTION core.monthly_limit_of(tier text) RETURNS numeric
-    LANGUAGE plpgsql STABLE
+    LANGUAGE sql STABLE
     SET search_path TO ''
-    AS $$
-begin
-  return (core.find_limits(tier)).monthly_cost_limit;
-end
-$$;
+    BEGIN ATOMIC
+ SELECT (core.find_limits(tier)).monthly_cost_limit AS monthly_cost_limit;
+END;
 
 ALTER FUNCTION core.monthly_limit_of(tier text) OWNER TO prpm_owner;
 
@@ -24837,43 +24835,21 @@ ALTER FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone) OWNER 
 COMMENT ON FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone) IS 'Books a user''s expired credits, rolls over what is due and takes back what refunds still ask for. Credits that running runs hold stay until those end. Returns the credits expired. Locks the user''s row. Spec 4.3, 4.5, 4.6.';
 
 --
--- Name: tier_now(public.users); Type: FUNCTION; Schema: core; Owner: prpm_owner
---
-
-CREATE FUNCTION core.tier_now(person public.users) RETURNS text
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-begin
-  return core.tier_of(person.tier_override, person.plan_tier, person.entitled_until);
-end
-$$;
-
-ALTER FUNCTION core.tier_now(person public.users) OWNER TO prpm_owner;
-
---
--- Name: FUNCTION tier_now(person public.users); Type: COMMENT; Schema: core; Owner: prpm_owner
---
-
-COMMENT ON FUNCTION core.tier_now(person public.users) IS 'A user''s tier at this moment: the operator''s override, else the plan''s while its period is paid, else free; free too where that tier is no longer active. A tier without a row is returned as it is: its runs are refused. Spec 2.5, 3.1.';
-
---
 -- Name: tier_of(text, text, timestamp with time zone); Type: FUNCTION; Schema: core; Owner: prpm_owner
 --
 
 CREATE FUNCTION core.tier_of(tier_override text, plan_tier text, entitled_until timestamp with time zone) RETURNS text
-    LANGUAGE plpgsql STABLE
+    LANGUAGE sql STABLE
     SET search_path TO ''
-    AS $$
-declare
-  tier text := core.tier_at(tier_override, plan_tier, entitled_until, core.now());
-begin
-  if exists (select from public.cost_limits_config c where c.tier_name = tier and not c.is_active) then
-    return 'free';
-  end if;
-  return tier;
-end
-$$;
+    BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN (c.is_active OR (t.tier = 'free'::text) OR (c.tier_name IS NULL)) THEN t.tier
+             ELSE 'free'::text
+         END AS "case"
+    FROM (( SELECT core.tier_at(tier_of.tier_override, tier_of.plan_tier, tier_of.entitled_until, core.now()) AS tier) t
+      LEFT JOIN public.cost_limits_config c ON ((c.tier_name = t.tier)));
+END;
 
 ALTER FUNCTION core.tier_of(tier_override text, plan_tier text, entitled_until timestamp with time zone) OWNER TO prpm_owner;
 
@@ -24882,6 +24858,25 @@ ALTER FUNCTION core.tier_of(tier_override text, plan_tier text, entitled_until t
 --
 
 COMMENT ON FUNCTION core.tier_of(tier_override text, plan_tier text, entitled_until timestamp with time zone) IS 'core.tier_now by a user''s columns, for views: on a cluster they may not call what takes a row of a table. Spec 2.5, 3.1.';
+
+--
+-- Name: tier_now(public.users); Type: FUNCTION; Schema: core; Owner: prpm_owner
+--
+
+CREATE FUNCTION core.tier_now(person public.users) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    BEGIN ATOMIC
+ SELECT core.tier_of((person).tier_override, (person).plan_tier, (person).entitled_until) AS tier_of;
+END;
+
+ALTER FUNCTION core.tier_now(person public.users) OWNER TO prpm_owner;
+
+--
+-- Name: FUNCTION tier_now(person public.users); Type: COMMENT; Schema: core; Owner: prpm_owner
+--
+
+COMMENT ON FUNCTION core.tier_now(person public.users) IS 'A user''s tier at this moment: the operator''s override, else the plan''s while its period is paid, else free; free too where that tier is no longer active. A tier without a row is returned as it is: its runs are refused. Spec 2.5, 3.1.';
 
 --
 -- Name: session_index; Type: TABLE; Schema: public; Owner: prpm_owner
@@ -36399,20 +36394,20 @@ REVOKE ALL ON FUNCTION core.text_notices(now timestamp with time zone) FROM PUBL
 REVOKE ALL ON FUNCTION core.tidy_lots(user_id uuid, now timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: FUNCTION tier_now(person public.users); Type: ACL; Schema: core; Owner: prpm_owner
---
-
-REVOKE ALL ON FUNCTION core.tier_now(person public.users) FROM PUBLIC;
-GRANT ALL ON FUNCTION core.tier_now(person public.users) TO prpm_ops;
-GRANT ALL ON FUNCTION core.tier_now(person public.users) TO prpm_readonly;
-
---
 -- Name: FUNCTION tier_of(tier_override text, plan_tier text, entitled_until timestamp with time zone); Type: ACL; Schema: core; Owner: prpm_owner
 --
 
 REVOKE ALL ON FUNCTION core.tier_of(tier_override text, plan_tier text, entitled_until timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION core.tier_of(tier_override text, plan_tier text, entitled_until timestamp with time zone) TO prpm_ops;
 GRANT ALL ON FUNCTION core.tier_of(tier_override text, plan_tier text, entitled_until timestamp with time zone) TO prpm_readonly;
+
+--
+-- Name: FUNCTION tier_now(person public.users); Type: ACL; Schema: core; Owner: prpm_owner
+--
+
+REVOKE ALL ON FUNCTION core.tier_now(person public.users) FROM PUBLIC;
+GRANT ALL ON FUNCTION core.tier_now(person public.users) TO prpm_ops;
+GRANT ALL ON FUNCTION core.tier_now(person public.users) TO prpm_readonly;
 
 --
 -- Name: TABLE session_index; Type: ACL; Schema: public; Owner: prpm_owner

@@ -7,8 +7,8 @@ type Routine = { name: string; definition: string };
 const ours = '{public,core,api,ops}';
 
 /**
- * A function in SQL that reads a table depends on it, which Citus follows in circles, and may not read a distributed one by
- * its parameters. The same statements in plpgsql may.
+ * A function in SQL that reads a table, or calls what takes or returns its rows, depends on it, which Citus follows in circles,
+ * and may not read a distributed one by its parameters. The same statements in plpgsql may.
  */
 export async function useProcedures(sql: Asks): Promise<void> {
   const routines = await sql<
@@ -25,8 +25,12 @@ export async function useProcedures(sql: Asks): Promise<void> {
     where l.lanname = 'sql' and p.pronamespace = any (${ours}::regnamespace[])
       and p.prosqlbody is not null
       and exists (
-        select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass
-          and d.deptype = 'n'
+        select from pg_depend d
+        left join pg_proc f on d.refclassid = 'pg_proc'::regclass and f.oid = d.refobjid
+        left join pg_type t on t.oid = any (f.proargtypes::oid[] || f.prorettype)
+        left join pg_class c on c.oid = t.typrelid
+        where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'n'
+          and (d.refclassid = 'pg_class'::regclass or c.relkind = 'r')
       )`;
   for (const { definition, body, isSet, type, out, hasPath, isPure, name } of routines) {
     const head = definition

@@ -315,20 +315,14 @@ function findCycle(calls: { from: string; to: string }[]): string[] | undefined 
 
 it('no view calls what takes or returns rows of a table: Citus would go in circles between them (docs/scale.md)', async () => {
   const found = await database.owner<{ view: string; routine: string }[]>`
-    with recursive needs (view, classid, objid) as (
-      select c.oid::regclass, d.refclassid, d.refobjid
-      from pg_class c join pg_rewrite r on r.ev_class = c.oid
-      join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_proc'::regclass
-      where c.relnamespace in ('core'::regnamespace, 'ops'::regnamespace, 'public'::regnamespace)
-        and not exists (select from pg_depend e where e.classid = 'pg_class'::regclass and e.objid = c.oid and e.deptype = 'e')
-      union
-      select n.view, d.refclassid, d.refobjid
-      from needs n join pg_depend d on d.classid = n.classid and d.objid = n.objid and d.refclassid = 'pg_proc'::regclass
-    )
-    select distinct n.view::text, n.objid::regprocedure::text as routine
-    from needs n join pg_depend d on d.classid = n.classid and d.objid = n.objid and d.refclassid = 'pg_type'::regclass
-    join pg_type t on t.oid = d.refobjid
-    join pg_class c on c.oid = t.typrelid and c.relkind = 'r'`;
+    select distinct v.oid::regclass::text as view, p.oid::regprocedure::text as routine
+    from pg_class v join pg_rewrite r on r.ev_class = v.oid
+    join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_proc'::regclass
+    join pg_proc p on p.oid = d.refobjid
+    join pg_type t on t.oid = any (p.proargtypes::oid[] || p.prorettype)
+    join pg_class c on c.oid = t.typrelid and c.relkind = 'r'
+    where v.relnamespace in ('core'::regnamespace, 'ops'::regnamespace, 'public'::regnamespace)
+      and not exists (select from pg_depend e where e.classid = 'pg_class'::regclass and e.objid = v.oid and e.deptype = 'e')`;
   expect([...found]).toEqual([]);
 });
 
