@@ -147,6 +147,7 @@ export const billing: Room = {
     {
       number: 59,
       there: 'Grant and purchase are two transactions: a crash in between grants twice; the ledger names no purchase',
+      needsTrigger: true,
       async ours(place) {
         const who = await place.newcomer();
         const purchase = await place.checkOutPack(who);

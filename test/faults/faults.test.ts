@@ -1,5 +1,6 @@
 // Each fault that was seen in the reference implementation, provoked here. `npm run faults` prints what came of it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { differsOnCluster } from '../harness/tools.ts';
 import { rooms } from './list.ts';
 import { openPlace, type Place } from './place.ts';
 
@@ -18,8 +19,9 @@ for (const { name, faults } of rooms) {
     });
     afterAll(() => place.close());
 
-    for (const { number, there, ours } of faults) {
-      it(`${number}. ${there}: not here`, { timeout: 60_000 }, async ({ task }) => {
+    for (const { number, there, needsTrigger = false, ours } of faults) {
+      const isLeftOut = needsTrigger && differsOnCluster('it is provoked by a trigger');
+      it.skipIf(isLeftOut)(`${number}. ${there}: not here`, { timeout: 60_000 }, async ({ task }) => {
         task.meta.fault = { number, there };
         const observed = await ours(place);
         expect(await place.audit()).toEqual([]);

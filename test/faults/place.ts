@@ -8,7 +8,7 @@ import { type Answer, type CallOptions, call, openHouse, type Person } from '../
 import { HOUR, openShop } from '../stripe/shop.ts';
 
 /** `there`: what went wrong; `ours`: makes it happen here, throws where it goes wrong too, and says what was seen. */
-type Fault = { number: number; there: string; ours(place: Place): Promise<string> };
+type Fault = { number: number; there: string; needsTrigger?: boolean; ours(place: Place): Promise<string> };
 /** One place for all of its faults, which happen one after the other. */
 export type Room = { name: string; faults: Fault[] };
 
