@@ -178,7 +178,8 @@ it('the log says which events came, and why others were not taken, without what 
   expect(lines.find(({ msg }) => msg === 'webhook not taken')).toMatchObject({
     ...{ level: 'warn', code: 'webhook_signature_invalid', reason: expect.stringContaining('does not fit') },
   });
-  expect(written).not.toMatch(/whsec_|1\.0/);
+  // When it was and how long it took are numbers of any kind.
+  expect(JSON.stringify(lines.map(({ time, ms, ...rest }) => rest))).not.toMatch(/whsec_|1\.0/);
 });
 
 it('OpenAPI says that the webhook takes a signature and no token', () => {
