@@ -2,6 +2,7 @@
 // are copied that may have changed meanwhile; what can refuse is tried before.
 import { connect } from '../../src/database/connection.ts';
 import { createDatabase, createRoles, randomPassword, withDatabase } from '../../src/database/roles.ts';
+import { expectBalance } from '../../src/scale/count.ts';
 import { scaleUp } from '../../src/scale/up.ts';
 import type { RunningServer } from '../../src/server.ts';
 import { copyRows, copyWhole, findPrograms, type Programs } from './copy.ts';
@@ -71,7 +72,7 @@ async function bringBack(programs: Programs, nodes: Server, single: Single): Pro
   try {
     await allowWrites(server);
     await copyRows(programs, inside(nodes), inside(server));
-    await expectBalance(inside(server));
+    await expectBalanceAt(inside(server));
   } finally {
     await server.stop();
   }
@@ -165,7 +166,7 @@ async function switchOver(
     await refuseWrites(old.server);
     const copying = performance.now();
     const { rows, tables } = await copyRows(programs, inside(old.server), inside(target.server));
-    await expectBalance(inside(target.server));
+    await expectBalanceAt(inside(target.server));
     say(`${rows} rows of ${tables} tables copied in ${seconds(copying)}, each the same there; the books balance.`);
     demo.ending.throwIfAborted();
     note(nodes);
@@ -219,9 +220,7 @@ async function refuseCron({ superuserUrl, database }: Server): Promise<void> {
     );
 }
 
-async function expectBalance(url: string): Promise<void> {
+async function expectBalanceAt(url: string): Promise<void> {
   await using sql = connect(url);
-  const [wrong] = await sql<{ check_name: string; object: string }[]>`
-    select check_name, object from ops.audit_books() limit 1`;
-  if (wrong !== undefined) throw new Error(`The books do not balance there: ${wrong.check_name} of ${wrong.object}.`);
+  await expectBalance(sql, 'there');
 }

@@ -1,5 +1,5 @@
 // Citus follows views to the functions that they call, and brings those to a node before the tables whose rows they take. So
-// views read nothing while it spreads a table or makes a node ready.
+// views read nothing while it spreads a table.
 import type { Asks } from './routines.ts';
 
 /** Runs `work` in this transaction while each of our views reads nothing; then they are as they were. */
