@@ -19,6 +19,8 @@ export default defineConfig({
   test: {
     // What can only be told in the long form, as by root, stands in files of its own.
     include: ['test/**/*.test.ts', ...(process.env.SOAK === '1' ? ['test/**/*.soak.ts'] : [])],
+    // The page asks the server alone, so a cluster makes no difference to it that test/http does not see.
+    exclude: process.env.PRPM_SCALE === '1' ? ['test/web/**'] : [],
     globalSetup: ['test/harness/global-setup.ts'],
     sequence: { sequencer: LongestFirst },
     pool: 'forks',

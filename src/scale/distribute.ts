@@ -1,7 +1,7 @@
 // Spreads a database over the nodes of a Citus cluster: tables by their declared kind, functions to every node.
 import { readFile } from 'node:fs/promises';
 import postgres from 'postgres';
-import { type Asks, holdShards, readByColumns, useProcedures } from './routines.ts';
+import { type Asks, holdShards, readByColumns, readCopies, useProcedures } from './routines.ts';
 import { withoutViews } from './views.ts';
 
 const folder = new URL('../../db/scale/', import.meta.url);
@@ -34,6 +34,7 @@ export async function distribute(coordinatorUrl: string, say: (line: string) => 
         await withoutViews(tx, () => distributeTables(tx, toDo));
         say(`distributed ${toDo.length} tables`);
       }
+      await readCopies(tx);
     });
     await delegateCalls(sql);
     await spreadFunctions(sql, say);

@@ -18,7 +18,9 @@ it('goes on where a connection breaks while it is being made, at whatever step',
     let left = 6;
     wire.breaks = (portion, isAnswer) => isAnswer === ofAnswers && portion === step && left > 0 && left-- > 0;
     wire.cutAll();
-    await Promise.all(Array.from({ length: 24 }, () => answerTo(proof.server, question(person, 'tokens=2'))));
+    // Answers that come at the same moment are one step; then there are fewer of them, and it is asked again.
+    for (let tries = 0; tries < 5 && left === 6; tries++)
+      await Promise.all(Array.from({ length: 24 }, () => answerTo(proof.server, question(person, 'tokens=2'))));
     wire.breaks = () => false;
     await until(async () => (await answerTo(proof.server, question(person, 'tokens=1'))).status === 200);
     expect(proof.server.exitCode).toBeNull();

@@ -105,6 +105,25 @@ describe.skipIf(needs('citus'))('npm run scale:up', () => {
     expect(plan).toMatch(new RegExp(`Function Scan on api\\.${name}`));
   });
 
+  it('has each node go by config as it was last changed, in the transaction that changes it, too', async () => {
+    const user = await world.person({ credits: 5, tier: 'unlimited' });
+    const ask = async (sql: postgres.Sql | postgres.TransactionSql) => {
+      const [begun] = await sql<Begun[]>`
+        select outcome, refusal from api.begin_run(
+          ${user}, ${newId()}, 'plain', null, null, 'plain', false, 400, 'o200k_base', null, null, null, null)`;
+      return begun?.outcome === 'refused' ? begun.refusal?.code : begun?.outcome;
+    };
+    const everywhere = () => Promise.all(apps.map(ask));
+    await database.owner.begin(async (tx) => {
+      await tx`update models set enabled = false where alias = 'plain'`;
+      expect(await ask(tx)).toBe('model_disabled');
+      expect(new Set(await everywhere())).toEqual(new Set(['started'])); // not committed yet
+    });
+    expect(await everywhere()).toEqual(apps.map(() => 'model_disabled'));
+    await database.owner`update models set enabled = true where alias = 'plain'`;
+    expect(await everywhere()).toEqual(apps.map(() => 'started'));
+  });
+
   it('spends no credit twice: 200 runs at once on 5 credits, through the coordinator and both workers (spec 3.2, fault 12)', async () => {
     const user = await world.person({ credits: 5, tier: 'unlimited' });
     const answers = await Promise.all(
