@@ -12,6 +12,8 @@ export type Nodes = {
   keepPasswords(passwords: Record<string, string>): void;
   /** Starts one more worker and returns its URL; to whom it belongs is for src/scale to say. */
   add(): Promise<string>;
+  /** Stops a node that is none of the cluster any more. */
+  remove(place: number): Promise<void>;
   /** Ends a node in the midst of whatever it does, as a power cut would: 0 is the coordinator, 1 the first worker. */
   kill(place: number): Promise<void>;
   /** Starts a node again that was killed, where it was and on its port. */
@@ -99,6 +101,10 @@ export async function startNodes(options: NodesOptions): Promise<Nodes> {
       pids.push(node.cluster.pid);
       tellPasswords();
       return node.cluster.url;
+    },
+    remove: async (place) => {
+      await at(place).cluster.stop();
+      for (const list of [nodes, urls, pids]) list.splice(place, 1);
     },
     kill: (place) => at(place).cluster.stop('immediate'),
     revive: async (place) => {

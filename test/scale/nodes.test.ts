@@ -7,7 +7,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
 import { uuidv7 } from 'uuidv7';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { backUpCluster, removeCluster, startCluster, startTemporaryCluster } from '../../sandbox/postgres/cluster.ts';
+import {
+  backUpCluster,
+  type Cluster,
+  type ClusterOptions,
+  removeCluster,
+  startCluster,
+  startTemporaryCluster,
+} from '../../sandbox/postgres/cluster.ts';
 import { compareWithBooks, type Load, startLoad } from '../../sandbox/scale/load.ts';
 import { type Nodes, startNodes } from '../../sandbox/scale/nodes.ts';
 import { migrate } from '../../src/database/migrate.ts';
@@ -41,6 +48,8 @@ describe.skipIf(needs('citus', 'pg_basebackup'))('a cluster whose nodes come and
   let database: TestDatabase;
   let world: ReturnType<typeof buildWorld>;
   let superuser: postgres.Sql;
+  /** What all nodes were started with. */
+  let startOptions: Omit<ClusterOptions, 'directory'> = {};
   const people: string[] = [];
   const loads: Load[] = [];
 
@@ -54,11 +63,15 @@ describe.skipIf(needs('citus', 'pg_basebackup'))('a cluster whose nodes come and
         const directory = join(home, name);
         directories.add(directory);
         if (of !== undefined) await backUpCluster(of, directory);
+        startOptions = options;
         return startCluster({ ...options, directory, fsync: true });
       },
       password: randomPassword(),
       shards: soak ? 12 : 4,
-      settings: { 'citus.background_task_queue_interval': '1s', 'citus.recover_2pc_interval': '-1' },
+      settings: {
+        ...{ 'citus.background_task_queue_interval': '1s', 'citus.recover_2pc_interval': '-1' },
+        ...{ archive_mode: 'on', archive_command: 'mkdir -p ../archive && cp "%p" ../archive/%f' },
+      },
     });
     nodes.keepPasswords(passwords);
     const [coordinator] = nodes.urls;
@@ -351,6 +364,24 @@ describe.skipIf(needs('citus', 'pg_basebackup'))('a cluster whose nodes come and
     120_000,
   );
 
+  it('empties a worker while people run things, and goes on without it', async () => {
+    const load = begin();
+    await untilTold(load, 30);
+    const leaving = nodes.urls.length - 1;
+    await superuser`select citus_drain_node('127.0.0.1', ${portAt(leaving)})`;
+    expect([...(await homes()).values()].filter((port) => port === portAt(leaving))).toEqual([]);
+    await untilTold(load, 30);
+    load.urls.splice(leaving, 1);
+    await untilTold(load, 30); // who asked it last has been told
+    await superuser`select citus_remove_node('127.0.0.1', ${portAt(leaving)})`;
+    await untilTold(load, 30);
+    await load.stop();
+    expect(load.troubles.map(({ error }) => error.message)).toEqual([]);
+    expect(await compareWithBooks(superuser, load)).toEqual(intact);
+    expect(await audit()).toEqual([]);
+    await nodes.remove(leaving);
+  }, 120_000);
+
   it('comes back to one server: the same rows, and functions as they were', async () => {
     const server = await startTemporaryCluster();
     const url = withDatabase(server.url, 'came_back');
@@ -372,4 +403,104 @@ describe.skipIf(needs('citus', 'pg_basebackup'))('a cluster whose nodes come and
       await server.stop();
     }
   }, 180_000);
+
+  describe('that is gone, all of it', () => {
+    const restored: Cluster[] = [];
+    afterAll(async () => {
+      await Promise.all(restored.map((cluster) => cluster.stop('immediate')));
+    });
+
+    /** Switches to the next file of each node's log, and returns where they are kept when all before is there. */
+    async function archives(): Promise<string[]> {
+      const found: string[] = [];
+      for (const url of nodes.urls) {
+        const sql = postgres(url, { max: 1, onnotice: () => {} });
+        const [row] = await sql<{ file: string; path: string }[]>`
+          select pg_walfile_name(pg_switch_wal()) as file, current_setting('data_directory') as path`;
+        const { file = '', path = '' } = row ?? {};
+        await expect
+          .poll(async () => (await sql`select from pg_stat_archiver where last_archived_wal >= ${file}`).length)
+          .toBe(1);
+        await sql.end();
+        found.push(join(path, '../archive'));
+      }
+      return found;
+    }
+
+    it('comes back as of one moment that was noted in every log, with what was told before it', async () => {
+      const backups = nodes.urls.map((_, place) => join(home, `restored${place}`));
+      for (const [place, directory] of backups.entries()) {
+        directories.add(directory);
+        await backUpCluster({ url: nodes.urls[place] ?? '' }, directory);
+      }
+      const load = begin();
+      await untilTold(load, 50);
+      const before = Date.now();
+      await superuser`select citus_create_restore_point('hourly')`;
+      const after = Date.now();
+      await untilTold(load, 50);
+      await load.stop();
+      const logs = await archives();
+      const ports = nodes.urls.map((_, place) => portAt(place));
+      const kept = await superuser<
+        { id: number; port: number }[]
+      >`select nodeid as id, nodeport as port from pg_dist_node`;
+      for (const place of ports.keys()) await nodes.kill(place);
+
+      for (const [place, directory] of backups.entries()) {
+        const settings = {
+          ...startOptions.settings,
+          ...{
+            restore_command: `cp ${logs[place]}/%f "%p"`,
+            recovery_target_name: 'hourly',
+            recovery_target_action: 'promote',
+          },
+        };
+        restored.push(await startCluster({ ...startOptions, directory, recover: true, settings }));
+      }
+      const superuserPassword = new URL(nodes.urls[0]).password;
+      const words = Object.entries({ postgres: superuserPassword, ...passwords });
+      const lines = restored.flatMap(({ port }) => words.map(([role, word]) => `127.0.0.1:${port}:*:${role}:${word}`));
+      for (const cluster of restored)
+        cluster.keepPasswords([...lines, ...lines.map((line) => line.replace('127.0.0.1', 'localhost'))]);
+      const sql = postgres(withDatabase(restored[0]?.url ?? '', 'prpm'), { max: 1, onnotice: () => {} });
+      const there = connectDatabase(restored[0]?.url ?? '', passwords, 'prpm');
+      try {
+        for (const { url } of restored) {
+          const node = postgres(url, { max: 1, onnotice: () => {} });
+          await expect.poll(async () => (await node`select pg_is_in_recovery() as busy`)[0]?.busy).toBe(false);
+          await node.end();
+        }
+        for (const { id, port } of kept)
+          await sql`select citus_update_node(${id}, '127.0.0.1', ${restored[ports.indexOf(port)]?.port ?? 0})`;
+        await sql`select recover_prepared_transactions()`;
+        await expect.poll(async () => (await sql`select from pg_dist_node where not metadatasynced`).length).toBe(0);
+
+        const told = load.told.filter(({ at }) => at < before);
+        expect(told.length).toBeGreaterThanOrEqual(50);
+        expect(await compareWithBooks(sql, { told, left: [] })).toMatchObject({ lost: 0, doubled: 0 });
+        const late = load.told.filter(({ at, took }) => at - took > after).map(({ id }) => id);
+        expect(late.length).toBeGreaterThan(10);
+        expect([...(await sql`select id from runs where id in ${sql(late)}`)]).toEqual([]);
+        expect([...(await there.ops`select * from ops.audit_books()`)]).toEqual([]);
+        expect([
+          ...(await there.ops`select "check", detail from ops.checks() where "check" ~ '^(node away|node setting|table|function|call|transaction)'`),
+        ]).toEqual([]);
+        const app = (place: number) => roleUrl(restored[place]?.url ?? '', 'prpm_app', passwords.prpm_app, 'prpm');
+        const again = startLoad({
+          urls: restored.map((_, place) => app(place)),
+          ...{ people, package: 'plain', model: 'plain', clients: 8 },
+        });
+        loads.push(again);
+        await untilTold(again, 50);
+        await again.stop();
+        expect(again.troubles.map(({ error }) => error.message)).toEqual([]);
+        expect(await compareWithBooks(sql, again)).toMatchObject({ lost: 0, doubled: 0 });
+        expect([...(await there.ops`select * from ops.audit_books()`)]).toEqual([]);
+      } finally {
+        await sql.end();
+        await there.drop().catch(() => {});
+      }
+    }, 180_000);
+  });
 });
