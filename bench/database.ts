@@ -3,8 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import postgres from 'postgres';
-import { findClientProgram, startTemporaryCluster } from '../sandbox/postgres/cluster.ts';
+import { startTemporaryCluster } from '../sandbox/postgres/cluster.ts';
 import { migrate } from '../src/database/migrate.ts';
+import { findClientProgram } from '../src/database/programs.ts';
 import {
   createDatabase,
   createRoles,

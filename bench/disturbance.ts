@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
-import { findClientProgram } from '../sandbox/postgres/cluster.ts';
+import { findClientProgram } from '../src/database/programs.ts';
 import { expectCleanAudit, startDatabase } from './database.ts';
 import type { Length, Report } from './report.ts';
 

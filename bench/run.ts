@@ -14,7 +14,7 @@ import type { Length, Report } from './report.ts';
 import { measureScale } from './scale.ts';
 import { measureSearch } from './search.ts';
 import { measureWebhooks } from './webhooks.ts';
-import { measureYear } from './year.ts';
+import { measureScaleYear, measureYear } from './year.ts';
 
 const benches = {
   pairs: measurePairs,
@@ -31,6 +31,7 @@ const benches = {
   page: measurePage,
   scale: measureScale,
   year: measureYear,
+  'scale-year': measureScaleYear,
 };
 
 const { values, positionals } = parseArgs({

@@ -25,4 +25,4 @@ begin atomic
 end;
 
 comment on function core.fingerprints() is
-  'Each of our functions that is on every node of a cluster, and a hash of its language, text, owner and rights, which is the same where it is the same.';
+  'Each of our functions that is on every node of a cluster, or is to be, and a hash of its language, text, owner and rights, which is the same where it is the same.';

@@ -2,13 +2,7 @@
 -- which all but a few can be made at once. What names rows of operations tables, which are here alone, is left out.
 with recursive schemas(oid) as (values ('public'::regnamespace), ('core'::regnamespace), ('api'::regnamespace), ('ops'::regnamespace)),
 routines as (
-  select p.* from schemas s join pg_proc p on p.pronamespace = s.oid and p.prokind in ('f', 'p')
-  where not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
-    and not exists ( -- rows of what is here alone
-      select from unnest(p.proargtypes::oid[] || p.prorettype || coalesce(p.proallargtypes, '{}')) u(type)
-      join pg_type t on t.oid = u.type or t.typarray = u.type join pg_class c on c.oid = t.typrelid and c.relkind in ('r', 'v')
-      where not exists (select from pg_dist_partition d where d.logicalrelid = c.oid)
-    )
+  select p.* from core.fingerprints() f join pg_proc p on p.oid = f.name::regprocedure
 ),
 reads (oid, relation) as (
   select r.ev_class, d.refobjid

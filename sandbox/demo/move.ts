@@ -2,10 +2,11 @@
 // are copied that may have changed meanwhile; what can refuse is tried before.
 import { connect } from '../../src/database/connection.ts';
 import { createDatabase, createRoles, randomPassword, withDatabase } from '../../src/database/roles.ts';
+import { copyRows, copyWhole, findPrograms, type Programs } from '../../src/scale/copy.ts';
 import { expectBalance } from '../../src/scale/count.ts';
 import { scaleUp } from '../../src/scale/up.ts';
 import type { RunningServer } from '../../src/server.ts';
-import { copyRows, copyWhole, findPrograms, type Programs } from './copy.ts';
+
 import { allowWrites, prepareDatabase, refuseWrites, type Server, type Single, type Urls, urlsOf } from './database.ts';
 import type { Home, Memory } from './home.ts';
 import { refuseWithoutCitus, rejoinNodes, startDemoNodes } from './nodes.ts';

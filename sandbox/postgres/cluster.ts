@@ -2,10 +2,8 @@
 import { type SpawnOptions, spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import {
-  accessSync,
   chmodSync,
   chownSync,
-  constants,
   cpSync,
   existsSync,
   mkdirSync,
@@ -21,8 +19,9 @@ import {
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { delimiter, dirname, join, relative, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { findClientProgram, systemBinaries } from '../../src/database/programs.ts';
 import { tryLock } from '../process-lock.mjs';
 
 export type Cluster = {
@@ -61,7 +60,6 @@ type Account = { uid: number; gid: number };
 type Place = { home: string; data: string; log: string; account: Account | undefined };
 type Binaries = { kind: Cluster['kind']; bin: string; lib: string };
 
-const systemBinaries = '/usr/lib/postgresql/15';
 const startAttempts = 10;
 
 /**
@@ -155,14 +153,6 @@ export function removeCluster(directory: string): void {
     endServer({ data: join(home, 'data') });
     rmSync(home, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
   }
-}
-
-/** Where a PostgreSQL 15 client program is, such as psql or pg_dump, or undefined. The npm packages bring none. */
-export function findClientProgram(name: string): string | undefined {
-  const directories = [join(systemBinaries, 'bin'), ...(process.env.PATH ?? '').split(delimiter)];
-  return directories
-    .map((directory) => join(directory, name))
-    .find((path) => isExecutable(path) && /\b15\.\d/.test(spawnSync(path, ['--version'], { encoding: 'utf8' }).stdout));
 }
 
 /** Whether the PostgreSQL that `startCluster` would take has a library, such as pg_cron or plpgsql_check. */
@@ -301,15 +291,6 @@ function mayRun({ bin }: Binaries, place: Place): boolean {
 
 function hasLibrary({ lib }: Binaries, name: string): boolean {
   return existsSync(join(lib, `${name}.so`)) || existsSync(join(lib, `${name}.dylib`));
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 // ── running it ──

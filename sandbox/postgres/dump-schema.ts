@@ -3,8 +3,9 @@ import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { migrate } from '../../src/database/migrate.ts';
+import { findClientProgram } from '../../src/database/programs.ts';
 import { createDatabase, createRoles, withDatabase } from '../../src/database/roles.ts';
-import { findClientProgram, startTemporaryCluster } from './cluster.ts';
+import { startTemporaryCluster } from './cluster.ts';
 
 const schemaFile = new URL('../../db/schema.sql', import.meta.url);
 

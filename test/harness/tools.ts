@@ -1,7 +1,8 @@
 // What a machine may lack, and which tests need it.
 import { spawnSync } from 'node:child_process';
 import { appendFileSync } from 'node:fs';
-import { findClientProgram, hasServerLibrary } from '../../sandbox/postgres/cluster.ts';
+import { hasServerLibrary } from '../../sandbox/postgres/cluster.ts';
+import { findClientProgram } from '../../src/database/programs.ts';
 
 export const psql = findClientProgram('psql');
 export const pgDump = findClientProgram('pg_dump');

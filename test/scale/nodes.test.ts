@@ -214,7 +214,9 @@ describe.skipIf(needs('citus', 'pg_basebackup'))('a cluster whose nodes come and
     expect(meanwhile.filter(isHit)).toEqual([]);
     await nodes.revive(2);
     const back = Date.now();
-    await expect.poll(() => load.told.filter((run) => isHit(run) && run.at > back).length).toBeGreaterThan(10);
+    await expect
+      .poll(() => load.told.filter((run) => isHit(run) && run.at > back).length, { timeout: 60_000 })
+      .toBeGreaterThan(10);
     await load.stop();
 
     expect(load.troubles.filter(isHit).length).toBeGreaterThan(0);

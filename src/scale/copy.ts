@@ -5,8 +5,8 @@ import { Transform } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import type postgres from 'postgres';
-import { connect } from '../../src/database/connection.ts';
-import { findClientProgram } from '../postgres/cluster.ts';
+import { connect } from '../database/connection.ts';
+import { findClientProgram } from '../database/programs.ts';
 
 const programs = ['pg_dump', 'pg_restore', 'psql'] as const;
 type Program = (typeof programs)[number];
