@@ -99,19 +99,15 @@ export async function readCopies(sql: Asks): Promise<void> {
     from pg_dist_partition d join pg_dist_shard s on s.logicalrelid = d.logicalrelid
     where d.partmethod = 'n' and d.repmodel = 't'`;
   const known = new Map(copies.map(({ name, copy }) => [name, copy]));
+  const copyOf = (table: string) => known.get(table.replace(/_\d+$/, '')); // of a copy, too, which may be another than it was
   const routines = await sql<Routine[]>`
     select p.oid::regprocedure::text as name, pg_get_functiondef(p.oid) as definition
     from pg_proc p where p.pronamespace = 'api'::regnamespace and p.proname = any (core.delegated_calls())`;
   for (const { definition } of routines) {
     const statements = definition.split(';').map((statement) => {
       const tables = [...statement.matchAll(readTable)].map(([, , table = '']) => table);
-      const isOfCopies =
-        tables.length > 0 &&
-        tables.every((table) => known.has(table)) &&
-        !/\b(?:insert|update|delete)\b/.test(statement);
-      return isOfCopies
-        ? statement.replace(readTable, (_, before, table) => `${before}${known.get(table)}`)
-        : statement;
+      if (/\b(?:insert|update|delete)\b/.test(statement) || !tables.every(copyOf)) return statement;
+      return statement.replace(readTable, (_, before, table) => `${before}${copyOf(table)}`);
     });
     const changed = statements.join(';');
     if (changed !== definition) await sql.unsafe(changed);

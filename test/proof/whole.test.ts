@@ -386,7 +386,9 @@ class History {
     await pass(2 * HOUR); // a renewal's money comes an hour after its period began
     await this.hear();
     await owner.begin(async (sql) => {
-      await sql`select from users order by id for no key update`; // these jobs pass over whoever's row is in use
+      // These jobs pass over whoever's row is in use.
+      for (const id of this.people.map(({ userId }) => userId).sort())
+        await sql`select from users where id = ${id} for no key update`;
       await sql`select ops.reset_credits()`;
       await sql`select ops.expire_lots()`;
     });
