@@ -56,11 +56,23 @@ export function connectDatabase(
       await Promise.all([owner, app, ops, ...watchers].map((sql) => sql.end({ timeout: 1 })));
       for (const node of nodes) {
         const sql = postgres(node, { max: 1 });
-        await sql`drop database if exists ${sql(name)} with (force)`;
+        await dropDatabase(sql, name);
         await sql.end();
       }
     },
   };
+}
+
+/** Nodes of a cluster come back to a database by themselves, in the very moment in which it is dropped. */
+async function dropDatabase(sql: postgres.Sql, name: string): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      await sql`drop database if exists ${sql(name)} with (force)`;
+      return;
+    } catch (error) {
+      if (tries === 5 || !(error instanceof postgres.PostgresError && error.code === '55006')) throw error;
+    }
+  }
 }
 
 function client(url: string): postgres.Sql {

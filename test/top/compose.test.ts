@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { allocatorSettings } from '../../sandbox/postgres/cluster.ts';
 import { environmentSchema, readEnvironment } from '../../src/config/environment.ts';
 import { startServer } from '../../src/server.ts';
 import { createLog } from '../../src/telemetry/log.ts';
@@ -100,6 +101,13 @@ describe('docker-compose.yml', () => {
     }
   });
 
+  it('has connections of PostgreSQL keep what they have freed, as measured', () => {
+    const [, line = ''] = /^ENV (MALLOC.*)$/m.exec(read('Dockerfile')) ?? [];
+    expect(Object.fromEntries(line.split(' ').map((word) => word.split('=')))).toEqual(allocatorSettings);
+    for (const [name, value] of Object.entries(allocatorSettings))
+      expect(read('docs/operations.md')).toContain(`\n${name}=${value}\n`);
+  });
+
   describe('its health checks', () => {
     let database: TestDatabase;
     beforeAll(async () => {
@@ -172,7 +180,10 @@ describe('docker-compose.scale.yml', () => {
 
   it('tells the nodes the passwords of the roles that the base file makes', () => {
     for (const { environment } of nodes)
-      expect(fill(environment, passwords)).toMatchObject({ ...passwords, PGPASSFILE: expect.any(String) });
+      expect(fill(environment, passwords)).toMatchObject({
+        ...{ ...passwords, ...allocatorSettings },
+        PGPASSFILE: expect.any(String),
+      });
   });
 
   it('starts in order: schema, spreading over the workers, servers that know them', () => {
