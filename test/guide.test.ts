@@ -25,7 +25,7 @@ describe.each(guides)('$name', ({ path }) => {
       demo = await startDemo(directory);
       if (process.env.PRPM_SCALE === '1') await moveToNodes(directory, demo);
       mkdirSync(join(directory, 'var'));
-    }, 120_000);
+    }, 480_000);
     afterAll(async () => {
       await demo?.stop();
       removeDemo(directory);
