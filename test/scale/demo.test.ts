@@ -88,7 +88,7 @@ describe.skipIf(needs('citus', 'pg_dump', 'pg_restore'))('npm run demo:scale', (
     );
     mover = { id: String(made?.id), token: String(made?.token) };
     await operator(demo, `select ops.set_user('${mover.id}', tier_override => 'unlimited', reason => 'a test')`);
-    await operator(demo, `select ops.grant_credits('${mover.id}', 1000, 'a test')`);
+    await operator(demo, `select ops.grant_credits('${mover.id}', 100000, 'a test')`);
     await runOnce(demo, demo.env.TOKEN ?? '');
     asker = await findAsker();
   }, patient);
